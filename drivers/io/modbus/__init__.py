@@ -1,0 +1,1 @@
+"""I/O boards and PLCs with Modbus TCP."""

@@ -1,0 +1,339 @@
+"""What devices say, as frozen values in SI units: the words shared by every driver and the lane.
+
+A reading does not know its device's name: the supervisor, which owns the link, adds it.
+Arrays inside readings are read-only by agreement; nobody writes into a reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When the bytes were read: UTC as evidence, monotonic time for every duration."""
+
+    utc_ns: int
+    mono_ns: int
+    boot_id: str
+
+    def plus(self, delta_s: float) -> Stamp:
+        """Return this stamp moved by ``delta_s`` seconds (negative: earlier)."""
+        delta_ns = round(delta_s * 1e9)
+        return Stamp(self.utc_ns + delta_ns, self.mono_ns + delta_ns, self.boot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """Who the device says it is; empty where its protocol cannot tell."""
+
+    make: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BadFrame:
+    """Bytes that are no record: a value, not an exception.
+
+    ``kind`` is a short code (``bad_checksum``, ``too_long``, ``not_ascii`` …), ``offset`` the place
+    of its first byte in the stream since the link opened, ``head`` at most its first 64 bytes.
+    """
+
+    kind: str
+    offset: int
+    head: bytes
+
+
+# --- portal monitor -----------------------------------------------------------------------------
+
+
+class Channel(StrEnum):
+    """A radiation channel of a portal."""
+
+    GAMMA = "gamma"
+    NEUTRON = "neutron"
+
+
+class Phase(StrEnum):
+    """Whether counts were taken with the portal vacant or occupied."""
+
+    BACKGROUND = "background"
+    SCAN = "scan"
+
+
+class DeviceFlag(StrEnum):
+    """What the device itself says about a record of counts."""
+
+    NONE = "none"
+    ALARM = "alarm"
+    FAULT_HIGH = "fault_high"
+    FAULT_LOW = "fault_low"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """One record of counts per detector in one channel.
+
+    ``counts`` has one entry per detector in the lane's ``detectors`` order; ``None`` where the device
+    sent no number. ``interval_s`` is the counting time of one entry. ``stamp`` is the arrival, moved
+    back by the cadence when several records came in one read (``stamp_interpolated``).
+    """
+
+    stamp: Stamp
+    channel: Channel
+    phase: Phase
+    interval_s: float
+    counts: tuple[int | None, ...]
+    flag: DeviceFlag = DeviceFlag.NONE
+    t_device: str | None = None
+    stamp_interpolated: bool = False
+    raw: bytes = b""
+
+    @property
+    def partial(self) -> bool:
+        """Whether at least one detector sent no number."""
+        return None in self.counts
+
+    @property
+    def total(self) -> int | None:
+        """Sum over all detectors, or ``None`` (never a smaller number) when one is missing."""
+        present = [count for count in self.counts if count is not None]
+        return sum(present) if len(present) == len(self.counts) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Vehicle speed as the portal measures it, in m/s."""
+
+    stamp: Stamp
+    speed_mps: float
+    inconsistent: bool = False
+    """The device's own units disagree by more than 2 %."""
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Tamper:
+    """The device's tamper contact opened (``open``) or closed again."""
+
+    stamp: Stamp
+    open: bool
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PortalSetup:
+    """One set-up record of a portal; ``values`` keeps numbers as floats and words as text.
+
+    ``setup_hash`` is the SHA-256 (hex) over the last known text of all set-up records.
+    Well-known keys: ``intervals``, ``occupancy_holdin``, ``nsigma``, ``gamma_high_fault_cps`` …
+    """
+
+    stamp: Stamp
+    part: str
+    values: Mapping[str, float | str]
+    setup_hash: str
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class OccupancyEnd:
+    """The device's own end-of-occupancy marker, with its occupancy counter."""
+
+    stamp: Stamp
+    device_count: int
+    neutron_background: float | None = None
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownRecord:
+    """A well-formed record with a tag that the codec does not know: counted and kept."""
+
+    stamp: Stamp
+    tag: str
+    raw: bytes = b""
+
+
+# --- line scanner -------------------------------------------------------------------------------
+
+
+class ScanKind(StrEnum):
+    """What is scanned."""
+
+    VEHICLE = "vehicle"
+    DARK = "dark"
+    AIR = "air"
+    TEST_OBJECT = "test_object"
+    FREE = "free"
+
+
+@dataclass(frozen=True, slots=True)
+class ScannerGeometry:
+    """What a scanner declares of itself once per link; lengths in metres.
+
+    ``reference_detectors`` are the rows above every vehicle; ``declared`` is the device's own
+    description as parsed, ``raw`` its bytes as sent (evidence) and ``crc`` their checksum.
+    """
+
+    detectors: int
+    pitch_m: float
+    bottom_m: float
+    plane_distance_m: float
+    detector_distance_m: float
+    m_per_tick: float
+    full_scale: int
+    quantity: Literal["counts", "charge"]
+    units_per_quantum: float
+    read_noise: float
+    reference_detectors: tuple[int, ...]
+    source: str
+    raw: bytes
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScanKey:
+    """A scan for ever: the front end's boot and its number in that boot."""
+
+    boot_id: int
+    scan_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOpened:
+    """A scan began, or (``resent``) goes on after a broken link."""
+
+    stamp: Stamp
+    key: ScanKey
+    kind: ScanKind
+    detectors: int
+    channels: int
+    line_period_s: float
+    full_scale: int
+    encoder_triggered: bool
+    resent: bool
+    geometry: ScannerGeometry
+    wire: bytes = b""
+    """The message exactly as received, for the acquisition journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineBlock:
+    """Consecutive lines of one scan.
+
+    ``samples``: uint16, shape (lines, channels, detectors), C-contiguous, row 0 = highest detector.
+    ``t_ns``: int64 (lines,), device monotonic. ``x_m``: float64 (lines,) travel since the scan began, or
+    ``None`` without an encoder. ``monitor``: uint32 (lines,) or ``None``. ``flags``: uint16 (lines,),
+    the wire's own bits.
+    """
+
+    stamp: Stamp
+    key: ScanKey
+    first_line: int
+    samples: NDArray[np.uint16]
+    t_ns: NDArray[np.int64]
+    x_m: NDArray[np.float64] | None
+    monitor: NDArray[np.uint32] | None
+    flags: NDArray[np.uint16]
+    wire: bytes = b""
+
+    @property
+    def next_line(self) -> int:
+        """Number of the line after this block."""
+        return self.first_line + int(self.samples.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class LinesLost:
+    """Lines that will never come: declared by the device, or found missing by the codec."""
+
+    stamp: Stamp
+    key: ScanKey
+    first_line: int
+    count: int
+    cause: str
+    wire: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanClosed:
+    """A scan ended; ``aborted`` names the cause when it did not end by itself."""
+
+    stamp: Stamp
+    key: ScanKey
+    lines_total: int
+    lines_lost: int
+    samples_crc: int | None
+    aborted: str | None = None
+    wire: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """State of the radiation source and its interlocks, read only."""
+
+    stamp: Stamp
+    beam_on: bool
+    shutter_open: bool
+    shutter_closed: bool
+    interlock_ok: bool
+    emergency_stop: bool
+    detector_ok: bool
+    faults: int
+
+
+# --- camera -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A JPEG as the camera sent it, byte for byte; ``role`` is ``scene`` or ``plate``."""
+
+    role: str
+    jpeg: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRead:
+    """One event of a reading camera.
+
+    ``text`` is empty when the camera saw a vehicle but read nothing. ``confidence`` is 0 to 1 or ``None``
+    (unknown). ``camera_time`` is the camera's own text and never used for order. ``late`` marks a
+    retransmission. ``body`` is the whole event as received.
+    """
+
+    stamp: Stamp
+    kind: Literal["plate", "container"]
+    text: str
+    region: str
+    confidence: float | None
+    event_id: str
+    camera_time: str
+    late: bool
+    pictures: tuple[Picture, ...]
+    body: bytes = field(default=b"", repr=False)
+
+
+# --- digital I/O --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All mapped inputs of an I/O board as one fresh poll read them (true = contact closed)."""
+
+    stamp: Stamp
+    values: Mapping[str, bool]
+
+
+PortalReading = Counts | Speed | Tamper | PortalSetup | OccupancyEnd | UnknownRecord
+ScannerReading = ScanOpened | LineBlock | LinesLost | ScanClosed | SourceStatus
+Reading = PortalReading | ScannerReading | CameraRead | Inputs

@@ -1,0 +1,1 @@
+"""Radiation portal monitors."""

@@ -1,0 +1,1 @@
+"""TSA and Rapiscan portals with the ASCII protocol."""

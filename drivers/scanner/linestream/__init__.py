@@ -1,0 +1,1 @@
+"""Scanner front ends that speak linestream."""

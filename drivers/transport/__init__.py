@@ -1,0 +1,1 @@
+"""Ways to a device: TCP, serial, Modbus, HTTP; one interface."""

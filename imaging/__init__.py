@@ -1,0 +1,1 @@
+"""Pure number work over arrays: radiographs, counts, pictures."""

@@ -1,0 +1,1 @@
+"""Number work on counts: backgrounds, alarms, positions."""

@@ -1,0 +1,216 @@
+"""Calibrated k-sigma on gross counts: a sliding sum against one integer, with an exact false alarm rate.
+
+A window of ``t_w`` seconds alarms when its counts F exceed B + k·√B, where B is the background measured
+over ``t_b`` seconds. Both are Poisson, so the false alarm probability of one window is the exact sum
+
+    P_w(k) = Σ_x Pois(x; b·t_b/t_w) · Pr[Pois(b) > ⌊B(x) + k·√B(x)⌋],  B(x) = x·t_w/t_b
+
+and k is the least value for which n·P_w stays within the owner's false alarms per occupancy of n windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from imaging.radiation.poisson import pmf, survival
+from imaging.radiation.verdict import BackgroundEstimate, Outcome, Verdict
+
+ALGORITHM = "gross_ksigma_calibrated"
+VERSION = 1
+LEAST_BACKGROUND = 20.0
+"""Below this many counts per window a k-sigma test is the wrong test."""
+K_RANGE = (1.0, 20.0)
+DRIFT = 0.02
+"""Relative change of the background at which k is computed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrossConfig:
+    """What the owner allows.
+
+    ``p_occupancy``: false alarms per occupancy of ``design_s`` seconds, shared by ``tests`` simultaneous
+    tests. A window is ``window_intervals`` intervals of ``interval_s`` seconds.
+    """
+
+    p_occupancy: float = 1e-4
+    design_s: float = 10.0
+    interval_s: float = 0.2
+    window_intervals: int = 5
+    tests: int = 1
+
+    @property
+    def window_s(self) -> float:
+        """Length of one window."""
+        return self.interval_s * self.window_intervals
+
+    @property
+    def design_windows(self) -> int:
+        """Sliding windows in an occupancy of the design length."""
+        return round(self.design_s / self.interval_s) - self.window_intervals + 1
+
+
+def window_false_alarm(b: float, t_b_s: float, t_w_s: float = 1.0) -> Callable[[float], float]:
+    """Return the function P_w(k) for a true background of ``b`` counts per window, counted for ``t_b_s``.
+
+    The function never rises with k. Needs ``b > 0`` and ``t_b_s > 0``.
+    """
+    mean_x = b * t_b_s / t_w_s
+    reach = 10 * math.sqrt(mean_x)
+    low, high = max(0, math.floor(mean_x - reach)), math.ceil(mean_x + reach) + 20
+    weight = pmf(mean_x, low, high)
+    background = np.arange(low, high + 1) * (t_w_s / t_b_s)
+    sigma = np.sqrt(background)
+    first = max(0, math.floor(b - 10 * math.sqrt(b)))
+    last = math.ceil(b + 30 * math.sqrt(b)) + 60
+    tail = np.append(survival(b, first, last), 0.0)
+
+    def p_window(k: float) -> float:
+        limit = np.floor(background + k * sigma).astype(np.int64)
+        return float(weight @ tail[np.clip(limit + 1 - first, 0, tail.size - 1)])
+
+    return p_window
+
+
+def k_for(b: float, t_b_s: float, windows: int, p_occupancy: float, t_w_s: float = 1.0) -> float | None:
+    """Return the least k in 1 … 20 with ``windows``·P_w(k) <= ``p_occupancy``, or ``None``: there is none."""
+    p_window = window_false_alarm(b, t_b_s, t_w_s)
+    low, high = K_RANGE
+    if windows * p_window(high) > p_occupancy:
+        return None
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        if windows * p_window(middle) <= p_occupancy:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def integer_limit(counts: int, t_b_s: float, t_w_s: float, k: float) -> int:
+    """Return the counts per window that may not be exceeded, from ``counts`` of background in ``t_b_s``."""
+    background = counts * (t_w_s / t_b_s)
+    return math.floor(background + k * math.sqrt(background))
+
+
+@dataclass(frozen=True, slots=True)
+class GrossLimit:
+    """The cached threshold: an alarm is a window sum above ``limit``."""
+
+    limit: int
+    k: float
+    background: float
+    """Background counts per window."""
+    t_b_s: float
+    p_window: float
+    """Exact false alarm probability of one window at this background."""
+
+
+class GrossThreshold:
+    """Turns background estimates into integer limits; k is kept while the background hardly moves."""
+
+    def __init__(self, config: GrossConfig) -> None:
+        self.config = config
+        self._k_at: tuple[float, float] | None = None
+        self._k: float | None = None
+        self._p_window = 0.0
+
+    def limit(self, estimate: BackgroundEstimate) -> GrossLimit | None:
+        """Return the limit for this background, or ``None`` where k-sigma is not the right test."""
+        config = self.config
+        t_b_s, t_w_s = estimate.counting_s, config.window_s
+        counts = round(estimate.total_cps * t_b_s)
+        b = counts * t_w_s / t_b_s
+        if b < LEAST_BACKGROUND:
+            return None
+        if self._k_at is None or self._k_at[1] != t_b_s or abs(b / self._k_at[0] - 1) > DRIFT:
+            self._k = k_for(b, t_b_s, config.design_windows, config.p_occupancy / config.tests, t_w_s)
+            self._k_at = (b, t_b_s)
+            self._p_window = window_false_alarm(b, t_b_s, t_w_s)(self._k) if self._k else 0.0
+        if self._k is None:
+            return None
+        return GrossLimit(integer_limit(counts, t_b_s, t_w_s, self._k), self._k, b, t_b_s, self._p_window)
+
+
+class GrossRun:
+    """One occupancy: a sliding sum of whole intervals against one cached integer."""
+
+    def __init__(self, config: GrossConfig, limit: GrossLimit) -> None:
+        self._config = config
+        self._limit = limit
+        self._window: deque[int] = deque(maxlen=config.window_intervals)
+        self._sum = 0
+        self._windows = 0
+        self._broken = False
+        self._peak: int | None = None
+        self._first_s: float | None = None
+
+    def push(self, total: int | None, t_s: float) -> bool:
+        """Take the counts of one interval over all panels; return whether this is the first crossing.
+
+        ``t_s`` is seconds after the first scan record. ``None`` (a panel sent no number) breaks the
+        window: a sum is never smaller than what was there.
+        """
+        if total is None:
+            self.break_window()
+            return False
+        if len(self._window) == self._config.window_intervals:
+            self._sum -= self._window[0]
+        self._window.append(total)
+        self._sum += total
+        if len(self._window) < self._config.window_intervals:
+            return False
+        self._windows += 1
+        if self._peak is None or self._sum > self._peak:
+            self._peak = self._sum
+        if self._sum <= self._limit.limit or self._first_s is not None:
+            return False
+        self._first_s = t_s
+        return True
+
+    def break_window(self) -> None:
+        """Start the window afresh after missing data; the verdict will not be plainly clear."""
+        self._window.clear()
+        self._sum = 0
+        self._broken = True
+
+    def verdict(self, doubts: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Verdict:
+        """Return the answer so far; ``doubts`` lower a "no alarm" to low confidence, ``notes`` do not."""
+        limit, config = self._limit, self._config
+        doubts = (*doubts, "data_missing") if self._broken else doubts
+        if self._first_s is not None:
+            outcome = Outcome.ALARM
+        elif self._windows == 0:
+            outcome, doubts = Outcome.NOT_POSSIBLE, ("too_short",)
+        else:
+            outcome = Outcome.LOW_CONFIDENCE if doubts else Outcome.NO_ALARM
+        return Verdict(
+            algo=ALGORITHM,
+            version=VERSION,
+            params={
+                "k": round(limit.k, 4),
+                "background_counts": round(limit.background, 3),
+                "background_s": limit.t_b_s,
+                "window_s": config.window_s,
+                "p_occupancy": config.p_occupancy / config.tests,
+                "design_windows": config.design_windows,
+                "windows": self._windows,
+                "p_window": float(f"{limit.p_window:.4g}"),
+                "false_alarm_bound": float(f"{min(1.0, self._windows * limit.p_window):.4g}"),
+                "notes": " ".join(notes),
+            },
+            statistic=self._peak,
+            threshold=limit.limit,
+            t_first_s=self._first_s,
+            outcome=outcome,
+            reason=" ".join(doubts) or None,
+        )
+
+
+def not_possible(reason: str) -> Verdict:
+    """Return the honest answer when nothing could be tested."""
+    return Verdict(algo=ALGORITHM, version=VERSION, reason=reason)

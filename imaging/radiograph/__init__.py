@@ -1,0 +1,1 @@
+"""From raw detector lines to calibrated X-ray images."""

@@ -1,0 +1,71 @@
+"""What the lane measures on a D16 image now: where the vehicle begins and ends, and areas."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from imaging.radiograph.model import (
+    D16_AIR,
+    D16_PER_NEPER,
+    DEAD_DETECTOR,
+    NO_DATA,
+    U8,
+    U16,
+    Calibration,
+    Columns,
+)
+
+LEAST_ATTENUATION = 0.15
+NOISE_SIGMA = 6.0
+LEAST_ROWS = 4
+LEAST_LINES = 3
+
+
+class VehicleFinder:
+    """Watches columns arrive and knows the vehicle's first line as soon as it was seen.
+
+    A line belongs to a vehicle when at least four detectors see more than air and its noise; three such
+    lines in a row make a vehicle. Lines without data neither begin nor end a row of lines.
+    """
+
+    def __init__(self, calibration: Calibration) -> None:
+        attenuation = max(LEAST_ATTENUATION, NOISE_SIGMA * calibration.air_noise)
+        self._below = max(0, math.floor(D16_AIR - D16_PER_NEPER * attenuation))
+        self.nose: int | None = None
+        """First line of the vehicle."""
+        self.tail: int | None = None
+        """Last line of the vehicle so far."""
+        self._run_start = 0
+        self._run = 0
+
+    def push(self, columns: Columns) -> None:
+        """Look at the next columns."""
+        bad = columns.flags & np.uint8(NO_DATA | DEAD_DETECTOR)
+        seen = (columns.d16 < self._below) & (bad == 0)
+        occupied = np.count_nonzero(seen, axis=1) >= LEAST_ROWS
+        blank = (columns.flags & np.uint8(NO_DATA)).all(axis=1)
+        for i in np.flatnonzero(~blank):
+            if not occupied[i]:
+                self._run = 0
+                continue
+            line = columns.first + int(i)
+            if self._run == 0:
+                self._run_start = line
+            self._run += 1
+            if self._run >= LEAST_LINES:
+                self.nose = self._run_start if self.nose is None else self.nose
+                self.tail = line
+
+
+def find_vehicle(d16: U16, flags: U8, calibration: Calibration) -> tuple[int | None, int | None]:
+    """Return the first and last line of the vehicle in a finished image, or ``None`` where there is none."""
+    finder = VehicleFinder(calibration)
+    finder.push(Columns(0, d16, flags))
+    return finder.nose, finder.tail
+
+
+def area_m2(pixels: int, detector_pitch_m: float, line_pitch_m: float) -> float:
+    """Return the area that so many pixels cover at the lane plane."""
+    return pixels * detector_pitch_m * line_pitch_m

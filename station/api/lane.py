@@ -1,0 +1,176 @@
+"""The lane for screens: the snapshot, and the commands of officers.
+
+A command is answered when its record is durable. Decisions name the inspection and the version that the
+officer saw and carry an idempotency key: a repeat gets the first answer, a stale one 409.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from station.api.problems import Problem
+from station.domain.decision import NotFound, Refused, ReleaseLocked
+from station.domain.events import Verdict
+from station.domain.view import LaneView
+from station.lane.commands import AckAlarm, Command, Decide, ReadImage, SilenceAlarm
+from station.lane.host import LaneHost, reply_text
+from station.store.draft import Receipt
+from station.store.errors import Repeated, StoreError
+
+SCREEN_GONE_S = 10.0
+MAX_SCREENS = 32
+
+Key = Annotated[str, Header(alias="Idempotency-Key", min_length=8, max_length=64)]
+
+
+class Body(BaseModel):
+    """Base of request bodies: strict, nothing extra."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class DecisionBody(Body):
+    """An order for what the officer saw."""
+
+    inspection_id: str | None = Field(max_length=64)
+    version: int = Field(ge=0)
+    verdict: Annotated[Verdict, Field(strict=False)]
+    reason: str | None = Field(default=None, max_length=500)
+
+
+class ImageReadBody(Body):
+    """How long and how much of the image was looked at."""
+
+    inspection_id: str = Field(max_length=64)
+    version: int = Field(ge=0)
+    read_ms: int = Field(ge=0, le=86_400_000)
+    seen_fraction: float = Field(ge=0, le=1, strict=False)
+
+
+class ScreenBody(Body):
+    """What a screen says of itself every 5 s."""
+
+    visible: bool
+    audio: Literal["running", "suspended", "none"]
+    last_id: str | None = Field(default=None, max_length=80)
+    touched_s: float | None = Field(default=None, ge=0, strict=False)
+
+
+class ScriptedOfficerBody(Body):
+    """When the demonstration's scripted officer will decide, or ``None``."""
+
+    decides_utc_us: int | None = Field(ge=0)
+
+
+@dataclass(slots=True)
+class Screens:
+    """Which screens are there, and when one was last touched; monotonic seconds."""
+
+    seen_s: dict[str, float] = field(default_factory=dict)
+    touched_s: float | None = None
+
+    def put(self, screen_id: str, body: ScreenBody, now_s: float) -> None:
+        """Take one report."""
+        self.seen_s = {k: s for k, s in self.seen_s.items() if now_s - s < SCREEN_GONE_S}
+        if len(self.seen_s) < MAX_SCREENS or screen_id in self.seen_s:
+            self.seen_s[screen_id] = now_s
+        if body.touched_s is not None:
+            self.touched_s = max(self.touched_s or 0.0, now_s - body.touched_s)
+
+    def open(self, now_s: float) -> int:
+        """Return how many screens reported lately."""
+        return sum(now_s - seen_s < SCREEN_GONE_S for seen_s in self.seen_s.values())
+
+
+@dataclass(slots=True)
+class ScriptedOfficer:
+    """What the demonstration's scripted officer announced."""
+
+    monotonic_s: Callable[[], float]
+    decides_utc_us: int | None = None
+
+
+def lane_router(host: LaneHost, screens: Screens, officer: str, scripted: ScriptedOfficer) -> APIRouter:
+    """Return the routes under ``/v1/lane``."""
+    router = APIRouter(prefix="/v1/lane", tags=["lane"])
+
+    @router.get("")
+    def lane() -> LaneView:
+        """Return the snapshot that is true and durable now."""
+        return host.view
+
+    @router.post("/decisions", status_code=201)
+    async def decide(body: DecisionBody, key: Key) -> Response:
+        """Give an order: release, secondary or hold."""
+        command = Decide(body.inspection_id, body.version, body.verdict, officer, body.reason)
+        digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
+        return await _answer(host, command, key, digest)
+
+    @router.post("/image-reads", status_code=201)
+    async def image_read(body: ImageReadBody) -> Response:
+        """Say that the radiograph was read: unlocks what waits for it."""
+        command = ReadImage(body.inspection_id, body.version, officer, body.read_ms, body.seen_fraction)
+        return await _answer(host, command)
+
+    @router.post("/alarms/{alarm_id}/ack", status_code=201)
+    async def acknowledge(alarm_id: str) -> Response:
+        """Say that the alarm was seen."""
+        return await _answer(host, AckAlarm(alarm_id, officer))
+
+    @router.post("/alarms/{alarm_id}/silence", status_code=201)
+    async def silence(alarm_id: str) -> Response:
+        """Silence browser and horn for two minutes; the beacon goes on."""
+        return await _answer(host, SilenceAlarm(alarm_id, officer))
+
+    @router.put("/screens/{screen_id}", status_code=204)
+    async def screen(screen_id: str, body: ScreenBody) -> None:
+        """Report a screen: visible, audible, touched."""
+        screens.put(screen_id[:64], body, scripted.monotonic_s())
+
+    @router.get("/screens")
+    async def open_screens() -> dict[str, Any]:
+        """Return how many screens are open and when one was last touched."""
+        now_s = scripted.monotonic_s()
+        touched_s = None if screens.touched_s is None else now_s - screens.touched_s
+        return {"open": screens.open(now_s), "touched_s": touched_s}
+
+    @router.put("/simulated-officer", status_code=204)
+    async def simulated_officer(body: ScriptedOfficerBody) -> None:
+        """Announce when the demonstration's scripted officer decides; only in a simulated lane."""
+        if not host.lane.core.facts.simulated:
+            raise Problem(403, "forbidden", "This lane has real devices: nobody decides but an officer.")
+        scripted.decides_utc_us = body.decides_utc_us
+        host.show()
+
+    return router
+
+
+async def _answer(host: LaneHost, command: Command, key: str = "", digest: str = "") -> Response:
+    try:
+        receipt = await host.command(command, client="screen" if key else "", key=key, request_sha256=digest)
+    except Repeated as repeated:
+        if repeated.stored.request_sha256.hex() != digest:
+            raise Problem(409, "key-reused", "This idempotency key stands for another request.") from None
+        return Response(repeated.stored.response, 201, media_type="application/json")
+    except NotFound as refused:
+        raise Problem(404, refused.code, str(refused)) from None
+    except ReleaseLocked as refused:
+        locks = [lock.model_dump(mode="json") for lock in refused.locks]
+        raise Problem(409, refused.code, str(refused), locks=locks) from None
+    except Refused as refused:
+        version = host.lane.core.inspection.version if host.lane.core.inspection else None
+        raise Problem(409, refused.code, str(refused), version=version) from None
+    except StoreError as error:
+        detail = f"Nothing was recorded and nothing was done: {error}"
+        raise Problem(503, "store-unavailable", detail) from None
+    return _recorded(receipt)
+
+
+def _recorded(receipt: Receipt) -> Response:
+    return Response(reply_text(receipt), 201, media_type="application/json")

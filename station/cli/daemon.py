@@ -1,0 +1,320 @@
+"""The daemon of one lane: store, emulators, lane, devices and API, in the order of their needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uuid6 import uuid7
+
+from drivers.api import DigitalIo, LineScanner, Role
+from drivers.readings import ScanKey
+from station import __version__
+from station.api.app import create_app
+from station.api.events import events_router
+from station.api.lane import Screens, ScriptedOfficer, lane_router
+from station.api.scans import scans_router
+from station.cli.simulation import Order, Simulation
+from station.domain.view import CentreView, DeviceView, LaneView, SimulatedOfficerView
+from station.lane.core import CHECK_OF_ROLE, DeviceFacts, LaneFacts
+from station.lane.evidence import Evidence
+from station.lane.host import LaneHost, Ports
+from station.lane.lane import Lane
+from station.lane.live import Message
+from station.lane.outputs import Outputs
+from station.lane.restart import Found, found_open
+from station.lanefile import FittedDevice, LaneFile, shipped
+from station.runtime.bus import RESET, Bus
+from station.runtime.clock import SystemClock
+from station.runtime.health import HealthChange
+from station.runtime.supervisor import Supervisor
+from station.runtime.watchdog import LoopLag
+
+log = logging.getLogger("carril")
+
+CENTRE_SILENT_S = 60.0
+GRACE_S = 2
+LAST_GOOD = "lane-last-good.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line decides; ``told`` is called once everything serves."""
+
+    state: Path
+    port: int
+    web_dist: Path | None
+    scenario: Path | None
+    told: Callable[[Daemon], None] = lambda daemon: None
+    sealed: Callable[[Mapping[str, Any]], None] = lambda record: None
+    """Called with the message of each sealed inspection."""
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without signal handling of its own: the daemon decides when it ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the daemon."""
+        yield
+
+
+@dataclass(slots=True)
+class Daemon:
+    """One running lane."""
+
+    lane_file: LaneFile
+    settings: Settings
+    clock: SystemClock = field(init=False)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    bus: Bus[Message] = field(default_factory=Bus)
+    screens: Screens = field(default_factory=Screens)
+    lag: LoopLag = field(default_factory=LoopLag)
+    scripted: ScriptedOfficer = field(init=False)
+    facts: LaneFacts = field(init=False)
+    store: Any = field(init=False)
+    host: LaneHost = field(init=False)
+    supervisor: Supervisor = field(init=False)
+    simulation: Simulation | None = None
+    port: int = 0
+    devices: tuple[FittedDevice, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make what needs nothing else; open nothing."""
+        self.clock = SystemClock(self.lane_file.simulation.rate)
+        self.scripted = ScriptedOfficer(self.clock.monotonic_s)
+        self.facts = lane_facts(self.lane_file)
+
+    async def run(self) -> None:
+        """Run until a signal or ``stop``; raises ``OSError``, ``StoreError`` or ``RuntimeError`` at start."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self.stop.set)
+        async with contextlib.AsyncExitStack() as stack:
+            listener = stack.enter_context(_listen(self.settings.port))
+            self.store = await self._open_store(stack)
+            self.devices = await self._simulate(stack)
+            outputs = await self._open_lane(stack)
+            tasks = [self.host.run(self.stop), outputs.run(self.stop), self.lag.run(), self._tell_sealed()]
+            running = [asyncio.create_task(task) for task in tasks]
+            stack.push_async_callback(_finish, running)
+            await self._serve(listener)
+
+    # --- parts, in the order of the start ---------------------------------------------------------
+
+    async def _open_store(self, stack: contextlib.AsyncExitStack) -> Any:
+        from station.store.store import open_store
+
+        consumers = [(consumer.name, consumer.required) for consumer in self.lane_file.consumers]
+        store = await open_store(self.settings.state, self.lane_file.lane.id, consumers=consumers)
+        stack.push_async_callback(store.close)
+        (self.settings.state / LAST_GOOD).write_bytes(self.lane_file.content)
+        return store
+
+    async def _simulate(self, stack: contextlib.AsyncExitStack) -> tuple[FittedDevice, ...]:
+        """Start the emulators and give their ports to the drivers."""
+        lane = self.lane_file
+        emulated = [device for device in lane.devices if device.mode == "emulated"]
+        if not emulated:
+            return lane.devices
+        order = Order(
+            geometry=dataclasses.asdict(lane.geometry),
+            scenario=str(self.settings.scenario or shipped("scenarios", lane.simulation.scenario)),
+            seed=lane.simulation.seed,
+            rate=lane.simulation.rate,
+            devices=[
+                {"name": d.name, "driver": d.spec.name, "options": d.options.model_dump(mode="json")}
+                for d in emulated
+            ],
+        )
+        self.simulation = await Simulation.start(order)
+        stack.push_async_callback(self.simulation.stop)
+        ports = self.simulation.ports
+        (self.settings.state / "simulation.json").write_text(f'{{"control": {self.simulation.control}}}\n')
+        return tuple(
+            dataclasses.replace(d, options=d.options.model_copy(update=_at(ports[d.name])))
+            if d.name in ports
+            else d
+            for d in lane.devices
+        )
+
+    async def _open_lane(self, stack: contextlib.AsyncExitStack) -> Outputs:
+        lane = Lane(self.facts, self.clock.stamp(), lambda: str(uuid7()))
+        for device in self.devices:
+            lane.core.devices[device.name] = self._device_view(device, "starting", None)
+        outputs = Outputs(self._board, self.clock)
+        ports = Ports(
+            journal=self.store,
+            vault=self.store.vault,
+            bus=self.bus,
+            clock=self.clock,
+            set_outputs=outputs.want,
+            acknowledge=self._acknowledge,
+            overlay=self._overlay,
+        )
+        self.host = LaneHost(lane, ports)
+        stack.callback(self.host.close)
+        crash = self.settings.state / "crash"
+        self.supervisor = Supervisor(self.devices, self.clock, self.host.reading, self._health, crash)
+        self.host.begin(lane.start(__version__, await self._found(), self.clock.stamp()))
+        self.supervisor.start()
+        stack.push_async_callback(self.supervisor.stop)
+        return outputs
+
+    async def _found(self) -> Found | None:
+        """Return the vehicle that was in the lane when the last daemon ended."""
+        found = None
+        for subject in await self.store.open_subjects():
+            found = found_open(self.facts, await self.store.records_of(subject)) or found
+        return found
+
+    async def _serve(self, listener: socket.socket) -> None:
+        app = create_app(self)
+        app.include_router(lane_router(self.host, self.screens, self.facts.officer, self.scripted))
+        app.include_router(scans_router(Evidence(self.host, self.store.read_blob, self.store.sealed)))
+        app.include_router(
+            events_router(self.bus, self._published, self.store.heads, lambda: self.host.view, self._beat)
+        )
+        quiet: dict[str, Any] = {"log_config": None, "access_log": False}
+        config = uvicorn.Config(app, lifespan="off", ws="none", timeout_graceful_shutdown=GRACE_S, **quiet)
+        server = Server(config)
+        serving = asyncio.create_task(server.serve([listener]))
+        self.port = listener.getsockname()[1]
+        if self.simulation is not None:
+            await self.simulation.act(self.port)
+        self.settings.told(self)
+        stopping = asyncio.create_task(self.stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        self.stop.set()
+        self.bus.close()
+        server.should_exit = True
+        await serving
+
+    async def _tell_sealed(self) -> None:
+        with self.bus.subscribe() as messages:
+            async for message in messages:
+                if message is not RESET and message.data.get("type") == "carril.inspection.sealed":
+                    self.settings.sealed(message.data)
+
+    # --- between the parts ------------------------------------------------------------------------
+
+    def _health(self, name: str, change: HealthChange) -> None:
+        device = next(device for device in self.devices if device.name == name)
+        self.host.health(self._device_view(device, str(change.to), change.cause), str(change.before))
+
+    def _device_view(self, device: FittedDevice, state: str, cause: str | None) -> DeviceView:
+        return DeviceView.model_validate(
+            {
+                "name": device.name,
+                "role": str(device.role),
+                "mode": device.mode,
+                "required": CHECK_OF_ROLE.get(str(device.role)) in self.facts.required,
+                "state": state,
+                "cause": cause,
+            }
+        )
+
+    def _board(self) -> DigitalIo | None:
+        boards = [device for device in self.devices if device.role == Role.DIGITAL_IO]
+        driver = self.supervisor.driver(boards[0].name) if boards else None
+        return driver if isinstance(driver, DigitalIo) else None
+
+    def _acknowledge(self, device: str, key: ScanKey, next_line: int, end: bool) -> None:
+        driver = self.supervisor.driver(device)
+        if isinstance(driver, LineScanner):
+            task = asyncio.ensure_future(driver.ack(key, next_line, end=end))
+            task.add_done_callback(_log_failed_ack)
+
+    def _published(self) -> tuple[str, int]:
+        return self.store.epoch, self.store.published
+
+    def _overlay(self, view: LaneView) -> LaneView:
+        decides = self.scripted.decides_utc_us
+        at = view.at or f"{self.store.epoch}:{self.store.published}"
+        officer = SimulatedOfficerView(decides_utc_us=decides) if view.simulated else None
+        return view.model_copy(update={"at": at, "centre": self.centre(), "simulated_officer": officer})
+
+    def centre(self) -> CentreView:
+        """Return how the central system is doing: when it last asked, what waits for it."""
+        required = [consumer.name for consumer in self.lane_file.consumers if consumer.required]
+        waiting = max((self.store.published - self.store.acked(name) for name in required), default=0)
+        polled_s = self.store.polled_s(required)
+        state = "never"
+        if polled_s is not None:
+            state = "connected" if time.monotonic() - polled_s < CENTRE_SILENT_S else "silent"
+        return CentreView.model_validate({"state": state, "waiting": max(0, waiting)})
+
+    def _beat(self) -> Mapping[str, Any]:
+        return {
+            "utc_us": self.clock.stamp().utc_ns // 1000,
+            "seq": self.store.published,
+            "ages": {name: round(age_s, 2) for name, age_s in self.supervisor.ages().items()},
+            "web": _web_build(self.settings.web_dist),
+        }
+
+
+def lane_facts(lane_file: LaneFile) -> LaneFacts:
+    """Return the lane file as the lane uses it."""
+    lane = lane_file.lane
+    return LaneFacts(
+        lane_id=lane.id,
+        name=lane.name or lane.id,
+        site=lane.site,
+        direction=lane.direction,
+        time_zone=lane.time_zone,
+        officer=lane.officer,
+        required=frozenset(lane.required),
+        geometry=lane_file.geometry,
+        devices=tuple(
+            DeviceFacts(d.name, str(d.role), d.mode, len(getattr(d.options, "detectors", ())))
+            for d in lane_file.devices
+        ),
+        config_sha256=lane_file.sha256,
+        panel_diagonal_in=lane_file.ui.panel_diagonal_in,
+        p_occupancy=lane_file.radiation.p_occ,
+        design_s=lane_file.radiation.design_length_s,
+        gb_averaging_s=lane_file.radiation.gb_averaging_s,
+    )
+
+
+@contextlib.contextmanager
+def _listen(port: int) -> Iterator[socket.socket]:
+    """Bind before anything else is touched: a taken port must change nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+        yield listener
+
+
+def _at(port: int) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": port}
+
+
+def _log_failed_ack(task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.debug("acknowledgement not sent, the device keeps its lines: %s", error)
+
+
+def _web_build(dist: Path | None) -> str:
+    """Return what changes when the front end was built anew."""
+    index = dist / "index.html" if dist else None
+    return str(int(index.stat().st_mtime)) if index and index.is_file() else ""
+
+
+async def _finish(tasks: list[asyncio.Task[None]]) -> None:
+    """Give tasks that watch ``stop`` a moment for their last act, then cancel."""
+    _, late = await asyncio.wait(tasks, timeout=1.0)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,245 @@
+"""The emulated devices of a lane: a child process with one virtual plant and one emulator per device.
+
+It is a process of its own so that drawing trucks costs the daemon nothing. It reads one line of JSON (the
+order), answers with one line of JSON (the ports), and ends when its standard input closes: it never
+outlives the daemon. Further lines on standard input are commands; so are lines on its control port, which
+``carril sim fault`` uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import logging
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from drivers.geometry import LaneGeometry
+from drivers.plant.chaos import ChaosProxy
+from drivers.plant.emulator import Emulator
+from drivers.plant.vehicle import Scenario, load_scenario
+from drivers.plant.world import Plant
+from station import plugins
+from station.cli.actors import Centre, Officer
+from station.runtime.clock import SystemClock
+
+log = logging.getLogger("carril.simulation")
+
+FAULT_AT = 0.4
+"""A scenario's link faults strike when this share of the truck has passed the scan plane."""
+FAULT_FOR_S = 3.0
+ANSWER_LIMIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the child has to play."""
+
+    geometry: dict[str, Any]
+    scenario: str
+    seed: int
+    rate: float
+    devices: list[dict[str, Any]]
+    """``name``, ``driver`` and ``options`` of each emulated device."""
+    actors: bool = True
+
+
+# --- the daemon's side --------------------------------------------------------------------------
+
+
+class Simulation:
+    """The child as the daemon sees it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, answer: dict[str, Any]) -> None:
+        """Keep the running child and what it answered."""
+        self._process = process
+        self.ports: dict[str, int] = answer["ports"]
+        self.control: int = answer["control"]
+
+    @classmethod
+    async def start(cls, order: Order) -> Simulation:
+        """Start the child; ``RuntimeError`` with its own words when it cannot play the order."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "station.cli.simulation",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+        assert process.stdout is not None  # noqa: S101
+        process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), ANSWER_LIMIT_S)
+            answer = json.loads(line)
+        except (TimeoutError, ValueError):
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise RuntimeError("the simulation did not start; its own message stands above") from None
+        if "error" in answer:
+            await process.wait()
+            raise RuntimeError(answer["error"])
+        return cls(process, answer)
+
+    async def act(self, api_port: int) -> None:
+        """Let the scripted officer and centre begin: the station's API is up."""
+        assert self._process.stdin is not None  # noqa: S101
+        self._process.stdin.write(json.dumps({"act": api_port}).encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def stop(self) -> None:
+        """Close its input and wait for it; kill it after two seconds."""
+        assert self._process.stdin is not None  # noqa: S101
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 2)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+# --- the child's side ---------------------------------------------------------------------------
+
+
+class Stage:
+    """Plant, emulators and their link-fault proxies."""
+
+    def __init__(self, order: Order, scenario: Scenario) -> None:
+        """Build everything; opens nothing."""
+        self.clock = SystemClock(order.rate)
+        geometry = {**order.geometry, "portal_beams_m": tuple(order.geometry["portal_beams_m"])}
+        self.plant = Plant(LaneGeometry(**geometry), scenario, self.clock)
+        self.emulators: dict[str, Emulator] = {}
+        self.proxies: dict[str, ChaosProxy] = {}
+        for index, device in enumerate(order.devices):
+            spec = plugins.find(device["driver"])
+            module, _, name = spec.simulator.partition(":")
+            emulator = getattr(importlib.import_module(module), name)
+            options = spec.options.model_validate(device["options"])
+            self.emulators[device["name"]] = emulator(options, self.plant, self.clock, order.seed + index)
+
+    async def open(self) -> dict[str, int]:
+        """Serve; return the port that each driver must use."""
+        ports = {}
+        for name, emulator in self.emulators.items():
+            if emulator.DIALS:
+                ports[name] = _free_port()
+                proxy = ChaosProxy(ports[name], device_dials=True)
+                await emulator.start(await proxy.start())
+            else:
+                proxy = ChaosProxy(await emulator.start())
+                ports[name] = await proxy.start()
+            self.proxies[name] = proxy
+        return ports
+
+    async def close(self) -> None:
+        """Stop serving."""
+        for name, emulator in self.emulators.items():
+            await self.proxies[name].stop()
+            await emulator.stop()
+
+    def fault(self, device: str, fault: str, for_s: float | None) -> None:
+        """Set (or with ``none`` end) a fault of the link or of the device's protocol."""
+        if device not in self.emulators:
+            raise ValueError(f"{device} is no emulated device; there are {', '.join(self.emulators)}")
+        emulator, proxy = self.emulators[device], self.proxies[device]
+        if fault == "none":
+            proxy.set(None)
+            for name in emulator.FAULTS:
+                emulator.fault(name, on=False)
+        elif fault in emulator.FAULTS:
+            emulator.fault(fault, on=True)
+            if for_s is not None:
+                asyncio.get_running_loop().call_later(for_s, lambda: emulator.fault(fault, on=False))
+        else:
+            proxy.set(fault, for_s=for_s)
+
+    async def follow_script(self) -> None:
+        """Strike with the faults that the scenario gives to a truck, once per passage."""
+        struck = 0
+        while True:
+            await self.clock.sleep(0.05)
+            self.plant.advance()
+            vehicle = self.plant.vehicle
+            if vehicle is None or struck == self.plant.passage:
+                continue
+            if self.plant.scan_s_m >= FAULT_AT * vehicle.length_m:
+                struck = self.plant.passage
+                for entry in vehicle.faults:
+                    device, _, fault = entry.partition(":")
+                    self.fault(device, fault, FAULT_FOR_S)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _lines() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit=1 << 20)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+async def _play() -> int:
+    commands = await _lines()
+    order = Order(**json.loads(await commands.readline()))
+    try:
+        scenario = load_scenario(Path(order.scenario))
+        stage = Stage(order, scenario)
+        ports = await stage.open()
+    except (ValueError, LookupError, OSError) as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        return 2
+    control = await asyncio.start_server(lambda r, w: _control(stage, r, w), "127.0.0.1", 0)
+    answer = {"ports": ports, "control": control.sockets[0].getsockname()[1]}
+    print(json.dumps(answer), flush=True)
+    tasks = [asyncio.create_task(stage.follow_script())]
+    while line := await commands.readline():
+        api_port = json.loads(line)["act"]
+        tasks += [asyncio.create_task(actor.run()) for actor in (Officer(api_port), Centre(api_port))]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    control.close()
+    await stage.close()
+    return 0
+
+
+async def _control(stage: Stage, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one line of JSON: ``{"device", "fault", "for_s"}`` or ``{"state": true}``."""
+    with contextlib.suppress(ConnectionError):
+        answer: dict[str, Any]
+        try:
+            order = json.loads(await asyncio.wait_for(reader.readline(), 5))
+            if order.get("state"):
+                answer = {name: emulator.state() for name, emulator in stage.emulators.items()}
+            else:
+                stage.fault(str(order["device"]), str(order["fault"]), order.get("for_s"))
+                answer = {"ok": True}
+        except (ValueError, KeyError, TypeError, TimeoutError) as error:
+            answer = {"error": str(error)}
+        writer.write(json.dumps(answer).encode() + b"\n")
+        await writer.drain()
+        writer.close()
+
+
+def main() -> int:
+    """Run the child."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return asyncio.run(_play())
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""``carril status``: how the station on this computer is, asked over its own API."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+from typing import Any
+
+from station.cli.errors import UserError
+
+HOST = "127.0.0.1"
+TIMEOUT_S = 5.0
+
+
+def register(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser("status", help="ask the running station how it is")
+    parser.add_argument("--port", type=int, default=8080, help="port of the station (%(default)s)")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the station's health; 0 when the lane is well, 1 when it is not."""
+    health = ask(arguments.port)
+    for line in lines(health):
+        print(line)
+    return 0 if health.get("lane") == "ok" else 1
+
+
+def ask(port: int) -> dict[str, Any]:
+    """Return ``GET /v1/health`` of the station; raises ``UserError``."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/v1/health", headers={"Accept": "application/json"})
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    except OSError as error:
+        reason = (error.strerror or str(error) or type(error).__name__).lower()
+        raise UserError(
+            f"no station answers on {HOST}:{port} ({reason}); start one with `carril run` or give its --port",
+            1,
+        ) from error
+    except (http.client.HTTPException, ValueError) as error:
+        raise UserError(f"what answers on {HOST}:{port} is no Carril station; give its --port", 1) from error
+    finally:
+        connection.close()
+    if response.status != http.client.OK or not isinstance(answer, dict):
+        raise UserError(f"what answers on {HOST}:{port} is no Carril station; give its --port", 1)
+    return answer
+
+
+def lines(value: dict[str, Any], indent: int = 0) -> list[str]:
+    """Write nested values for a person, one a line."""
+    written: list[str] = []
+    for key, inner in value.items():
+        label = "  " * indent + f"{key}:"
+        if isinstance(inner, dict):
+            written += [label, *lines(inner, indent + 1)]
+        else:
+            text = ", ".join(map(str, inner)) if isinstance(inner, list) else str(inner)
+            written.append(f"{label:<24} {text}")
+    return written

@@ -1,0 +1,1 @@
+"""What the lane means: pure state machines, rules and events."""

@@ -1,0 +1,169 @@
+"""Alarms as the officer meets them, in the manner of ISA-18.2: states live here, never in a browser.
+
+    UNACK ──ack──▶ ACK ──end──▶ (normal: record only)
+      └──end──▶ RTN_UNACK ──ack──▶ (normal)
+
+Acknowledge, silence and end are different acts with a record each. Radiation and tamper alarms end only
+by their procedure, never by time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from station.domain.decision import NotFound
+from station.domain.events import AlarmSummary
+from station.domain.view import AlarmView, Args
+
+SILENCE_S = 120.0
+MAX_ALARMS = 200
+"""Ended alarms beyond this number leave the list (never the journal), oldest first."""
+
+PRIORITY = {
+    "neutron_alarm": 1,
+    "gamma_alarm": 1,
+    "tamper": 1,
+    "emergency_stop": 1,
+    "tailgate": 1,
+    "vehicle_left_undecided": 1,
+    "barrier_moved_unordered": 1,
+    "vehicle_in_beam": 1,
+    "cannot_record": 1,
+    "second_vehicle": 2,
+    "required_device_lost": 2,
+    "station_only": 2,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One alarm; ``raised_s`` and ``silenced_until_s`` are monotonic."""
+
+    alarm_id: str
+    code: str
+    device: str | None
+    inspection_id: str | None
+    raised_utc_us: int
+    active: bool = True
+    acked: bool = False
+    silenced_until_s: float = 0.0
+    stored: bool = True
+    values: Args = field(default_factory=dict)
+
+    @property
+    def priority(self) -> int:
+        """Return 1 to 3; an unknown code is never less than 2."""
+        return PRIORITY.get(self.code, 2)
+
+    @property
+    def state(self) -> str:
+        """Return unack, ack or rtn_unack."""
+        if self.active:
+            return "ack" if self.acked else "unack"
+        return "rtn_unack"
+
+
+class AlarmBook:
+    """All alarms that somebody still has to see or end."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._alarms: dict[str, Alarm] = {}
+
+    def __iter__(self) -> Iterator[Alarm]:
+        """Iterate by rank: priority, then newest first."""
+        ranked = sorted(self._alarms.values(), key=lambda a: (a.priority, -a.raised_utc_us))
+        return iter(ranked)
+
+    def __len__(self) -> int:
+        """Return the number of alarms on the list."""
+        return len(self._alarms)
+
+    def add(self, alarm: Alarm) -> None:
+        """Put a new alarm on the list; any new alarm ends every silence."""
+        self._alarms = {key: replace(a, silenced_until_s=0.0) for key, a in self._alarms.items()}
+        self._alarms[alarm.alarm_id] = alarm
+        ended = [key for key, known in self._alarms.items() if not known.active]
+        for key in ended[: max(0, len(self._alarms) - MAX_ALARMS)]:
+            del self._alarms[key]
+
+    def get(self, alarm_id: str) -> Alarm:
+        """Return one alarm; ``NotFound`` when it is not on the list."""
+        try:
+            return self._alarms[alarm_id]
+        except KeyError:
+            raise NotFound(f"There is no open alarm {alarm_id}") from None
+
+    def find(self, code: str, device: str | None = None) -> Alarm | None:
+        """Return the active alarm of this code and device, if any."""
+        for alarm in self._alarms.values():
+            if alarm.code == code and alarm.device == device and alarm.active:
+                return alarm
+        return None
+
+    def ack(self, alarm_id: str) -> None:
+        """Somebody has seen it."""
+        self._keep(replace(self.get(alarm_id), acked=True))
+
+    def silence(self, alarm_id: str, now_s: float) -> None:
+        """Silence browser and horn for two minutes; the beacon goes on."""
+        self._keep(replace(self.get(alarm_id), silenced_until_s=now_s + SILENCE_S))
+
+    def end(self, alarm_id: str) -> None:
+        """Its cause has gone."""
+        self._keep(replace(self.get(alarm_id), active=False))
+
+    def mark_unstored(self, alarm_id: str) -> None:
+        """The journal does not hold it (yet)."""
+        if alarm_id in self._alarms:
+            self._keep(replace(self._alarms[alarm_id], stored=False))
+
+    def of(self, inspection_id: str) -> list[Alarm]:
+        """Return the alarms of one inspection."""
+        return [alarm for alarm in self if alarm.inspection_id == inspection_id]
+
+    def horn(self, now_s: float) -> bool:
+        """Whether a P1 sounds: unacknowledged and not silenced."""
+        return any(a.priority == 1 and not a.acked and now_s >= a.silenced_until_s for a in self)
+
+    def beacon(self) -> bool:
+        """Whether a P1 is active."""
+        return any(a.priority == 1 and a.active for a in self)
+
+    def _keep(self, alarm: Alarm) -> None:
+        if alarm.active or not alarm.acked:
+            self._alarms[alarm.alarm_id] = alarm
+        else:
+            self._alarms.pop(alarm.alarm_id, None)
+
+
+def view(alarm: Alarm, now_s: float, now_utc_us: int) -> AlarmView:
+    """Return the alarm as the screen draws it."""
+    left_s = alarm.silenced_until_s - now_s
+    return AlarmView.model_validate(
+        {
+            "alarm_id": alarm.alarm_id,
+            "code": alarm.code,
+            "priority": alarm.priority,
+            "state": alarm.state,
+            "device": alarm.device,
+            "inspection_id": alarm.inspection_id,
+            "raised_utc_us": alarm.raised_utc_us,
+            "silenced_until_utc_us": now_utc_us + round(left_s * 1e6) if left_s > 0 else None,
+            "stored": alarm.stored,
+            "values": alarm.values,
+        }
+    )
+
+
+def summary(alarm: Alarm) -> AlarmSummary:
+    """Return the alarm as the sealed record keeps it."""
+    return AlarmSummary(
+        alarm_id=alarm.alarm_id,
+        code=alarm.code,
+        priority=alarm.priority,
+        state=alarm.state,
+        device=alarm.device,
+        values=alarm.values,
+    )

@@ -1,0 +1,549 @@
+"""Every fact that the lane records: one class each, past tense, with its wire type and JSON Schema.
+
+The wire type is ``carril.`` + the class name in snake case with a dot before its last word:
+``RadiationAlarmRaised`` → ``carril.radiation_alarm.raised``. Within a schema version fields are only added.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum, StrEnum
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class Prio(IntEnum):
+    """How long the store fights for a record: 0 is refused last."""
+
+    ALARM = 0
+    INSPECTION = 1
+    HEALTH = 2
+    BACKGROUND = 3
+
+
+class Value(BaseModel):
+    """Base of all values inside events: strict, frozen, nothing extra."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+class EventStamp(Value):
+    """When it happened, in microseconds: canonical JSON refuses integers above 2^53-1."""
+
+    utc_us: int
+    mono_us: int
+    boot_id: str
+    clock: Literal["sync", "unsync", "unknown"] = "unknown"
+
+
+# --- shared values ------------------------------------------------------------------------------
+
+
+class CoverageState(StrEnum):
+    """What became of one required or fitted check."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    NOT_FITTED = "not_fitted"
+    FAILED = "failed"
+    BYPASSED = "bypassed"
+
+
+class Check(Value):
+    """Coverage of one check; ``reason`` is a code (link, timeout, partial, unreadable …)."""
+
+    state: CoverageState
+    reason: str | None = None
+    fraction: float = 0.0
+
+
+class Coverage(Value):
+    """Which checks were done, and why not."""
+
+    rpm: Check
+    scanner: Check
+    lpr: Check
+    ocr: Check
+    manifest: Check
+
+
+class Incomplete(Value):
+    """Required checks that were not done. Missing data is never "clear"."""
+
+    rpm: bool = False
+    image: bool = False
+    ident: bool = False
+
+
+class Level(StrEnum):
+    """Recommendation, lowest first."""
+
+    CLEAR = "clear"
+    REVIEW_IMAGE = "review_image"
+    SECONDARY = "secondary"
+    HOLD = "hold"
+    EMERGENCY = "emergency"
+
+
+class Reason(Value):
+    """One rule that fired, with the inputs that it saw."""
+
+    rule: str
+    code: str
+    args: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+
+
+class Recommendation(Value):
+    """What the rules propose; all reasons are kept, the strongest first."""
+
+    level: Level
+    reasons: tuple[Reason, ...]
+    rules_sha256: str
+
+
+class Lock(Value):
+    """Why Release is not free."""
+
+    code: str
+    args: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+
+
+class PlateIdentity(Value):
+    """The vehicle's plate as known now."""
+
+    text: str
+    region: str = ""
+    status: Literal["accepted", "probable", "unverified"]
+    confidence: float | None = None
+
+
+class Identity(Value):
+    """Who the vehicle is, as far as the readers say."""
+
+    status: Literal["waiting", "accepted", "probable", "unverified"] = "waiting"
+    plate: PlateIdentity | None = None
+    container: PlateIdentity | None = None
+
+
+class BlobUse(Value):
+    """A blob of the record and what it is."""
+
+    role: Literal["preview", "image", "raw", "trace", "photo", "plate", "capture", "event"]
+    sha256: str
+    media: str
+    bytes: int
+
+
+class AlgorithmVerdict(Value):
+    """One algorithm's answer; advisory unless it is the device's own."""
+
+    algo: str
+    version: int
+    params: dict[str, float | int | str]
+    statistic: float | None
+    threshold: float | None
+    t_first_s: float | None
+    outcome: str
+    reason: str | None = None
+
+
+class OccupancySummary(Value):
+    """What one portal saw of one vehicle."""
+
+    occupancy_id: str
+    device: str
+    close_reason: str
+    complete: bool
+    start_known: bool
+    duration_s: float
+    gamma_max_1s: int | None
+    gamma_background: float | None
+    gamma_limit: float | None
+    neutron_max: int | None
+    neutron_limit: int | None
+    sigma_max: float | None
+    gamma_alarm: bool
+    neutron_alarm: bool
+    tamper: bool
+    gaps: int
+    verdicts: tuple[AlgorithmVerdict, ...] = ()
+    profile: str | None = None
+
+
+class ScanSummary(Value):
+    """What one scan gave; ``col_nose`` is the image column of the vehicle's nose."""
+
+    scan_id: str
+    device: str
+    state: Literal["scanning", "complete", "incomplete"]
+    cause: str | None = None
+    lines: int = 0
+    lines_lost: int = 0
+    height: int = 0
+    px_mm_x: float = 0.0
+    px_mm_y: float = 0.0
+    col_nose: int | None = None
+    col_tail: int | None = None
+    calibration: Literal["provisional", "full", "none"] = "none"
+    starved_m2: float = 0.0
+    preview: str | None = None
+    image: str | None = None
+    raw: str | None = None
+
+
+class RadiationRecord(Value):
+    """All that the portals saw of one vehicle."""
+
+    occupancies: tuple[OccupancySummary, ...] = ()
+
+
+class Verdict(StrEnum):
+    """What an officer may order."""
+
+    RELEASE = "release"
+    SECONDARY = "secondary"
+    HOLD = "hold"
+    REPEAT_PASS = "repeat_pass"  # noqa: S105 - a verdict, no password
+    RETURN = "return"
+
+
+class Decision(Value):
+    """The officer's order as recorded; ``seq`` is its place in the journal."""
+
+    verdict: Verdict
+    officer: str
+    reason: str | None = None
+    at_utc_us: int
+    seq: int | None = None
+
+
+class AlarmSummary(Value):
+    """One alarm of an inspection with its last known state."""
+
+    alarm_id: str
+    code: str
+    priority: int
+    state: str
+    device: str | None = None
+    values: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+class Event(Value):
+    """Base of every event."""
+
+    PRIO: ClassVar[Prio] = Prio.INSPECTION
+    stamp: EventStamp
+    config_sha256: str
+    simulated: bool = False
+    test: bool = False
+    exercise: bool = False
+
+    @classmethod
+    def type_name(cls) -> str:
+        """Return the wire type, e.g. ``carril.inspection.sealed``."""
+        return "carril." + schema_name(cls)
+
+
+class LaneEvent(Event):
+    """An event of the lane or of a device, outside any inspection."""
+
+    PRIO: ClassVar[Prio] = Prio.HEALTH
+
+
+class InspectionEvent(Event):
+    """An event of one inspection; ``version`` is the inspection's version after it."""
+
+    inspection_id: str
+    version: int
+
+
+class InspectionOpened(InspectionEvent):
+    """A vehicle entered."""
+
+    opened_by: Literal["entry_loop", "booth_loop", "occupancy", "scan", "officer"]
+
+
+class OccupancyStarted(InspectionEvent):
+    """A portal sees the vehicle."""
+
+    device: str
+
+
+class OccupancyEnded(InspectionEvent, OccupancySummary):
+    """A portal's occupancy closed, whatever the cause."""
+
+    blobs: tuple[BlobUse, ...] = ()
+
+
+class RadiationAlarmRaised(InspectionEvent):
+    """The device's own alarm: latched, authoritative, never suppressed."""
+
+    PRIO: ClassVar[Prio] = Prio.ALARM
+    alarm_id: str
+    device: str
+    channel: Literal["gamma", "neutron"]
+    counts: tuple[int | None, ...]
+    limit: float | None
+
+
+class AlarmEvent(Event):
+    """An event of an alarm, inside an inspection or (both ``None``) outside any."""
+
+    PRIO: ClassVar[Prio] = Prio.ALARM
+    inspection_id: str | None
+    version: int | None
+    alarm_id: str
+
+
+class LaneAlarmRaised(AlarmEvent):
+    """Something in the lane that an officer must know at once."""
+
+    code: str
+    priority: int
+    device: str | None = None
+
+
+class AlarmAcknowledged(AlarmEvent):
+    """A named officer has seen the alarm."""
+
+    officer: str
+
+
+class AlarmSilenced(AlarmEvent):
+    """A named officer silenced the sound for a while."""
+
+    officer: str
+    for_s: float
+
+
+class AlarmEnded(AlarmEvent):
+    """The cause of the alarm has gone."""
+
+    PRIO: ClassVar[Prio] = Prio.HEALTH
+
+
+class TamperOpened(LaneEvent):
+    """A device's cabinet or tamper contact opened."""
+
+    PRIO: ClassVar[Prio] = Prio.ALARM
+    device: str
+
+
+class TamperClosed(LaneEvent):
+    """The contact closed again."""
+
+    device: str
+
+
+class ReadUnattributed(LaneEvent):
+    """A camera event that no vehicle in the lane explains: kept, never used."""
+
+    device: str
+    late: bool
+    photo: str | None
+
+
+class ScanStarted(InspectionEvent):
+    """A scanner began to send lines of this vehicle."""
+
+    scan_id: str
+    device: str
+
+
+class ScanCompleted(InspectionEvent, ScanSummary):
+    """A scan ended; ``state`` says whether it is whole."""
+
+    blobs: tuple[BlobUse, ...] = ()
+
+
+class PlateRead(InspectionEvent):
+    """A camera event of this vehicle; ``text`` is empty when nothing could be read."""
+
+    device: str
+    text: str
+    region: str
+    confidence: float | None
+    status: Literal["accepted", "probable", "unverified"]
+    late: bool = False
+    photo: str | None = None
+    plate: str | None = None
+    blobs: tuple[BlobUse, ...] = ()
+
+
+class IdentityResolved(InspectionEvent):
+    """The identity changed."""
+
+    identity: Identity
+
+
+class DecisionRequested(InspectionEvent):
+    """All that can be known is known: the officer decides."""
+
+    level: Level
+    reasons: tuple[Reason, ...]
+    coverage: Coverage
+    locks: tuple[Lock, ...]
+    restarted: bool = False
+
+
+class ImageRead(InspectionEvent):
+    """A named officer has read the radiograph."""
+
+    scan_id: str | None
+    officer: str
+    read_ms: int
+    seen_fraction: float
+
+
+class DecisionRecorded(InspectionEvent):
+    """A named officer's order."""
+
+    verdict: Verdict
+    officer: str
+    reason: str | None = None
+
+
+class SecondaryReferred(InspectionEvent):
+    """The vehicle goes to secondary."""
+
+    officer: str
+
+
+class BarrierMoved(InspectionEvent):
+    """The arm reached an end position; ``decision_seq`` is the order behind it, if any."""
+
+    to: Literal["up", "down"]
+    decision_seq: int | None
+
+
+class InspectionSealed(InspectionEvent):
+    """The whole record: immutable from here on."""
+
+    opened_at_utc_us: int
+    outcome: Literal["decided", "referred_secondary", "cleared_by_rule", "aborted"]
+    cause: str | None
+    recommendation: Recommendation
+    decision: Decision | None
+    decisions: tuple[Decision, ...]
+    coverage: Coverage
+    incomplete: Incomplete
+    flags: tuple[str, ...]
+    identity: Identity
+    radiation: RadiationRecord
+    scan: ScanSummary | None
+    alarms: tuple[AlarmSummary, ...]
+    blobs: tuple[BlobUse, ...]
+
+
+class InspectionAmended(InspectionEvent):
+    """A later fact about a sealed inspection."""
+
+    amends_seq: int | None
+    what: str
+    device: str | None = None
+    fields: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+
+
+class DeviceHealthChanged(LaneEvent):
+    """A device changed its health; one table, one writer."""
+
+    device: str
+    before: str = Field(alias="from")
+    to: str
+    cause: str | None = None
+
+
+class DeviceSetupChanged(LaneEvent):
+    """A portal reported another set-up than before."""
+
+    device: str
+    setup_hash: str
+
+
+class CountsMissed(LaneEvent):
+    """A portal's own counter says that occupancies were missed."""
+
+    device: str
+    missed: int
+
+
+class EmergencyStopPressed(LaneEvent):
+    """The emergency-stop circuit opened."""
+
+    PRIO: ClassVar[Prio] = Prio.ALARM
+    device: str
+
+
+class EmergencyStopReset(LaneEvent):
+    """The emergency-stop circuit closed again."""
+
+    device: str
+
+
+class LaneModeChanged(LaneEvent):
+    """The lane's mode changed: open, draining, closed, out_of_service."""
+
+    mode: str
+    cause: str
+
+
+class LaneStarted(LaneEvent):
+    """The daemon started; ``restarted_subjects`` were found open."""
+
+    software: str
+    restarted_subjects: tuple[str, ...] = ()
+
+
+class CalibrationApplied(LaneEvent):
+    """A scanner's dark and air scans gave a calibration that is used from now on."""
+
+    device: str
+    state: Literal["provisional", "full"]
+    dark_lines: int
+    air_lines: int
+    sha256: str
+
+
+class ConfigApplied(LaneEvent):
+    """A lane file took effect."""
+
+    lane_file_sha256: str
+
+
+# --- catalogue ----------------------------------------------------------------------------------
+
+
+def schema_name(event: type[Event]) -> str:
+    """Return the name under ``/v1/schemas``: ``inspection.sealed``."""
+    words: list[str] = re.findall(r"[A-Z][a-z0-9]*", event.__name__)
+    return "_".join(words[:-1]).lower() + "." + words[-1].lower()
+
+
+def _leaves(cls: type[Event]) -> list[type[Event]]:
+    children = cls.__subclasses__()
+    if cls not in (Event, LaneEvent, InspectionEvent, AlarmEvent):
+        return [cls]
+    return [leaf for child in children for leaf in _leaves(child)]
+
+
+@cache
+def catalogue() -> dict[str, type[Event]]:
+    """Return every event class by its wire type."""
+    return {event.type_name(): event for event in _leaves(Event)}
+
+
+def json_schema(name: str) -> dict[str, Any] | None:
+    """Return the JSON Schema of the event called ``name`` (without ``carril.``), or ``None``."""
+    event = catalogue().get("carril." + name)
+    if event is None:
+        return None
+    schema = event.model_json_schema(mode="serialization")
+    schema["$id"] = f"urn:carril:schema:{name}:{SCHEMA_VERSION}"
+    return schema

@@ -1,0 +1,145 @@
+"""The recommendation: a pure function of frozen inputs, the highest rule that fires wins.
+
+All reasons are kept, with their inputs and the hash of the rule set. Sites may raise levels; nothing here
+lowers one, and nothing turns missing data into "clear". In and out are judged alike: the direction is no
+input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from station.domain.events import Coverage, CoverageState, Incomplete, Level, Reason, Recommendation
+
+ORDER = (Level.CLEAR, Level.REVIEW_IMAGE, Level.SECONDARY, Level.HOLD, Level.EMERGENCY)
+
+REQUIRABLE = ("rpm", "scanner", "lpr", "ocr", "manifest")
+"""Names of the checks, in the order of the coverage record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A device's own radiation alarm: counts of the alarming record and the device's limit."""
+
+    device: str
+    counts_sum: int | None
+    limit: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """The station's second opinion about one occupancy."""
+
+    device: str
+    outcome: str
+    statistic: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that the rules may look at."""
+
+    coverage: Coverage
+    required: frozenset[str]
+    identity_status: str
+    emergency: bool = False
+    neutron: tuple[Alarm, ...] = ()
+    gamma: tuple[Alarm, ...] = ()
+    tamper: tuple[str, ...] = ()
+    opinions: tuple[Opinion, ...] = ()
+
+
+def _emergency(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    if facts.emergency:
+        yield Level.EMERGENCY, Reason(rule="R1", code="emergency")
+
+
+def _neutron(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    for alarm in facts.neutron:
+        yield Level.HOLD, Reason(rule="R2", code="neutron_alarm", args=_alarm_args(alarm))
+
+
+def _gamma(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    for alarm in facts.gamma:
+        yield Level.SECONDARY, Reason(rule="R4", code="gamma_alarm", args=_alarm_args(alarm))
+
+
+def _portal(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    for device in facts.tamper:
+        yield Level.SECONDARY, Reason(rule="R5", code="tamper", args={"device": device})
+    yield from _missing(facts, "rpm", "R5", "rpm_missing")
+
+
+def _second_opinion(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    alarmed = {alarm.device for alarm in facts.gamma}
+    for opinion in facts.opinions:
+        silent_device = opinion.outcome == "alarm" and opinion.device not in alarmed
+        if silent_device or opinion.outcome == "low_confidence":
+            yield (
+                Level.REVIEW_IMAGE,
+                Reason(
+                    rule="R6",
+                    code="second_opinion",
+                    args={
+                        "device": opinion.device,
+                        "outcome": opinion.outcome,
+                        "statistic": opinion.statistic,
+                        "threshold": opinion.threshold,
+                    },
+                ),
+            )
+
+
+def _scan(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    yield from _missing(facts, "scanner", "R7", "scan_missing")
+
+
+def _identity(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    fitted = facts.coverage.lpr.state != CoverageState.NOT_FITTED
+    if fitted and facts.identity_status != "accepted":
+        reason = facts.coverage.lpr.reason
+        yield Level.SECONDARY, Reason(rule="R11", code="ident_missing", args={"reason": reason})
+
+
+RULES = (_emergency, _neutron, _gamma, _portal, _second_opinion, _scan, _identity)
+"""R1, R2, R4, R5, R6, R7 and the identity part of R11; R0 is what remains when none fires."""
+
+RULE_SET = "carril-rules 1: R0 R1 R2 R4 R5 R6 R7 R11-identity"
+RULES_SHA256 = hashlib.sha256(RULE_SET.encode()).hexdigest()
+
+
+def recommend(facts: Facts) -> Recommendation:
+    """Return the level and all reasons, the strongest first."""
+    fired = [found for rule in RULES for found in rule(facts)]
+    fired.sort(key=lambda found: -ORDER.index(found[0]))
+    if not fired:
+        clear = Reason(rule="R0", code="clear")
+        return Recommendation(level=Level.CLEAR, reasons=(clear,), rules_sha256=RULES_SHA256)
+    reasons = tuple(reason for _, reason in fired)
+    return Recommendation(level=fired[0][0], reasons=reasons, rules_sha256=RULES_SHA256)
+
+
+def incomplete(facts: Facts) -> Incomplete:
+    """Return which required checks were not done."""
+    return Incomplete(
+        rpm=_is_missing(facts, "rpm"),
+        image=_is_missing(facts, "scanner"),
+        ident=any(_identity(facts)) or _is_missing(facts, "lpr") or _is_missing(facts, "ocr"),
+    )
+
+
+def _missing(facts: Facts, check: str, rule: str, code: str) -> Iterator[tuple[Level, Reason]]:
+    if _is_missing(facts, check):
+        reason = getattr(facts.coverage, check).reason
+        yield Level.SECONDARY, Reason(rule=rule, code=code, args={"reason": reason})
+
+
+def _is_missing(facts: Facts, check: str) -> bool:
+    return check in facts.required and getattr(facts.coverage, check).state != CoverageState.DONE
+
+
+def _alarm_args(alarm: Alarm) -> dict[str, str | int | float | bool | None]:
+    return {"device": alarm.device, "counts": alarm.counts_sum, "limit": alarm.limit}

@@ -1,0 +1,155 @@
+"""What a screen shows of the lane: one snapshot, made by the lane and drawn as it is.
+
+The browser holds no second state machine: every record event on the stream carries the snapshot that
+is true after it. Codes, never prose: the screen translates them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from station.domain.events import (
+    BlobUse,
+    Coverage,
+    Decision,
+    Identity,
+    Incomplete,
+    Level,
+    Lock,
+    Reason,
+    ScanSummary,
+    Value,
+)
+
+Args = dict[str, str | int | float | bool | None]
+
+
+class DeviceView(Value):
+    """One device of the lane."""
+
+    name: str
+    role: str
+    mode: Literal["real", "emulated", "replay"]
+    required: bool
+    state: Literal["starting", "online", "degraded", "stale", "backoff", "faulted", "disabled"]
+    cause: str | None = None
+
+
+class AlarmView(Value):
+    """One alarm; ``values`` are its numbers: counts, limit, ratio, background."""
+
+    alarm_id: str
+    code: str
+    priority: Literal[1, 2, 3]
+    state: Literal["unack", "ack", "rtn_unack"]
+    device: str | None
+    inspection_id: str | None
+    raised_utc_us: int
+    silenced_until_utc_us: int | None = None
+    stored: bool = True
+    values: Args = Field(default_factory=dict)
+
+
+class ReleaseView(Value):
+    """Whether Release is free, and if not, why; the screen may add locks, never remove one."""
+
+    allowed: bool
+    locks: tuple[Lock, ...]
+
+
+class ChannelView(Value):
+    """One radiation channel of the current vehicle; counts per second, summed over panels."""
+
+    state: Literal["waiting", "measuring", "done", "failed", "not_fitted", "bypassed"]
+    max_cps: int | None = None
+    limit_cps: float | None = None
+    background_cps: float | None = None
+    alarm: bool = False
+
+
+class RadiationView(Value):
+    """Both channels."""
+
+    gamma: ChannelView
+    neutron: ChannelView
+
+
+class InspectionView(Value):
+    """The vehicle that stands or drives between the loops."""
+
+    inspection_id: str
+    version: int
+    state: Literal[
+        "open",
+        "measuring",
+        "fusing",
+        "awaiting_decision",
+        "cleared_by_rule",
+        "decided",
+        "referred_secondary",
+        "aborted",
+    ]
+    flags: tuple[str, ...]
+    identity: Identity
+    level: Level | None
+    """``None`` while measuring: there is no advice yet."""
+    reasons: tuple[Reason, ...]
+    coverage: Coverage
+    incomplete: Incomplete
+    release: ReleaseView
+    radiation: RadiationView
+    scan: ScanSummary | None
+    image_read: bool
+    decision: Decision | None
+    photo: str | None
+    plate_photo: str | None
+    blobs: tuple[BlobUse, ...] = ()
+
+
+class LastView(Value):
+    """Receipt of the last vehicle."""
+
+    verdict: str
+    level: str
+    plate: str
+    at_utc_us: int
+
+
+class CentreView(Value):
+    """Delivery to the central system: when it last asked, and how much waits for it."""
+
+    state: Literal["connected", "silent", "never"]
+    waiting: int
+
+
+class SimulatedOfficerView(Value):
+    """The demonstration's scripted officer: when it decides, unless somebody touches the screen."""
+
+    decides_utc_us: int | None = None
+
+
+class LaneView(Value):
+    """The snapshot."""
+
+    at: str
+    """``<epoch>:<seq>`` of the last record in it."""
+    lane_id: str
+    name: str
+    site: str
+    direction: Literal["in", "out"]
+    time_zone: str
+    mode: Literal["open", "draining", "closed", "out_of_service"]
+    mode_cause: str | None
+    condition: Literal["ok", "degraded"]
+    condition_reasons: tuple[str, ...]
+    simulated: bool
+    officer: str
+    devices: tuple[DeviceView, ...]
+    alarms: tuple[AlarmView, ...]
+    inspection: InspectionView | None
+    last: LastView | None
+    centre: CentreView
+    simulated_officer: SimulatedOfficerView | None
+    panel_diagonal_in: float

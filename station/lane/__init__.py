@@ -1,0 +1,1 @@
+"""One lane at work: readings in, effects out, lights and barrier in sequence."""

@@ -1,0 +1,225 @@
+"""What all parts of a lane share: the vehicle in it, the alarms, and the effects of the running call.
+
+Parts change the core and emit events; at the end of the call the lane turns all events of it into one
+atomic append. Nothing here awaits, stores or reads a clock: ``now`` is the stamp of what arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from drivers.geometry import LaneGeometry
+from drivers.readings import Stamp
+from station.domain import alarms
+from station.domain.events import (
+    AlarmEnded,
+    BlobUse,
+    Event,
+    EventStamp,
+    LaneAlarmRaised,
+    OccupancySummary,
+    ScanSummary,
+)
+from station.domain.inspection import Inspection
+from station.domain.rules import REQUIRABLE
+from station.domain.view import Args, DeviceView
+from station.lane.effects import BlobKept, Effect
+from station.lane.track import Track
+
+CHECK_OF_ROLE = {"PortalMonitor": "rpm", "LineScanner": "scanner", "Camera": "lpr"}
+MAX_BLOBS = 64
+UP_STATES = frozenset({"online", "degraded"})
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What the lane must know of one device."""
+
+    name: str
+    role: str
+    mode: str
+    detectors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFacts:
+    """The lane file as the lane uses it."""
+
+    lane_id: str
+    name: str
+    site: str
+    direction: str
+    time_zone: str
+    officer: str
+    required: frozenset[str]
+    geometry: LaneGeometry
+    devices: tuple[DeviceFacts, ...]
+    config_sha256: str
+    panel_diagonal_in: float
+    p_occupancy: float = 1e-4
+    design_s: float = 10.0
+    gb_averaging_s: float = 1.0
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any device is not real: then every record is simulated."""
+        return any(device.mode != "real" for device in self.devices)
+
+    @property
+    def fitted(self) -> frozenset[str]:
+        """Return the checks that this lane has devices for."""
+        return frozenset(CHECK_OF_ROLE[d.role] for d in self.devices if d.role in CHECK_OF_ROLE)
+
+    def of_role(self, role: str) -> tuple[DeviceFacts, ...]:
+        """Return the devices of one role."""
+        return tuple(device for device in self.devices if device.role == role)
+
+
+@dataclass(slots=True)
+class Passage:
+    """What belongs to the vehicle in the lane beside its inspection."""
+
+    inspection: Inspection
+    track: Track = field(default_factory=Track)
+    occupancies: list[OccupancySummary] = field(default_factory=list)
+    scan: ScanSummary | None = None
+    blobs: list[BlobUse] = field(default_factory=list)
+    photo: str | None = None
+    plate_photo: str | None = None
+    left_entry: bool = False
+    on_exit: bool = False
+    passed: bool = False
+    """The vehicle has cleared the exit loop."""
+    requested: object = None
+    """Advice of the last DecisionRequested."""
+    limits: dict[str, float | None] = field(default_factory=dict)
+    backgrounds: dict[str, float | None] = field(default_factory=dict)
+    maxima: dict[str, int | None] = field(default_factory=dict)
+    alarmed: set[str] = field(default_factory=set)
+
+    def keep(self, blobs: Mapping[str, BlobKept]) -> tuple[BlobUse, ...]:
+        """Name stored blobs (by role) in the record, and return them as an event names them."""
+        uses = tuple(
+            BlobUse.model_validate({"role": role, "sha256": b.sha256, "media": b.media, "bytes": b.bytes})
+            for role, b in blobs.items()
+        )
+        self.blobs += [use for use in uses if use not in self.blobs][: MAX_BLOBS - len(self.blobs)]
+        return uses
+
+
+@dataclass(slots=True)
+class Core:
+    """The lane's whole state."""
+
+    facts: LaneFacts
+    new_id: Callable[[], str]
+    now: Stamp
+    clock_quality: str = "unknown"
+    mode: str = "closed"
+    mode_cause: str | None = None
+    passage: Passage | None = None
+    book: alarms.AlarmBook = field(default_factory=alarms.AlarmBook)
+    devices: dict[str, DeviceView] = field(default_factory=dict)
+    calibrated: dict[str, str] = field(default_factory=dict)
+    last: dict[str, Any] | None = None
+    events: list[Event] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    opens: str | None = None
+    seals: str | None = None
+    sealed_blobs: tuple[tuple[str, str], ...] = ()
+    sealed_count: int = 0
+
+    @property
+    def now_s(self) -> float:
+        """Return monotonic seconds of the running call."""
+        return self.now.mono_ns / 1e9
+
+    @property
+    def inspection(self) -> Inspection | None:
+        """Return the inspection of the vehicle in the lane."""
+        return self.passage.inspection if self.passage else None
+
+    def emit(self, event: type[Event], **fields: Any) -> None:
+        """Add an event of the running call; fields of every event are filled in here."""
+        self.events.append(event.model_validate({**self._common(), **fields}))
+
+    def tell(self, event: type[Event], **fields: Any) -> None:
+        """Add an event of the inspection in the lane.
+
+        Its version is what the inspection's version is when the call ends: see ``Lane``.
+        """
+        inspection = self.inspection
+        if inspection is None:
+            raise LookupError(f"{event.__name__} without an inspection")
+        self.emit(event, inspection_id=inspection.inspection_id, version=inspection.version, **fields)
+
+    def raise_alarm(self, code: str, device: str | None = None, values: Args | None = None) -> str:
+        """Put an alarm on the list and return its id; the caller emits the event that explains it."""
+        alarm_id = self.new_id()
+        inspection = self.inspection
+        self.book.add(
+            alarms.Alarm(
+                alarm_id=alarm_id,
+                code=code,
+                device=device,
+                inspection_id=inspection.inspection_id if inspection else None,
+                raised_utc_us=self.now.utc_ns // 1000,
+                values=values or {},
+            )
+        )
+        return alarm_id
+
+    def lane_alarm(self, code: str, device: str | None = None, values: Args | None = None) -> None:
+        """Raise and record an alarm of the lane itself, once while it is active."""
+        if self.book.find(code, device) is not None:
+            return
+        alarm_id = self.raise_alarm(code, device, values)
+        inspection = self.inspection
+        self.emit(
+            LaneAlarmRaised,
+            alarm_id=alarm_id,
+            code=code,
+            device=device,
+            priority=alarms.PRIORITY.get(code, 2),
+            inspection_id=inspection.inspection_id if inspection else None,
+            version=inspection.version if inspection else None,
+        )
+
+    def end_alarm(self, alarm_id: str) -> None:
+        """Record that the cause of an alarm has gone."""
+        alarm = self.book.get(alarm_id)
+        self.book.end(alarm_id)
+        self.emit(AlarmEnded, alarm_id=alarm_id, inspection_id=alarm.inspection_id, version=None)
+
+    def lost_checks(self) -> frozenset[str]:
+        """Return the checks whose every device is gone."""
+        lost = set()
+        for check in REQUIRABLE:
+            states = [
+                self.devices[d.name].state
+                for d in self.facts.devices
+                if CHECK_OF_ROLE.get(d.role) == check and d.name in self.devices
+            ]
+            if states and not any(state in UP_STATES for state in states):
+                lost.add(check)
+        return frozenset(lost)
+
+    def stamp(self) -> EventStamp:
+        """Return the running call's stamp as it stands in events."""
+        return EventStamp.model_validate(
+            {
+                "utc_us": self.now.utc_ns // 1000,
+                "mono_us": self.now.mono_ns // 1000,
+                "boot_id": self.now.boot_id,
+                "clock": self.clock_quality,
+            }
+        )
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "stamp": self.stamp(),
+            "config_sha256": self.facts.config_sha256,
+            "simulated": self.facts.simulated,
+        }

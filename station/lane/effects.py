@@ -1,0 +1,171 @@
+"""What the lane wants done: values that ``Lane.accept`` returns and its host carries out.
+
+The lane itself awaits nothing. Effects are carried out in order; work and appends report back through
+``Lane.accept`` and ``Lane.stored``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drivers.readings import CameraRead, Channel, LineBlock, LinesLost, ScanClosed, ScanKey, ScanOpened, Stamp
+from station.domain.events import Event, ScanSummary
+from station.domain.view import LaneView
+
+# --- effects ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Write these events down as one group; ``view`` is what screens show once they are durable.
+
+    The answer comes back as ``Lane.stored(token, first_seq)`` or ``Lane.not_stored(token, cause)``.
+    """
+
+    token: int
+    events: tuple[Event, ...]
+    view: LaneView
+    client: str = ""
+    idempotency_key: str = ""
+    request_sha256: str = ""
+    opens: str | None = None
+    seals: str | None = None
+    blobs: tuple[tuple[str, str], ...] = ()
+    """Roles and hashes of the blobs that the sealed record names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Something that is no record changed: draw the view again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetOutputs:
+    """The outputs as they must be from now on."""
+
+    outputs: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSample:
+    """One radiation sample for the strips: kept in the trace, never a fact on its own."""
+
+    channel: Channel
+    stamp: Stamp
+    counts: int | None
+    s_m: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenScan:
+    """Begin (or, for a known ``scan_id``, go on with) receiving a scan."""
+
+    scan_id: str
+    device: str
+    opened: ScanOpened
+    inspection_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedScan:
+    """Lines, or the certainty that they are lost, for a scan."""
+
+    scan_id: str
+    device: str
+    reading: LineBlock | LinesLost
+
+
+@dataclass(frozen=True, slots=True)
+class EndScan:
+    """No more lines will come: make the image, store the blobs, report ``ScanReady``."""
+
+    scan_id: str
+    device: str
+    key: ScanKey
+    closed: ScanClosed | None
+    cause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPictures:
+    """Store the pictures and the body of a camera event; report ``PicturesKept``."""
+
+    device: str
+    read: CameraRead
+    inspection_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTrace:
+    """Store a radiation profile; report ``TraceKept``."""
+
+    inspection_id: str
+    occupancy_id: str
+    payload: bytes
+
+
+Effect = Append | Show | SetOutputs | LiveSample | OpenScan | FeedScan | EndScan | KeepPictures | KeepTrace
+
+
+# --- results of work ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BlobKept:
+    """A blob as it lies in the store."""
+
+    sha256: str
+    media: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PicturesKept:
+    """The blobs of a camera event, by role; empty with ``failed`` when they could not be stored."""
+
+    work: KeepPictures
+    blobs: Mapping[str, BlobKept]
+    failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceKept:
+    """The blob of a profile, or why there is none."""
+
+    work: KeepTrace
+    blob: BlobKept | None
+    failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanProgress:
+    """What the imaging thread knows of a running scan."""
+
+    scan_id: str
+    cols_done: int
+    col_nose: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanReady:
+    """A scan's image is stored, or why not; ``summary.state`` is complete or incomplete."""
+
+    scan_id: str
+    summary: ScanSummary
+    blobs: Mapping[str, BlobKept]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationReady:
+    """Dark and air scans gave a calibration (``sha256`` of it), or a sentence says why not."""
+
+    device: str
+    state: str | None
+    dark_lines: int
+    air_lines: int
+    sha256: str
+    failed: str | None = None
+
+
+Result = PicturesKept | TraceKept | ScanProgress | ScanReady | CalibrationReady

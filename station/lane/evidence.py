@@ -1,0 +1,126 @@
+"""What was seen, for whoever asks later: images and radiation strips, running, recent or from their blobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from imaging.radiograph.model import D16_WINDOW
+from station.domain.events import ScanSummary
+from station.lane.core import Passage
+from station.lane.host import LaneHost
+from station.lane.imager import U16, from_npy
+
+PRESETS = {"light": [50_000, 63_600], "dense": [10_000, 45_000]}
+
+ReadBlob = Callable[[str], Awaitable[bytes | None]]
+SealedRecord = Callable[[str], Awaitable[dict[str, Any] | None]]
+"""Returns the data of an inspection's sealed record by inspection id (or by scan id)."""
+
+
+class Evidence:
+    """Reads images and profiles from memory while they are there, then from the store."""
+
+    def __init__(self, host: LaneHost, read_blob: ReadBlob, sealed: SealedRecord) -> None:
+        """Lend the lane's host and two ways into the store."""
+        self._host = host
+        self._read_blob = read_blob
+        self._sealed = sealed
+        self._cached: tuple[str, U16] | None = None
+
+    async def image_facts(self, scan_id: str) -> dict[str, Any] | None:
+        """Return what an image is, in the words of the screen's image contract."""
+        scan = await self._scan(scan_id)
+        if scan is None:
+            return None
+        image = self._host.image(scan_id)
+        done = image.width if image is not None else scan.lines + scan.lines_lost
+        complete = image.complete if image is not None else scan.state != "scanning"
+        return {
+            "id": scan_id,
+            "width": done,
+            "height": scan.height,
+            "bits": 16,
+            "scale": "D16",
+            "level_count": 7,
+            "kinds": ["mean"],
+            "px_mm_x": scan.px_mm_x,
+            "px_mm_y": scan.px_mm_y,
+            "flip": False,
+            "col_nose": scan.col_nose,
+            "cols_done": done,
+            "complete": complete,
+            "window_default": list(D16_WINDOW),
+            "presets": PRESETS,
+            "simulated": self._host.lane.core.facts.simulated,
+        }
+
+    async def d16(self, scan_id: str) -> U16 | None:
+        """Return all columns of an image made so far."""
+        image = self._host.image(scan_id)
+        if image is not None:
+            return image.d16()
+        if self._cached is not None and self._cached[0] == scan_id:
+            return self._cached[1]
+        scan = await self._scan(scan_id)
+        data = await self._read_blob(scan.image) if scan is not None and scan.image else None
+        if data is None:
+            return None
+        array = await asyncio.to_thread(from_npy, data)
+        self._cached = (scan_id, array)
+        return array
+
+    async def profile(self, inspection_id: str) -> dict[str, Any] | None:
+        """Return the strips of an inspection."""
+        samples = self._host.live.profile(inspection_id)
+        passage = samples["passage"] if samples else None
+        if samples is not None and passage is not None:
+            return strips(passage, samples["gamma"], samples["neutron"], self._portal_m)
+        record = await self._sealed(inspection_id)
+        traces = [b["sha256"] for b in record["blobs"] if b["role"] == "trace"] if record else []
+        data = await self._read_blob(traces[0]) if traces else None
+        if data is None:
+            return None
+        found: dict[str, Any] = json.loads(data)
+        return found
+
+    async def _scan(self, scan_id: str) -> ScanSummary | None:
+        passage = self._host.lane.core.passage
+        if passage is not None and passage.scan is not None and passage.scan.scan_id == scan_id:
+            return passage.scan
+        record = await self._sealed(scan_id)
+        if record is None or record["scan"] is None:
+            return None
+        return ScanSummary.model_validate(record["scan"])
+
+    @property
+    def _portal_m(self) -> float:
+        return self._host.lane.core.facts.geometry.portal_m
+
+
+def strips(
+    passage: Passage, gamma: list[tuple[float, int]], neutron: list[tuple[float, int]], portal_m: float
+) -> dict[str, Any]:
+    """Return both channels against the vehicle's own axis, or against time without any track."""
+    track = passage.track
+    aligned = track.source is not None
+
+    def channel(name: str, samples: list[tuple[float, int]], dt_s: float) -> dict[str, Any]:
+        noses = [track.nose_at(middle_s) for middle_s, _ in samples]
+        return {
+            "t_ms": [round(middle_s * 1000) for middle_s, _ in samples],
+            "s_m": [None if n is None else round(n - portal_m, 3) for n in noses] if aligned else None,
+            "counts": [counts for _, counts in samples],
+            "dt_s": dt_s,
+            "background": passage.backgrounds.get(name),
+            "limit": passage.limits.get(name),
+        }
+
+    return {
+        "axis": "column" if track.source == "encoder" else "time",
+        "gamma": channel("gamma", gamma, 0.2),
+        "neutron": channel("neutron", neutron, 1.0),
+        "hot_spots": [],
+    }

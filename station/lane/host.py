@@ -1,0 +1,318 @@
+"""Carries out the lane's effects: the only asynchronous part between devices, journal, threads and screens.
+
+Everything here runs on the event loop; threads report back through ``call_soon_threadsafe``. What screens
+see is published when the journal has it (``Append.view``), with two exceptions that the design allows:
+live samples, and an alarm that could not be stored within 100 ms, which is sent marked as not stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from drivers.api import Clock
+from drivers.readings import Reading, ScanKey
+from station.domain.events import Event, RadiationAlarmRaised
+from station.domain.view import AlarmView, DeviceView, LaneView
+from station.lane.commands import Command
+from station.lane.effects import (
+    Append,
+    BlobKept,
+    Effect,
+    EndScan,
+    FeedScan,
+    KeepPictures,
+    KeepTrace,
+    LiveSample,
+    OpenScan,
+    PicturesKept,
+    Result,
+    SetOutputs,
+    Show,
+    TraceKept,
+)
+from station.lane.imager import Image, Imager, Vault
+from station.lane.lane import Lane
+from station.lane.live import Live, Message
+from station.runtime.bus import Bus
+from station.store.draft import BlobRef, Draft, Idem, Receipt
+
+log = logging.getLogger("carril.lane")
+
+TICK_S = 0.05
+ALARM_STORE_LIMIT_S = 0.1
+RECOVER_EVERY_S = 1.0
+
+
+class Journal(Protocol):
+    """What the host needs of the store."""
+
+    @property
+    def epoch(self) -> str:
+        """Epoch of the journal, 32 hex digits."""
+        ...
+
+    @property
+    def published(self) -> int:
+        """Highest sequence number that may be shown."""
+        ...
+
+    def append_soon(self, drafts: list[Draft], idem: Idem | None = None) -> Future[Receipt]:
+        """Append atomically; the future resolves when it is durable, or failed."""
+        ...
+
+
+@dataclass(slots=True)
+class Ports:
+    """Ways out of the lane, lent by the daemon."""
+
+    journal: Journal
+    vault: Vault
+    bus: Bus[Message]
+    clock: Clock
+    set_outputs: Callable[[Mapping[str, bool]], None]
+    acknowledge: Callable[[str, ScanKey, int, bool], None]
+    overlay: Callable[[LaneView], LaneView]
+    """Fills in what only the daemon knows: centre, scripted officer."""
+
+
+class LaneHost:
+    """One lane at work."""
+
+    def __init__(self, lane: Lane, ports: Ports) -> None:
+        """Wire the lane; nothing runs before ``run``."""
+        self.lane = lane
+        self.live = Live(lane.core)
+        self._ports = ports
+        self._loop = asyncio.get_running_loop()
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="evidence")
+        self._imager = Imager(ports.vault, self._report, self._acknowledge, self._grown)
+        self._outstanding = 0
+        self._view = lane.view()
+        self._replies: dict[int, asyncio.Future[Receipt]] = {}
+        self._closed = False
+
+    # --- in -------------------------------------------------------------------------------------
+
+    def reading(self, device: str, reading: Reading) -> None:
+        """Take one reading; called by the supervisor on the loop."""
+        self._carry(self.lane.accept(device, reading, self._ports.clock.stamp()))
+
+    def health(self, device: DeviceView, before: str) -> None:
+        """Take a change of health."""
+        self._carry(self.lane.health(device, before, self._ports.clock.stamp()))
+
+    def begin(self, effects: list[Effect]) -> None:
+        """Carry out the effects of the start."""
+        self._carry(effects)
+
+    async def command(
+        self, command: Command, client: str = "", key: str = "", request_sha256: str = ""
+    ) -> Receipt:
+        """Carry out an officer's command; returns when its record is durable.
+
+        Raises ``Refused``, or what the store raises; then nothing moved.
+        """
+        effects = self.lane.command(command, self._ports.clock.stamp(), client, key, request_sha256)
+        tokens = [effect.token for effect in effects if isinstance(effect, Append)]
+        reply: asyncio.Future[Receipt] = self._loop.create_future()
+        self._replies[tokens[0]] = reply
+        self._carry(effects)
+        return await reply
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tick until ``stop``."""
+        recover_s = 0.0
+        while not stop.is_set():
+            await self._ports.clock.sleep(TICK_S)
+            now = self._ports.clock.stamp()
+            self._carry(self.lane.tick(now))
+            self.live.flush(self._ports.bus, now.mono_ns / 1e9)
+            unwell = self.lane.core.mode_cause == "cannot_record"
+            if unwell and not self._outstanding and now.mono_ns / 1e9 >= recover_s:
+                recover_s = now.mono_ns / 1e9 + RECOVER_EVERY_S
+                self._try_again()
+
+    def close(self) -> None:
+        """End the threads; results that come later are ignored."""
+        self._closed = True
+        self._imager.close()
+        self._pool.shutdown(wait=True)
+
+    # --- out ------------------------------------------------------------------------------------
+
+    @property
+    def view(self) -> LaneView:
+        """Return the last published snapshot."""
+        return self._ports.overlay(self._view)
+
+    def image(self, scan_id: str) -> Image | None:
+        """Return a running or recent image."""
+        return self._imager.image(scan_id)
+
+    def show(self) -> None:
+        """Draw again: something that only the daemon knows changed."""
+        self._ports.bus.publish(Message("lane", {"lane": self.view.model_dump(mode="json")}))
+
+    # --- effects --------------------------------------------------------------------------------
+
+    def _carry(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, SetOutputs):
+                self._ports.set_outputs(effect.outputs)
+            elif isinstance(effect, Append):
+                self._append(effect)
+            elif isinstance(effect, LiveSample):
+                self.live.sample(effect)
+            elif isinstance(effect, Show):
+                self._publish_now()
+            elif isinstance(effect, OpenScan | FeedScan | EndScan):
+                self._imager.do(effect)
+            else:
+                self._keep(effect)
+
+    def _append(self, append: Append) -> None:
+        journal = self._ports.journal
+        drafts = [draft(event, append) for event in append.events]
+        idem = None
+        if append.idempotency_key:
+            digest = bytes.fromhex(append.request_sha256)
+            idem = Idem(append.client, append.idempotency_key, digest, 201, reply_text)
+        self._outstanding += 1
+        try:
+            future = journal.append_soon(drafts, idem)
+        except Exception as error:
+            future = Future()
+            future.set_exception(error)
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._appended, append, done))
+        if any(isinstance(event, RadiationAlarmRaised) for event in append.events):
+            self._loop.call_later(ALARM_STORE_LIMIT_S, self._alarm_raw, append, future)
+
+    def _appended(self, append: Append, done: Future[Receipt]) -> None:
+        self._outstanding -= 1
+        now = self._ports.clock.stamp()
+        error = done.exception()
+        reply = self._replies.pop(append.token, None)
+        if error is not None:
+            log.error("cannot record: %s", error)
+            refused = type(error).__name__ in ("Repeated", "RecordRejected")
+            if reply is not None and not reply.done():
+                reply.set_exception(error)
+            if refused:
+                self._carry(self.lane.not_ordered(append.token, now))
+            else:
+                self._carry(self.lane.not_stored(append.token, "cannot_record", now))
+            return
+        receipt = done.result()
+        self._publish_records(append, receipt)
+        if reply is not None and not reply.done():
+            reply.set_result(receipt)
+        self._carry(self.lane.stored(append.token, receipt.first, now))
+
+    def _publish_records(self, append: Append, receipt: Receipt) -> None:
+        self._view = append.view.model_copy(update={"at": f"{receipt.epoch}:{receipt.last}"})
+        lane = self.view.model_dump(mode="json")
+        for seq, event in enumerate(append.events, start=receipt.first):
+            data = {
+                "prev": f"{receipt.epoch}:{seq - 1}",
+                "type": event.type_name(),
+                "version": getattr(event, "version", None),
+                "inspection_id": getattr(event, "inspection_id", None),
+                "lane": lane,
+            }
+            self._ports.bus.publish(Message("record", data, f"{receipt.epoch}:{seq}"))
+
+    def _publish_now(self) -> None:
+        """Show the state of now, unless a fact in it is still on its way to the journal."""
+        if self._outstanding and self.lane.core.mode != "out_of_service":
+            return
+        self._view = self.lane.view().model_copy(update={"at": self._view.at})
+        self.show()
+
+    def _alarm_raw(self, append: Append, future: Future[Receipt]) -> None:
+        if future.done() and future.exception() is None:
+            return
+        for alarm in append.view.alarms:
+            raw: AlarmView = alarm.model_copy(update={"stored": False})
+            self._ports.bus.publish(Message("alarm_raw", {"alarm": raw.model_dump(mode="json")}))
+
+    def _try_again(self) -> None:
+        """Out of service because nothing could be recorded: see whether it can be again."""
+        self._carry(self.lane.try_recording(self._ports.clock.stamp()))
+
+    # --- threads --------------------------------------------------------------------------------
+
+    def _keep(self, work: KeepPictures | KeepTrace) -> None:
+        job = partial(keep_pictures if isinstance(work, KeepPictures) else keep_trace, self._ports.vault)
+        self._pool.submit(job, work).add_done_callback(self._kept)  # type: ignore[arg-type]  # the pair fits
+
+    def _kept(self, done: Future[Result]) -> None:
+        self._report(done.result())
+
+    def _report(self, result: Result) -> None:
+        self._threadsafe(self._result, result)
+
+    def _result(self, result: Result) -> None:
+        self._carry(self.lane.result(result, self._ports.clock.stamp()))
+
+    def _acknowledge(self, device: str, key: ScanKey, next_line: int, end: bool) -> None:
+        self._threadsafe(self._ports.acknowledge, device, key, next_line, end)
+
+    def _grown(self, scan_id: str, first: int, last: int) -> None:
+        self._threadsafe(self.live.columns, scan_id, first, last)
+
+    def _threadsafe(self, call: Callable[..., None], *args: Any) -> None:
+        if not self._closed:
+            self._loop.call_soon_threadsafe(call, *args)
+
+
+def draft(event: Event, append: Append) -> Draft:
+    """Return the event as the journal takes it."""
+    subject = getattr(event, "inspection_id", None) or getattr(event, "device", None) or "lane"
+    name = event.type_name().removeprefix("carril.")
+    sealing = append.seals is not None and subject == append.seals and name == "inspection.sealed"
+    return Draft(
+        type=event.type_name(),
+        subject=subject,
+        prio=int(event.PRIO),
+        flags=event.simulated * 1 + event.test * 2 + event.exercise * 4,
+        time_us=event.stamp.utc_us,
+        data=event.model_dump(mode="json", by_alias=True),
+        schema=f"{name}:1",
+        blobs=tuple(BlobRef(role, sha256) for role, sha256 in append.blobs) if sealing else (),
+        opens=append.opens is not None and subject == append.opens and name == "inspection.opened",
+        seals=sealing,
+    )
+
+
+def reply_text(receipt: Receipt) -> str:
+    """Return the answer to a command as it is kept for repeats."""
+    return f'{{"record":{{"epoch":"{receipt.epoch}","seq":{receipt.first}}}}}'
+
+
+def keep_pictures(vault: Vault, work: KeepPictures) -> PicturesKept:
+    """Store a camera event's body and pictures; a failure is a result, never silence."""
+    try:
+        blobs = {}
+        if work.read.body:
+            blobs["event"] = vault.keep(work.read.body, "application/octet-stream")
+        for picture in work.read.pictures:
+            role = "plate" if picture.role == "plate" else "photo"
+            blobs[role] = vault.keep(picture.jpeg, "image/jpeg")
+        return PicturesKept(work, blobs)
+    except Exception as error:
+        return PicturesKept(work, {}, failed=str(error))
+
+
+def keep_trace(vault: Vault, work: KeepTrace) -> TraceKept:
+    """Store a radiation profile; a failure is a result, never silence."""
+    try:
+        blob: BlobKept = vault.keep(work.payload, "application/json")
+        return TraceKept(work, blob)
+    except Exception as error:
+        return TraceKept(work, None, failed=str(error))

@@ -1,0 +1,322 @@
+"""The lane: every reading, result, command and second of time goes through ``accept``, synchronously.
+
+``accept`` awaits nothing and takes microseconds: it steps the pure state machines and returns effects.
+All events of one call are one atomic append; what they say is shown when it is durable, not before.
+Outputs that make the lane safer are set at once; permissive ones follow the stored order, because
+``Inspection.permit`` is only true with the order's sequence number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from drivers.readings import (
+    CameraRead,
+    Counts,
+    Inputs,
+    LineBlock,
+    LinesLost,
+    OccupancyEnd,
+    PortalSetup,
+    Reading,
+    ScanClosed,
+    ScanOpened,
+    SourceStatus,
+    Speed,
+    Stamp,
+    Tamper,
+    UnknownRecord,
+)
+from station.domain.events import (
+    Decision,
+    DecisionRequested,
+    DeviceHealthChanged,
+    InspectionEvent,
+    LaneModeChanged,
+    LaneStarted,
+)
+from station.domain.inspection import resume
+from station.domain.view import DeviceView, LaneView
+from station.lane.cameras import Cameras
+from station.lane.commands import Command, Commands
+from station.lane.core import UP_STATES, Core, LaneFacts
+from station.lane.effects import (
+    Append,
+    CalibrationReady,
+    Effect,
+    PicturesKept,
+    Result,
+    ScanProgress,
+    ScanReady,
+    SetOutputs,
+    Show,
+    TraceKept,
+)
+from station.lane.portals import Portals
+from station.lane.record import lane_view
+from station.lane.restart import Found
+from station.lane.scans import Scans
+from station.lane.sequencer import Sequencer
+
+PORTAL_READINGS = (Counts, Speed, Tamper, PortalSetup, OccupancyEnd, UnknownRecord)
+SCANNER_READINGS = (ScanOpened, LineBlock, LinesLost, ScanClosed, SourceStatus)
+
+
+class Lane:
+    """One lane; one thread; no waiting."""
+
+    def __init__(self, facts: LaneFacts, now: Stamp, new_id: Callable[[], str]) -> None:
+        """Begin closed, with no device up and no vehicle."""
+        self.core = Core(facts, new_id, now)
+        self._sequencer = Sequencer(self.core)
+        self._portals = Portals(self.core)
+        self._scans = Scans(self.core)
+        self._cameras = Cameras(self.core)
+        self._commands = Commands(self.core)
+        self._token = 0
+        self._reopens = 0
+        self._orders: dict[int, tuple[str, Decision]] = {}
+        self._outputs: dict[str, bool] = {}
+        self._shown_version: tuple[str, int] | None = None
+
+    # --- what comes in --------------------------------------------------------------------------
+
+    def accept(self, device: str, reading: Reading, now: Stamp) -> list[Effect]:
+        """Take one reading of one device."""
+        self.core.now = now
+        if isinstance(reading, PORTAL_READINGS):
+            self._portals.reading(device, reading)
+        elif isinstance(reading, Inputs):
+            self._sequencer.inputs(device, reading.values)
+        elif isinstance(reading, SCANNER_READINGS):
+            self._scans.reading(device, reading)
+        elif isinstance(reading, CameraRead):
+            self._cameras.read(device, reading)
+        return self._finish()
+
+    def result(self, result: Result, now: Stamp) -> list[Effect]:
+        """Take the result of work that an effect began."""
+        self.core.now = now
+        if isinstance(result, ScanProgress):
+            self._scans.progress(result)
+        elif isinstance(result, ScanReady):
+            self._scans.ready(result)
+        elif isinstance(result, PicturesKept):
+            self._cameras.kept(result)
+        elif isinstance(result, TraceKept):
+            self._portals.kept(result)
+        elif isinstance(result, CalibrationReady):
+            self._scans.calibrated(result)
+        return self._finish()
+
+    def command(
+        self, command: Command, now: Stamp, client: str = "", key: str = "", request_sha256: str = ""
+    ) -> list[Effect]:
+        """Carry out an officer's command; raises ``Refused`` and changes nothing."""
+        self.core.now = now
+        self._commands.carry_out(command)
+        return self._finish(client, key, request_sha256)
+
+    def health(self, device: DeviceView, before: str, now: Stamp) -> list[Effect]:
+        """Take a change of a device's health."""
+        core = self.core
+        core.now = now
+        core.devices[device.name] = device
+        up = device.state in UP_STATES
+        self._portals.link(device.name, up=up)
+        self._scans.link(device.name, up=up)
+        if device.role == "DigitalIo" and not up:
+            self._sequencer.link_lost()
+        core.emit(DeviceHealthChanged, device=device.name, before=before, to=device.state, cause=device.cause)
+        if device.required:
+            self._required_device(device, up=up)
+        return self._finish()
+
+    def tick(self, now: Stamp) -> list[Effect]:
+        """Let time pass: every time-out of the lane happens here."""
+        core = self.core
+        core.now = now
+        self._portals.tick()
+        self._scans.tick()
+        if core.inspection is not None:
+            core.inspection.links_lost(core.lost_checks(), core.now_s)
+            core.inspection.tick(core.now_s)
+        return self._finish()
+
+    def set_mode(self, mode: str, cause: str, now: Stamp) -> list[Effect]:
+        """Open or close the lane, or take it out of service."""
+        core = self.core
+        core.now = now
+        core.mode, core.mode_cause = mode, cause
+        if core.inspection is not None:
+            core.inspection.set_service(mode in ("open", "draining"))
+        core.emit(LaneModeChanged, mode=mode, cause=cause)
+        return self._finish()
+
+    def start(self, software: str, found: Found | None, now: Stamp) -> list[Effect]:
+        """Come up and open, with the vehicle that was in the lane when the daemon ended, if any."""
+        core = self.core
+        core.now = now
+        core.mode, core.mode_cause = "open", None
+        ids = (found.passage.inspection.inspection_id,) if found else ()
+        core.emit(LaneStarted, software=software, restarted_subjects=ids)
+        core.emit(LaneModeChanged, mode="open", cause="started")
+        if found is not None:
+            core.passage = found.passage
+            core.passage.inspection = resume(found.passage.inspection, core.now_s)
+            for alarm in found.alarms.values():
+                core.book.add(alarm)
+        return self._finish()
+
+    # --- what became of appends -----------------------------------------------------------------
+
+    def stored(self, token: int, first_seq: int, now: Stamp) -> list[Effect]:
+        """An append is durable; an order in it counts from now on."""
+        core = self.core
+        core.now = now
+        if token == self._reopens:
+            self._reopen()
+        order = self._orders.pop(token, None)
+        if order is not None and core.inspection is not None:
+            inspection_id, decision = order
+            if core.inspection.inspection_id == inspection_id:
+                core.inspection.order_stored(decision.model_copy(update={"seq": first_seq}))
+        return self._finish()
+
+    def not_stored(self, token: int, cause: str, now: Stamp) -> list[Effect]:
+        """An append failed: what cannot be kept is not accepted, the lane goes out of service."""
+        core = self.core
+        core.now = now
+        self._orders.pop(token, None)
+        if core.inspection is not None:
+            core.inspection.order_lost()
+        if core.mode != "out_of_service":
+            core.mode, core.mode_cause = "out_of_service", cause
+            if core.inspection is not None:
+                core.inspection.set_service(False)
+        if core.book.find("cannot_record") is None:
+            core.book.mark_unstored(core.raise_alarm("cannot_record"))
+        core.events.clear()
+        return [*self._changed_outputs(), Show()]
+
+    def not_ordered(self, token: int, now: Stamp) -> list[Effect]:
+        """An append was refused as such (a repeat): nothing of it happened, and the lane goes on."""
+        self.core.now = now
+        self._orders.pop(token, None)
+        if self.core.inspection is not None:
+            self.core.inspection.order_lost()
+        return self._finish()
+
+    def try_recording(self, now: Stamp) -> list[Effect]:
+        """Out of service because nothing could be recorded: record that it is open again, if that works.
+
+        The mode changes when the record is durable, not before: see ``stored``.
+        """
+        core = self.core
+        core.now = now
+        core.emit(LaneModeChanged, mode="open", cause="recording_again")
+        effects = self._finish()
+        self._reopens = self._token
+        return effects
+
+    def view(self) -> LaneView:
+        """Return the snapshot of now."""
+        return lane_view(self.core)
+
+    # --- the end of every call ------------------------------------------------------------------
+
+    def _finish(self, client: str = "", key: str = "", request_sha256: str = "") -> list[Effect]:
+        core = self.core
+        self._sequencer.tick()
+        self._request_decision()
+        effects = self._changed_outputs()
+        if core.events:
+            effects.append(self._append(client, key, request_sha256))
+        elif self._view_changed():
+            effects.append(Show())
+        effects += core.effects
+        core.effects.clear()
+        return effects
+
+    def _append(self, client: str, key: str, request_sha256: str) -> Append:
+        core = self.core
+        self._token += 1
+        inspection = core.inspection
+        events = tuple(
+            event.model_copy(update={"version": inspection.version})
+            if isinstance(event, InspectionEvent)
+            and inspection is not None
+            and event.inspection_id == inspection.inspection_id
+            else event
+            for event in core.events
+        )
+        if self._commands.writing is not None and inspection is not None:
+            self._orders[self._token] = (inspection.inspection_id, self._commands.writing)
+            self._commands.writing = None
+        self._view_changed()
+        append = Append(
+            token=self._token,
+            events=events,
+            view=self.view(),
+            client=client,
+            idempotency_key=key,
+            request_sha256=request_sha256,
+            opens=core.opens,
+            seals=core.seals,
+            blobs=core.sealed_blobs,
+        )
+        core.events.clear()
+        core.opens = core.seals = None
+        core.sealed_blobs = ()
+        return append
+
+    def _request_decision(self) -> None:
+        """Ask the officer, and ask again whenever the advice changes."""
+        core, passage = self.core, self.core.passage
+        if passage is None:
+            return
+        inspection = passage.inspection
+        if inspection.state != "awaiting_decision" or inspection.order is not None:
+            return
+        advice = (inspection.recommendation, inspection.coverage)
+        if passage.requested == advice:
+            return
+        passage.requested = advice
+        core.tell(
+            DecisionRequested,
+            level=inspection.recommendation.level,
+            reasons=inspection.recommendation.reasons,
+            coverage=inspection.coverage,
+            locks=inspection.locks,
+            restarted=inspection.restarted,
+        )
+
+    def _changed_outputs(self) -> list[Effect]:
+        outputs = self._sequencer.outputs()
+        if outputs == self._outputs:
+            return []
+        self._outputs = outputs
+        return [SetOutputs(dict(outputs))]
+
+    def _view_changed(self) -> bool:
+        inspection = self.core.inspection
+        shown = (inspection.inspection_id, inspection.version) if inspection else None
+        changed = shown != self._shown_version
+        self._shown_version = shown
+        return changed
+
+    def _reopen(self) -> None:
+        core = self.core
+        core.mode, core.mode_cause = "open", None
+        if core.inspection is not None:
+            core.inspection.set_service(True)
+        alarm = core.book.find("cannot_record")
+        if alarm is not None:
+            core.end_alarm(alarm.alarm_id)
+
+    def _required_device(self, device: DeviceView, *, up: bool) -> None:
+        alarm = self.core.book.find("required_device_lost", device.name)
+        if not up and alarm is None and device.state not in ("starting", "stale"):
+            self.core.lane_alarm("required_device_lost", device.name)
+        elif up and alarm is not None:
+            self.core.end_alarm(alarm.alarm_id)

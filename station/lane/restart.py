@@ -1,0 +1,186 @@
+"""After a restart: the vehicle that was in the lane, rebuilt from its records.
+
+Nothing opens by itself: an order whose barrier never moved must be given again, and a measurement that
+was running has failed. Alarms come back unacknowledged unless somebody had acknowledged them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from station.domain.alarms import Alarm
+from station.domain.events import (
+    BlobUse,
+    Check,
+    CoverageState,
+    Decision,
+    OccupancySummary,
+    ScanSummary,
+    Verdict,
+)
+from station.domain.identity import PlateEvidence
+from station.domain.inspection import Inspection
+from station.domain.rules import Alarm as DeviceAlarm
+from station.domain.rules import Opinion
+from station.lane.core import LaneFacts, Passage
+
+Record = tuple[int, str, Mapping[str, Any]]
+"""Sequence number, wire type and data of a record."""
+
+
+@dataclass(slots=True)
+class Found:
+    """An open subject as its records tell it."""
+
+    passage: Passage
+    alarms: dict[str, Alarm] = field(default_factory=dict)
+
+
+def found_open(facts: LaneFacts, records: Iterable[Record]) -> Found | None:
+    """Rebuild one inspection from its records, oldest first; ``None`` when it never was opened."""
+    found: Found | None = None
+    for seq, kind, data in records:
+        if kind == "carril.inspection.opened":
+            found = _opened(facts, data)
+        elif found is not None and kind in _FOLDS:
+            _FOLDS[kind](found, seq, data)
+        if found is not None:
+            found.passage.blobs += [BlobUse.model_validate(blob) for blob in data.get("blobs", ())]
+        if found is not None and data.get("version") is not None:
+            found.passage.inspection.version = max(found.passage.inspection.version, data["version"])
+    return found
+
+
+def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Found:
+    inspection = Inspection(
+        inspection_id=data["inspection_id"],
+        opened_by=data["opened_by"],
+        opened_utc_us=data["stamp"]["utc_us"],
+        opened_s=0.0,
+        required=facts.required,
+        fitted=facts.fitted,
+    )
+    return Found(Passage(inspection))
+
+
+def _occupancy(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    names = OccupancySummary.model_fields
+    summary = OccupancySummary.model_validate({name: data[name] for name in names})
+    passage = found.passage
+    passage.occupancies.append(summary)
+    passage.maxima |= {"gamma": summary.gamma_max_1s, "neutron": summary.neutron_max}
+    passage.limits |= {"gamma": summary.gamma_limit, "neutron": summary.neutron_limit}
+    passage.backgrounds["gamma"] = summary.gamma_background
+    for verdict in summary.verdicts:
+        opinion = Opinion(summary.device, verdict.outcome, verdict.statistic, verdict.threshold)
+        passage.inspection.opinions = (*passage.inspection.opinions, opinion)
+    _finish(passage, "rpm", None if summary.complete else "partial")
+
+
+def _scan_started(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    found.passage.scan = ScanSummary(
+        scan_id=data["scan_id"], device=data["device"], state="incomplete", cause="station_restart"
+    )
+
+
+def _scan_completed(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    scan = ScanSummary.model_validate({name: data[name] for name in ScanSummary.model_fields})
+    found.passage.scan = scan
+    _finish(found.passage, "scanner", None if scan.state == "complete" else scan.cause or "partial")
+
+
+def _finish(passage: Passage, check: str, reason: str | None) -> None:
+    state = CoverageState.DONE if reason is None else CoverageState.FAILED
+    passage.inspection.checks[check] = Check(
+        state=state, reason=reason, fraction=1.0 if reason is None else 0.0
+    )
+
+
+def _radiation(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    counts = data["counts"]
+    total = None if None in counts else sum(counts)
+    alarm = DeviceAlarm(data["device"], total, data["limit"])
+    inspection = found.passage.inspection
+    if data["channel"] == "neutron":
+        inspection.neutron = (*inspection.neutron, alarm)
+    else:
+        inspection.gamma = (*inspection.gamma, alarm)
+    found.passage.alarmed.add(data["channel"])
+    _alarm(found, {**data, "code": f"{data['channel']}_alarm"}, {"counts": total, "limit": data["limit"]})
+
+
+def _lane_alarm(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    if data["code"] in ("tailgate", "second_vehicle"):
+        found.passage.inspection.marks.add(data["code"])
+    _alarm(found, data, {})
+
+
+def _alarm(found: Found, data: Mapping[str, Any], values: dict[str, Any]) -> None:
+    found.alarms[data["alarm_id"]] = Alarm(
+        alarm_id=data["alarm_id"],
+        code=data["code"],
+        device=data.get("device"),
+        inspection_id=data["inspection_id"],
+        raised_utc_us=data["stamp"]["utc_us"],
+        values=values,
+    )
+
+
+def _acknowledged(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    alarm = found.alarms.get(data["alarm_id"])
+    if alarm is not None:
+        found.alarms[alarm.alarm_id] = replace(alarm, acked=True)
+
+
+def _plate(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    read = PlateEvidence(data["device"], data["text"], data["region"], data["confidence"])
+    passage = found.passage
+    passage.inspection.reads = (*passage.inspection.reads, read)
+    accepted = passage.inspection.identity.status == "accepted"
+    _finish(passage, "lpr", None if accepted else "unreadable")
+    passage.photo = data["photo"] or passage.photo
+    passage.plate_photo = data["plate"] or passage.plate_photo
+
+
+def _image_read(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    found.passage.inspection.image_read = True
+
+
+def _decided(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    inspection = found.passage.inspection
+    decision = Decision(
+        verdict=Verdict(data["verdict"]),
+        officer=data["officer"],
+        reason=data["reason"],
+        at_utc_us=data["stamp"]["utc_us"],
+        seq=seq,
+    )
+    inspection.decisions = (*inspection.decisions, decision)
+    if decision.verdict == Verdict.HOLD:
+        inspection.held = inspection.withdrawn = True
+        return
+    inspection.order = decision
+    inspection.withdrawn = False
+    inspection.state = "decided" if decision.verdict == Verdict.RELEASE else "referred_secondary"
+
+
+def _barrier(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    inspection = found.passage.inspection
+    if data["to"] == "up" and inspection.order is not None and data["decision_seq"] == inspection.order.seq:
+        inspection.left_barrier = True
+
+
+_FOLDS: dict[str, Callable[[Found, int, Mapping[str, Any]], None]] = {
+    "carril.occupancy.ended": _occupancy,
+    "carril.scan.started": _scan_started,
+    "carril.scan.completed": _scan_completed,
+    "carril.radiation_alarm.raised": _radiation,
+    "carril.lane_alarm.raised": _lane_alarm,
+    "carril.alarm.acknowledged": _acknowledged,
+    "carril.plate.read": _plate,
+    "carril.image.read": _image_read,
+    "carril.decision.recorded": _decided,
+    "carril.barrier.moved": _barrier,
+}

@@ -1,0 +1,234 @@
+"""Scans: which lines belong to the vehicle in the lane, when a scan is over, and what its image says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from drivers.readings import (
+    LineBlock,
+    LinesLost,
+    ScanClosed,
+    ScanKey,
+    ScanKind,
+    ScannerReading,
+    ScanOpened,
+    SourceStatus,
+)
+from station.domain.events import (
+    CalibrationApplied,
+    InspectionAmended,
+    ScanCompleted,
+    ScanStarted,
+    ScanSummary,
+)
+from station.lane.core import Core, Passage
+from station.lane.effects import CalibrationReady, EndScan, FeedScan, OpenScan, ScanProgress, ScanReady
+from station.lane.sequencer import open_inspection
+
+LINK_LIMIT_S = 120.0
+"""A scan whose link was lost stays open so long for the device to come back."""
+STAND_IN_BEAM_S = 2.0
+TRACK_STEP_LINES = 16
+
+
+@dataclass(slots=True)
+class Running:
+    """A scan that has begun and not ended."""
+
+    scan_id: str
+    device: str
+    opened: ScanOpened
+    inspection_id: str | None
+    last_line_s: float
+    link_lost_s: float | None = None
+    device_offset_s: float = field(default=float("inf"))
+    """Station's monotonic time minus the device's, by the block that came with the least delay."""
+
+
+class Scans:
+    """All scanners of the lane."""
+
+    def __init__(self, core: Core) -> None:
+        """Begin with no scan."""
+        self._core = core
+        self._running: dict[str, Running] = {}
+        self._ending: dict[str, str | None] = {}
+        """Inspection of each scan whose image is being made."""
+        self._beam: dict[str, bool] = {}
+
+    # --- readings -------------------------------------------------------------------------------
+
+    def reading(self, device: str, reading: ScannerReading) -> None:
+        """Take one reading of a scanner."""
+        if isinstance(reading, ScanOpened):
+            self._opened(device, reading)
+        elif isinstance(reading, LineBlock | LinesLost):
+            self._lines(device, reading)
+        elif isinstance(reading, ScanClosed):
+            self._closed(device, reading.key, reading, reading.aborted)
+        elif isinstance(reading, SourceStatus):
+            self._beam[device] = reading.beam_on
+
+    def _opened(self, device: str, opened: ScanOpened) -> None:
+        core = self._core
+        known = self._running.get(device)
+        if known is not None and known.opened.key == opened.key:
+            known.link_lost_s = None
+            core.effects.append(OpenScan(known.scan_id, device, opened, known.inspection_id))
+            return
+        if known is not None:
+            self._closed(device, known.opened.key, None, "superseded")
+        inspection_id = None
+        if opened.kind == ScanKind.VEHICLE:
+            passage = core.passage or open_inspection(core, "scan")
+            passage.inspection.begin("scanner", core.now_s)
+            inspection_id = passage.inspection.inspection_id
+        running = Running(core.new_id(), device, opened, inspection_id, core.now_s)
+        self._running[device] = running
+        core.effects.append(OpenScan(running.scan_id, device, opened, inspection_id))
+        if core.passage is not None and inspection_id is not None:
+            core.passage.scan = _begun(running)
+            core.tell(ScanStarted, scan_id=running.scan_id, device=device)
+
+    def _lines(self, device: str, reading: LineBlock | LinesLost) -> None:
+        running = self._running.get(device)
+        if running is None or running.opened.key != reading.key:
+            return
+        self._core.effects.append(FeedScan(running.scan_id, device, reading))
+        running.last_line_s = self._core.now_s
+        passage = self._passage(running)
+        if passage is not None and isinstance(reading, LineBlock):
+            passage.inspection.seen(self._core.now_s)
+            self._follow(passage, running, reading)
+
+    def _follow(self, passage: Passage, running: Running, block: LineBlock) -> None:
+        """Put encoder positions on the station's own time axis."""
+        if block.x_m is None:
+            return
+        delay_s = block.stamp.mono_ns / 1e9 - float(block.t_ns[-1]) / 1e9
+        running.device_offset_s = min(running.device_offset_s, delay_s)
+        scan = passage.scan
+        if scan is not None and scan.px_mm_x == 0 and len(block.x_m) > 1:
+            pitch_m = float(block.x_m[-1] - block.x_m[0]) / (len(block.x_m) - 1)
+            scan = passage.scan = scan.model_copy(update={"px_mm_x": round(pitch_m * 1000, 4)})
+        plane_m = self._core.facts.geometry.scan_plane_m
+        lead_m = 0.0 if scan is None else self._lead_m(scan)
+        for index in range(0, len(block.t_ns), TRACK_STEP_LINES):
+            time_s = float(block.t_ns[index]) / 1e9 + running.device_offset_s
+            passage.track.add(time_s, plane_m + float(block.x_m[index]) - lead_m)
+
+    @staticmethod
+    def _lead_m(scan: ScanSummary) -> float:
+        """Travel that was scanned before the nose came: known once the nose is seen."""
+        return (scan.col_nose or 0) * scan.px_mm_x / 1000
+
+    def _closed(self, device: str, key: ScanKey, closed: ScanClosed | None, cause: str | None) -> None:
+        running = self._running.get(device)
+        if running is None or running.opened.key != key:
+            return
+        del self._running[device]
+        self._ending[running.scan_id] = running.inspection_id
+        passage = self._passage(running)
+        if passage is not None:
+            passage.inspection.work(+1, self._core.now_s)
+        self._core.effects.append(EndScan(running.scan_id, device, key, closed, cause))
+
+    def _passage(self, running: Running) -> Passage | None:
+        passage = self._core.passage
+        if passage is None or passage.inspection.inspection_id != running.inspection_id:
+            return None
+        return passage
+
+    # --- results --------------------------------------------------------------------------------
+
+    def progress(self, progress: ScanProgress) -> None:
+        """The imaging thread has made columns."""
+        passage = self._core.passage
+        if passage is None or passage.scan is None or passage.scan.scan_id != progress.scan_id:
+            return
+        first_nose = passage.scan.col_nose is None and progress.col_nose is not None
+        passage.scan = passage.scan.model_copy(
+            update={"lines": progress.cols_done, "col_nose": progress.col_nose}
+        )
+        if first_nose:
+            lead_m = self._lead_m(passage.scan)
+            passage.track.noses_m = [nose_m - lead_m for nose_m in passage.track.noses_m]
+
+    def ready(self, result: ScanReady) -> None:
+        """The image is stored: the check is done, or failed for a reason."""
+        core = self._core
+        summary = result.summary
+        passage = core.passage
+        inspection_id = self._ending.pop(result.scan_id, None)
+        if passage is None or passage.scan is None or passage.scan.scan_id != result.scan_id:
+            if inspection_id is not None:
+                _amend(core, inspection_id, summary)
+            return
+        passage.scan = summary
+        kept = passage.keep(result.blobs)
+        inspection = passage.inspection
+        inspection.work(-1, core.now_s)
+        whole = summary.lines / max(1, summary.lines + summary.lines_lost)
+        cause = None if summary.state == "complete" else summary.cause or "partial"
+        inspection.finish("scanner", core.now_s, cause, whole)
+        core.tell(ScanCompleted, **summary.model_dump(), blobs=kept)
+
+    def calibrated(self, result: CalibrationReady) -> None:
+        """Dark and air are in: from now on images are measured with them."""
+        if result.state is None:
+            self._core.lane_alarm("calibration_failed", result.device)
+            return
+        self._core.calibrated[result.device] = result.state
+        self._core.emit(
+            CalibrationApplied,
+            device=result.device,
+            state=result.state,
+            dark_lines=result.dark_lines,
+            air_lines=result.air_lines,
+            sha256=result.sha256,
+        )
+
+    # --- time and links -------------------------------------------------------------------------
+
+    def link(self, device: str, *, up: bool) -> None:
+        """A scanner's link changed: its scan waits for it."""
+        running = self._running.get(device)
+        if running is not None and not up and running.link_lost_s is None:
+            running.link_lost_s = self._core.now_s
+        if not up:
+            self._beam.pop(device, None)
+
+    def tick(self) -> None:
+        """End what the device will not end, and watch for a vehicle that stands in the beam."""
+        core = self._core
+        for running in list(self._running.values()):
+            if running.link_lost_s is not None and core.now_s - running.link_lost_s >= LINK_LIMIT_S:
+                self._closed(running.device, running.opened.key, None, "link")
+            standing = core.now_s - running.last_line_s >= STAND_IN_BEAM_S
+            vehicle = running.opened.kind == ScanKind.VEHICLE and running.link_lost_s is None
+            if standing and vehicle and self._beam.get(running.device):
+                core.lane_alarm("vehicle_in_beam", running.device)
+
+
+def _begun(running: Running) -> ScanSummary:
+    geometry = running.opened.geometry
+    return ScanSummary(
+        scan_id=running.scan_id,
+        device=running.device,
+        state="scanning",
+        height=geometry.detectors,
+        px_mm_y=geometry.pitch_m * 1000,
+    )
+
+
+def _amend(core: Core, inspection_id: str, summary: ScanSummary) -> None:
+    """Add a scan that became ready after its inspection was sealed."""
+    core.emit(
+        InspectionAmended,
+        inspection_id=inspection_id,
+        version=0,
+        amends_seq=None,
+        what="scan",
+        device=summary.device,
+        fields={"scan_id": summary.scan_id, "state": summary.state, "image": summary.image},
+    )

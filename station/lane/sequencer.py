@@ -1,0 +1,259 @@
+"""Loops, arm and lights: where the vehicle is, what moved, and which outputs must be set.
+
+Safe state = red and no permission. Permission to raise follows a stored order and a vehicle at the
+barrier; Carril never commands the arm down: the PLC lowers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from station.domain.events import (
+    BarrierMoved,
+    EmergencyStopPressed,
+    EmergencyStopReset,
+    InspectionOpened,
+    TamperClosed,
+    TamperOpened,
+    Verdict,
+)
+from station.domain.inspection import Inspection
+from station.lane.core import UP_STATES, Core, Passage
+from station.lane.record import seal
+
+ARM_SETTLE_S = 10.0
+"""After permission was withdrawn the arm may still be on its way for so long."""
+
+
+class Sequencer:
+    """Edges of the I/O board's inputs turned into what happened to the vehicle."""
+
+    def __init__(self, core: Core) -> None:
+        """Know nothing: the first poll gives levels, not edges."""
+        self._core = core
+        self._known: dict[str, bool] = {}
+        self._permit_until_s = -ARM_SETTLE_S
+        self._second_waiting = False
+        self._edges = {
+            "entry_loop": self._entry,
+            "booth_loop": self._booth,
+            "exit_loop": self._exit,
+            "barrier_down": self._barrier_down,
+            "barrier_up": self._barrier_up,
+            "estop_ok": self._emergency,
+            "cabinet_closed": self._cabinet,
+        }
+
+    # --- inputs ---------------------------------------------------------------------------------
+
+    def inputs(self, device: str, values: Mapping[str, bool]) -> None:
+        """Take one fresh poll."""
+        before, self._known = self._known, {**self._known, **values}
+        inspection = self._core.inspection
+        if inspection is not None and self._sees_vehicle():
+            inspection.seen(self._core.now_s)
+        for name, value in values.items():
+            if before.get(name) != value and name in self._edges:
+                self._edges[name](device, value, name not in before)
+
+    def link_lost(self) -> None:
+        """The board is gone: what its inputs were is no longer known."""
+        self._known.clear()
+
+    def _sees_vehicle(self) -> bool:
+        return any(self._known.get(name) for name in ("entry_loop", "booth_loop", "exit_loop", "obstruction"))
+
+    def _entry(self, device: str, occupied: bool, first: bool) -> None:
+        core = self._core
+        if not occupied:
+            if core.passage is not None:
+                core.passage.left_entry = True
+            return
+        if core.passage is None:
+            open_inspection(core, "entry_loop")
+        elif core.passage.left_entry and not first:
+            self._second_waiting = True
+            core.passage.inspection.mark("second_vehicle")
+            core.lane_alarm("second_vehicle")
+
+    def _booth(self, device: str, occupied: bool, first: bool) -> None:
+        core = self._core
+        if occupied and core.passage is None:
+            open_inspection(core, "booth_loop")
+        passage = core.passage
+        if passage is None:
+            return
+        if occupied and passage.inspection.left_barrier and first:
+            passage.inspection.still_here()
+        elif occupied and passage.inspection.left_barrier:
+            self._tailgate(passage.inspection)
+            return
+        passing = bool(self._known.get("obstruction") or self._known.get("exit_loop"))
+        passage.inspection.booth(occupied, core.now_s, passing=passing)
+        if not occupied and passing and not passage.inspection.left_barrier:
+            passage.on_exit = True
+
+    def _tailgate(self, inspection: Inspection) -> None:
+        inspection.mark("tailgate")
+        inspection.withdrawn = True
+        self._second_waiting = True
+        self._core.lane_alarm("tailgate")
+
+    def _exit(self, device: str, occupied: bool, first: bool) -> None:
+        passage = self._core.passage
+        if passage is None:
+            return
+        if occupied:
+            if passage.passed:
+                self._tailgate(passage.inspection)
+            passage.on_exit = True
+        elif passage.on_exit:
+            passage.passed = True
+            self._left(passage)
+
+    def _left(self, passage: Passage) -> None:
+        """The vehicle has cleared the exit loop."""
+        inspection = passage.inspection
+        ordered = inspection.order is not None and inspection.order.seq is not None
+        if ordered and (inspection.left_barrier or not inspection.withdrawn):
+            inspection.left_barrier = True
+            return
+        self._core.lane_alarm("vehicle_left_undecided")
+        inspection.abort("vehicle_left_undecided")
+
+    def _barrier_down(self, device: str, down: bool, first: bool) -> None:
+        if first:
+            return
+        if not down and not self._ordered_recently():
+            self._core.lane_alarm("barrier_moved_unordered", device)
+        elif down:
+            self._moved("down")
+
+    def _barrier_up(self, device: str, up: bool, first: bool) -> None:
+        if up and not first:
+            self._moved("up")
+
+    def _moved(self, to: str) -> None:
+        inspection = self._core.inspection
+        if inspection is None:
+            return
+        ordered = self._ordered_recently() and inspection.order is not None
+        seq = inspection.order.seq if ordered and inspection.order else None
+        self._core.tell(BarrierMoved, to=to, decision_seq=seq)
+
+    def _ordered_recently(self) -> bool:
+        return self._core.now_s < self._permit_until_s + ARM_SETTLE_S
+
+    def _emergency(self, device: str, ok: bool, first: bool) -> None:
+        core = self._core
+        if ok and first:
+            return
+        if not ok:
+            core.emit(EmergencyStopPressed, device=device)
+            core.lane_alarm("emergency_stop", device)
+            if core.inspection is not None:
+                core.inspection.set_emergency(True)
+        else:
+            core.emit(EmergencyStopReset, device=device)
+            alarm = core.book.find("emergency_stop", device)
+            if alarm is not None:
+                core.end_alarm(alarm.alarm_id)
+            if core.inspection is not None:
+                core.inspection.set_emergency(False)
+
+    def _cabinet(self, device: str, closed: bool, first: bool) -> None:
+        if not (closed and first):
+            tamper(self._core, device, opened=not closed)
+
+    # --- time and outputs -----------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Seal what is over, and let a second vehicle become the first."""
+        core = self._core
+        passage = core.passage
+        if passage is None:
+            return
+        inspection = passage.inspection
+        if inspection.permit:
+            self._permit_until_s = core.now_s
+        arm_down = self._known.get("barrier_down", True)
+        if inspection.over:
+            seal(core, "aborted")
+        elif passage.passed and inspection.left_barrier and arm_down:
+            seal(core, inspection.state)
+        elif inspection.exit_overdue(core.now_s) and not self._sees_vehicle():
+            inspection.mark("exit_unseen")
+            seal(core, inspection.state)
+        if core.passage is None and self._second_waiting:
+            self._second_waiting = False
+            open_inspection(core, "entry_loop", restless=True)
+
+    def outputs(self) -> dict[str, bool]:
+        """Return every output as it must be now; all false is the safe state."""
+        core = self._core
+        passage = core.passage
+        inspection = passage.inspection if passage else None
+        permit = inspection is not None and inspection.permit and not (passage and passage.passed)
+        referred = (
+            permit
+            and inspection is not None
+            and inspection.order is not None
+            and inspection.order.verdict == Verdict.SECONDARY
+        )
+        return {
+            "green": permit,
+            "raise_permit": permit,
+            "secondary_lamp": referred,
+            "horn": core.book.horn(core.now_s),
+            "beacon": core.book.beacon(),
+            "entry_green": inspection is None and self._ready(),
+        }
+
+    def _ready(self) -> bool:
+        """Whether a vehicle may enter: in service, every device that is required up, nothing in the way."""
+        core = self._core
+        required = core.facts.required
+        up = all(
+            view.state in UP_STATES
+            for view in core.devices.values()
+            if view.required or view.role == "DigitalIo"
+        )
+        clear = not self._sees_vehicle() and self._known.get("estop_ok", True)
+        return core.mode == "open" and up and clear and not required & core.lost_checks()
+
+
+def open_inspection(core: Core, opened_by: str, *, restless: bool = False) -> Passage:
+    """Begin the inspection of the vehicle that just appeared."""
+    inspection = Inspection(
+        inspection_id=core.new_id(),
+        opened_by=opened_by,
+        opened_utc_us=core.now.utc_ns // 1000,
+        opened_s=core.now_s,
+        required=core.facts.required,
+        fitted=core.facts.fitted,
+        in_service=core.mode in ("open", "draining"),
+    )
+    if restless:
+        inspection.mark("second_vehicle")
+    for device in core.devices.values():
+        if core.book.find("tamper", device.name) is not None:
+            inspection.tampered(device.name)
+    if core.book.find("emergency_stop") is not None:
+        inspection.set_emergency(True)
+    core.passage = Passage(inspection)
+    core.opens = inspection.inspection_id
+    core.tell(InspectionOpened, opened_by=opened_by)
+    return core.passage
+
+
+def tamper(core: Core, device: str, *, opened: bool) -> None:
+    """Record a cabinet or tamper contact; an open one marks every inspection while it lasts."""
+    alarm = core.book.find("tamper", device)
+    if opened and alarm is None:
+        core.emit(TamperOpened, device=device)
+        core.lane_alarm("tamper", device)
+        if core.inspection is not None:
+            core.inspection.tampered(device)
+    elif not opened and alarm is not None:
+        core.emit(TamperClosed, device=device)
+        core.end_alarm(alarm.alarm_id)

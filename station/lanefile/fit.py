@@ -1,0 +1,112 @@
+"""What must fit together in a lane file: devices and checks, real and emulated, addresses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from drivers.api import DriverSpec, Role
+from station.lanefile.models import Document, FittedDevice
+from station.lanefile.problems import Problem, UnknownName, shown
+from station.lanefile.shipped import shipped
+
+ROLE_OF = {"rpm": Role.PORTAL_MONITOR, "scanner": Role.LINE_SCANNER, "lpr": Role.CAMERA, "ocr": Role.CAMERA}
+"""Which device does a check; a manifest comes from no device."""
+ADDRESS = ("host", "port")
+
+
+def problems(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Problem]:
+    """Yield everything that does not fit together."""
+    yield from _unique("consumer", [consumer.name for consumer in document.consumer])
+    yield from _unique("device", [device.name for device in devices])
+    yield from _unique("lane.required", list(document.lane.required))
+    if not any(consumer.required for consumer in document.consumer):
+        rule = "at least one consumer must be required: else records may go before anybody has them"
+        yield Problem("consumer", None, rule)
+    yield from _fitted(document.lane.required, devices)
+    yield from _real_outputs(document.lane.required, devices)
+    yield from _shared_addresses(devices)
+    yield from _simulation(document, devices)
+
+
+def warnings(devices: Sequence[FittedDevice]) -> Iterator[Problem]:
+    """Yield what the person who starts the lane must know (docs/decisions/0010)."""
+    for device in devices:
+        if device.role == Role.PORTAL_MONITOR and device.mode == "real":
+            rule = (
+                "a real portal, and no steps of the site's radiation safety officer: this version cannot "
+                "show them and the alarm says so; keep the site's written procedure at the booth"
+            )
+            yield Problem(f"device.{device.name}.mode", shown(device.mode), rule)
+
+
+def address_problems(
+    written: Mapping[str, Any], spec: DriverSpec, mode: Any, place: str
+) -> Iterator[Problem]:
+    """Yield an address that is missing (real) or that must not be there (emulated)."""
+    if not all(key in spec.options.model_fields for key in ADDRESS):
+        return
+    serial = any(key.startswith("serial") for key in written)
+    for key in ADDRESS:
+        if mode == "real" and key not in written and not serial:
+            rule = f"is missing; a real device needs {' and '.join(ADDRESS)}"
+            yield Problem(f"{place}.options.{key}", None, rule)
+        if mode == "emulated" and key in written:
+            rule = "must not be given: an emulated device has no address until it runs"
+            yield Problem(f"{place}.options.{key}", shown(written[key]), rule)
+
+
+def _unique(place: str, names: Sequence[str]) -> Iterator[Problem]:
+    for name, times in Counter(names).items():
+        if times > 1:
+            yield Problem(place, shown(name), f"stands {times} times; each name may stand once")
+
+
+def _fitted(required: Sequence[str], devices: Sequence[FittedDevice]) -> Iterator[Problem]:
+    fitted = {device.role for device in devices}
+    for check in required:
+        role = ROLE_OF.get(check)
+        if role is None:
+            rule = "no source of manifests can be fitted in this version; leave it out"
+        elif role not in fitted:
+            rule = f"needs a device that is a {role}; add one or leave it out"
+        else:
+            continue
+        yield Problem("lane.required", shown(check), rule)
+
+
+def _real_outputs(required: Sequence[str], devices: Sequence[FittedDevice]) -> Iterator[Problem]:
+    """Real lights and a real barrier never move on invented evidence."""
+    needed = {ROLE_OF.get(check) for check in required}
+    invented = [device.name for device in devices if device.role in needed and device.mode != "real"]
+    for device in devices:
+        if device.role == Role.DIGITAL_IO and device.mode == "real" and invented:
+            rule = f"real outputs are refused while a required device is emulated ({', '.join(invented)})"
+            yield Problem(f"device.{device.name}.mode", shown(device.mode), rule)
+
+
+def _shared_addresses(devices: Sequence[FittedDevice]) -> Iterator[Problem]:
+    owners: dict[tuple[object, ...], str] = {}
+    for device in devices:
+        options = device.options
+        host, port = (getattr(options, key, None) for key in ADDRESS)
+        if device.mode != "real" or not port or "port" not in options.model_fields_set:
+            continue
+        owner = owners.setdefault((host, port, getattr(options, "unit_id", None)), device.name)
+        if owner != device.name:
+            rule = f"{host}:{port} is already the address of {owner}; two devices cannot be one"
+            yield Problem(f"device.{device.name}.options.port", shown(port), rule)
+
+
+def _simulation(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Problem]:
+    simulation = document.simulation
+    real = [device.name for device in devices if device.mode == "real"]
+    if real and simulation.rate != 1:
+        rule = f"must be 1 with a real device ({', '.join(real)}): real time cannot be hurried"
+        yield Problem("simulation.rate", shown(simulation.rate), rule)
+    if len(real) < len(devices):
+        try:
+            shipped("scenarios", simulation.scenario)
+        except UnknownName as error:
+            yield Problem("simulation.scenario", shown(simulation.scenario), error.rule, error.nearest)

@@ -1,0 +1,171 @@
+"""The tables of the lane file: units stand in the names, nothing unknown is accepted or converted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zoneinfo
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+
+from drivers.api import DriverSpec, Options, Role
+from drivers.geometry import LaneGeometry
+
+Check = Literal["rpm", "scanner", "lpr", "ocr", "manifest"]
+"""A check of the coverage record."""
+
+Mode = Literal["real", "emulated"]
+"""What stands behind a device's driver."""
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+_strict_geometry = dataclass(frozen=True, config=_STRICT)(LaneGeometry)
+Geometry = Annotated[LaneGeometry, GetPydanticSchema(lambda _, handler: handler(_strict_geometry))]
+"""The lane's own geometry type, read as strictly as the rest."""
+
+
+class Table(BaseModel):
+    """Base of every table."""
+
+    model_config = ConfigDict(**_STRICT, frozen=True)
+
+
+def _known_time_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        names = sorted(zoneinfo.available_timezones())
+        if not names:
+            raise PydanticCustomError(
+                "no_time_zones", "this computer has no time zones: install the package tzdata"
+            ) from None
+        raise PydanticCustomError(
+            "unknown_time_zone", "must be a time zone of the IANA database", {"names": names}
+        ) from None
+    return name
+
+
+def _no_replay(mode: object) -> object:
+    if isinstance(mode, str) and mode.startswith("replay"):
+        raise PydanticCustomError(
+            "replay",
+            "this version cannot replay a recording; use 'real' or 'emulated' and give the file later",
+        )
+    return mode
+
+
+StationId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$",
+        description="1 to 32 of A–Z, a–z, 0–9, '.', '_' and '-', beginning with a letter or digit",
+    ),
+]
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,31}$",
+        description="1 to 32 of a–z, 0–9, '_' and '-', beginning with a letter",
+    ),
+]
+Words = Annotated[str, Field(max_length=80)]
+
+
+class LaneTable(Table):
+    """``[lane]``: what this lane is and what an inspection on it needs."""
+
+    id: StationId
+    """Also the station's id on the feed; a state folder belongs to one id for ever."""
+    name: Words = ""
+    site: Words = ""
+    direction: Literal["in", "out"]
+    time_zone: Annotated[str, AfterValidator(_known_time_zone)]
+    """Times are stored as UTC and shown in this zone."""
+    officer: Annotated[str, Field(min_length=1, max_length=64)]
+    """Who decides, until officers can sign in."""
+    required: Annotated[tuple[Check, ...], Field(min_length=1)]
+    """Checks without which an inspection is incomplete and never clear."""
+
+
+class Consumer(Table):
+    """``[[consumer]]``: a central system that polls the feed."""
+
+    name: Name
+    required: bool = True
+    """Records are kept until every required consumer has acknowledged them."""
+
+
+class Simulation(Table):
+    """``[simulation]``: what drives past the emulated devices."""
+
+    scenario: Annotated[str, Field(min_length=1)] = "demo"
+    seed: Annotated[int, Field(ge=0)] = 1
+    rate: Annotated[float, Field(gt=0, le=20)] = 1.0
+    """Speed of the lane's one clock against real time; 1 with any real device."""
+
+
+class Device(Table):
+    """``[[device]]``: one device; its role comes from its driver."""
+
+    name: Name
+    driver: Annotated[str, Field(min_length=1)]
+    """Name of the driver's entry point."""
+    mode: Annotated[Mode, BeforeValidator(_no_replay)]
+    stale_after_s: Annotated[float | None, Field(gt=0, le=600)] = None
+    """Silence after which readings are stale, instead of the limit of the device's role."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Checked by the driver's own model."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FittedDevice:
+    """One device of the lane, its options checked by its driver's own model."""
+
+    name: str
+    spec: DriverSpec
+    mode: Mode
+    options: Options
+    stale_after_s: float | None = None
+
+    @property
+    def role(self) -> Role:
+        """What the device is to the lane."""
+        return self.spec.role
+
+
+class Radiation(Table):
+    """``[radiation]``: the station's second opinion on counts."""
+
+    p_occ: Annotated[float, Field(gt=0, le=0.1)] = 1e-4
+    """False alarms that the owner allows per occupancy of the design length."""
+    design_length_s: Annotated[float, Field(ge=1, le=600)] = 10.0
+    gb_averaging_s: Annotated[float, Field(gt=0, le=600)] = 1.0
+    """Counting time behind one background record; more than the cadence means a running mean."""
+
+
+class Ui(Table):
+    """``[ui]``: the officer's screen."""
+
+    panel_diagonal_in: Annotated[float, Field(ge=10, le=65)] = 12.1
+    """Diagonal of the touch panel in inches: sizes of keys are millimetres, not pixels."""
+
+
+class Document(Table):
+    """The whole file."""
+
+    lane: LaneTable
+    consumer: Annotated[tuple[Consumer, ...], Field(min_length=1)]
+    geometry: Geometry
+    simulation: Simulation = Simulation()
+    device: Annotated[tuple[Device, ...], Field(min_length=1)]
+    radiation: Radiation = Radiation()
+    ui: Ui = Ui()
+
+
+def schema_text() -> str:
+    """Return the JSON Schema of the lane file as it is committed in config/schema/."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Document.model_json_schema()}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,1 @@
+"""What keeps a daemon alive: supervisor, health, clock, bus."""

@@ -1,0 +1,150 @@
+"""The station's one clock: real (at a rate), or moved by hand for virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import time
+import uuid
+from collections.abc import Coroutine
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from drivers.api import Clock
+from drivers.readings import Stamp
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SETTLE_ROUNDS = 20
+"""Turns of the event loop after which virtual time counts everything that could run as having run."""
+GRACE_S = 1.0
+"""Real seconds that a cancelled task has to end: also in virtual time, where nobody moves the clock then."""
+
+T = TypeVar("T")
+
+
+class SystemClock:
+    """Monotonic and UTC time of this computer, ``rate`` times as fast from the moment it is made.
+
+    At rate 1 UTC is what the computer says at each call, steps included: evidence, never an order.
+    """
+
+    def __init__(self, rate: float = 1.0) -> None:
+        """Start; ``rate`` must be above 0."""
+        if not rate > 0:
+            raise ValueError(f"rate = {rate}: a clock runs at a rate above 0")
+        self.rate = rate
+        self.boot_id = _boot_id()
+        self._start_ns = time.monotonic_ns()
+
+    def _gained_ns(self, mono_ns: int) -> int:
+        """Return by how much this clock is ahead of real time."""
+        return 0 if self.rate == 1 else round((mono_ns - self._start_ns) * (self.rate - 1))
+
+    def stamp(self) -> Stamp:
+        """Return now, as UTC and monotonic nanoseconds."""
+        mono_ns = time.monotonic_ns()
+        gained_ns = self._gained_ns(mono_ns)
+        return Stamp(time.time_ns() + gained_ns, mono_ns + gained_ns, self.boot_id)
+
+    def monotonic_s(self) -> float:
+        """Return monotonic seconds."""
+        mono_ns = time.monotonic_ns()
+        return (mono_ns + self._gained_ns(mono_ns)) / 1e9
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for ``seconds`` of this clock."""
+        await asyncio.sleep(max(0.0, seconds) / self.rate)
+
+
+class ManualClock:
+    """Virtual time: it stands still until ``advance``, which wakes the sleepers one by one, in order."""
+
+    def __init__(self, start_s: float = 1000.0, utc_ns: int = 1_767_225_600_000_000_000) -> None:
+        """Start at ``start_s`` monotonic seconds and at a fixed UTC (2026-01-01T00:00:00Z)."""
+        self.boot_id = "manual"
+        self._mono_ns = round(start_s * 1e9)
+        self._utc_ahead_ns = utc_ns - self._mono_ns
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    def stamp(self) -> Stamp:
+        """Return now, as UTC and monotonic nanoseconds."""
+        return Stamp(self._mono_ns + self._utc_ahead_ns, self._mono_ns, self.boot_id)
+
+    def monotonic_s(self) -> float:
+        """Return monotonic seconds."""
+        return self._mono_ns / 1e9
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until ``advance`` has passed ``seconds``."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        due_ns = self._mono_ns + round(seconds * 1e9)
+        heapq.heappush(self._sleepers, (due_ns, next(self._order), woken))
+        await woken
+
+    async def advance(self, seconds: float) -> None:
+        """Move ``seconds`` ahead; whoever wakes on the way sees the time at which it wanted to wake."""
+        until_ns = self._mono_ns + round(seconds * 1e9)
+        await self.settle()
+        while self._sleepers and self._sleepers[0][0] <= until_ns:
+            due_ns, _, woken = heapq.heappop(self._sleepers)
+            if not woken.done():  # else its sleeper was cancelled
+                self._mono_ns = max(self._mono_ns, due_ns)
+                woken.set_result(None)
+                await self.settle()
+        self._mono_ns = until_ns
+
+    async def settle(self) -> None:
+        """Let every task run that need not wait for time."""
+        for _ in range(SETTLE_ROUNDS):
+            await asyncio.sleep(0)
+
+    def step_utc(self, seconds: float) -> None:
+        """Set the wall clock forward or back (negative); monotonic time does not notice."""
+        self._utc_ahead_ns += round(seconds * 1e9)
+
+
+class Overdue(TimeoutError):
+    """Work was not done in its time."""
+
+
+async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of ``work``; after ``seconds`` of ``clock`` cancel it and raise ``Overdue``.
+
+    Work that ignores its cancellation is left behind after ``GRACE_S`` real seconds.
+    """
+    task = asyncio.create_task(work)
+    alarm = asyncio.create_task(clock.sleep(seconds))
+    try:
+        await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Overdue(f"not done within {seconds:g} s")
+    finally:
+        await end(task, alarm)
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until they have ended, at most ``GRACE_S`` real seconds; say nothing of how."""
+    for task in tasks:
+        task.cancel()
+        task.add_done_callback(_ignore)
+    if tasks:
+        await asyncio.wait(tasks, timeout=GRACE_S)
+
+
+def _ignore(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # fetched, so that the loop does not report it as never seen
+
+
+def _boot_id() -> str:
+    """Return the kernel's id of this boot: monotonic times of different boots do not compare."""
+    with contextlib.suppress(OSError):
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    return str(uuid.uuid4())

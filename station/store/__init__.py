@@ -1,0 +1,1 @@
+"""What the station has promised to keep: journal, blobs, feed."""

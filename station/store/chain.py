@@ -1,0 +1,139 @@
+"""The bytes of a record and the hash chain over them.
+
+A record's body is one CloudEvents 1.0 event in RFC 8785 canonical JSON, written once and served as it is::
+
+    genesis = SHA-256(00 ‖ epoch16 ‖ last known hash of the previous epoch, else 32 zero bytes)
+    hash_n  = SHA-256(01 ‖ hash_(n−1) ‖ epoch16 ‖ u64be(seq) ‖ u32be(length) ‖ body)
+
+Flipping, reordering or removing any byte of a body breaks the chain at that record.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import rfc8785
+
+HASH_BYTES = 32
+FLAGS = {"simulated": 1, "test": 2, "exercise": 4}
+"""The flags of a record; each stands in the event's data under its name and in ``flags`` as a bit."""
+
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def genesis(epoch: bytes, previous_hash: bytes | None) -> bytes:
+    """Return the hash before the first record of ``epoch`` (16 bytes)."""
+    return sha256(b"\0" + epoch + (previous_hash or bytes(HASH_BYTES))).digest()
+
+
+def link(previous: bytes, epoch: bytes, seq: int, body: bytes) -> bytes:
+    """Return the hash of record ``seq``, which follows the record with hash ``previous``."""
+    size = len(body).to_bytes(4, "big")
+    return sha256(b"\1" + previous + epoch + seq.to_bytes(8, "big") + size + body).digest()
+
+
+def rfc3339(time_us: int) -> str:
+    """Return UTC microseconds as RFC 3339 with milliseconds (cut, not rounded)."""
+    moment = _EPOCH_START + timedelta(microseconds=time_us)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def flags_of(data: Mapping[str, Any]) -> int:
+    """Return the flag bits that an event's data claims."""
+    return sum(bit for name, bit in FLAGS.items() if data.get(name) is True)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An event without its sequence number: canonical bytes around the places where it goes."""
+
+    before_id: bytes
+    before_sequence: bytes
+    after: bytes
+
+    def body(self, epoch: bytes, seq: int) -> bytes:
+        """Return the whole event."""
+        sequence = b"%020d" % seq
+        return b"".join(
+            (self.before_id, event_id(epoch, seq).encode(), self.before_sequence, sequence, self.after)
+        )
+
+    def __len__(self) -> int:
+        """Return the bytes known so far."""
+        return len(self.before_id) + len(self.before_sequence) + len(self.after)
+
+
+def event_id(epoch: bytes, seq: int) -> str:
+    """Return the ``id`` of an event: the deduplication key for ever."""
+    return f"{epoch.hex()}:{seq}"
+
+
+def frame(
+    *, station: str, type: str, subject: str, prio: int, time_us: int, schema: str, data: bytes
+) -> Frame:
+    """Return the canonical envelope around ``data`` (canonical JSON of an object).
+
+    RFC 8785 sorts the members, so ``id`` and ``sequence`` stand at two fixed places.
+    """
+    who, text = rfc8785.dumps(subject), rfc8785.dumps
+    return Frame(
+        b'{"data":' + data + b',"datacontenttype":"application/json","dataschema":'
+        + text(f"urn:carril:schema:{schema}") + b',"id":"',
+        b'","partitionkey":' + who + b',"prio":%d,"sequence":"' % prio,
+        b'","source":' + text(f"urn:carril:station:{station}") + b',"specversion":"1.0","subject":' + who
+        + b',"time":"' + rfc3339(time_us).encode() + b'","type":' + text(type) + b"}",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stored record, as the table has it."""
+
+    seq: int
+    type: str
+    prio: int
+    subject: str
+    time_us: int
+    flags: int
+    body: bytes
+    prev: bytes
+    hash: bytes
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> Row:
+        """Make a row from the columns in table order.
+
+        A damaged page may hold anything: what is no text or no bytes becomes empty, and the row unsound.
+        """
+        seq, type_, prio, subject, time_us, flags, body, prev, hash_ = row
+        type_, subject, body = (value if isinstance(value, str) else "" for value in (type_, subject, body))
+        prev, hash_ = (value if isinstance(value, bytes) else b"" for value in (prev, hash_))
+        raw = body.encode("utf-8", "surrogateescape")
+        return cls(seq, type_, prio, subject, time_us, flags, raw, prev, hash_)
+
+    def event(self) -> dict[str, Any]:
+        """Return the event, parsed."""
+        event: dict[str, Any] = json.loads(self.body)
+        return event
+
+    def sound(self, epoch: bytes) -> bool:
+        """Whether the row is exactly what was written: hash, and columns equal to the body's."""
+        if link(self.prev, epoch, self.seq, self.body) != self.hash:
+            return False
+        event = self.event()
+        return (
+            (event["type"], event["prio"], event["subject"]) == (self.type, self.prio, self.subject)
+            and flags_of(event["data"]) == self.flags
+            and event["id"] == event_id(epoch, self.seq)
+        )
+
+
+def rows(cursor: sqlite3.Cursor) -> list[Row]:
+    """Return all rows of a query over the table ``record``."""
+    return [Row.of(row) for row in cursor]

@@ -1,0 +1,224 @@
+"""What the writer can be asked to do: each operation is one all-or-nothing step of a group's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from station.store import schema, search
+from station.store.chain import link
+from station.store.draft import Draft, Encoded, Idem, Receipt, encode
+from station.store.errors import BeyondHead, Repeated, StoredResponse, UnknownConsumer, WrongEpoch
+
+
+@dataclass(slots=True)
+class Transaction:
+    """The group's transaction: where the chain stands while its operations run."""
+
+    connection: sqlite3.Connection
+    epoch: bytes
+    published: int
+    seq: int
+    hash: bytes
+    now_us: int
+    acked: dict[str, int]
+    """The consumers' cursors as this transaction will leave them."""
+
+
+class Op(Protocol):
+    """One operation.
+
+    ``apply`` raises ``StoreRefused`` only before it wrote anything; after any other exception the writer
+    rolls back.
+    """
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds while it waits in the queue."""
+        ...
+
+    @property
+    def records(self) -> int:
+        """Records that it adds."""
+        ...
+
+    @property
+    def vital(self) -> bool:
+        """Whether it is tried again with the room of the ballast when the disk is full."""
+        ...
+
+    def prepare(self) -> None:
+        """Do what needs no transaction; may raise ``RecordRejected``."""
+        ...
+
+    def apply(self, tx: Transaction) -> Any:
+        """Write, and return the result."""
+        ...
+
+
+class _Small:
+    """What small operations have in common."""
+
+    size: ClassVar[int] = 200
+    records: ClassVar[int] = 0
+    vital: ClassVar[bool] = False
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+
+@dataclass(slots=True)
+class Append:
+    """Append drafts in their order; ``size`` is about the bytes of their data."""
+
+    station: str
+    drafts: Sequence[Draft]
+    idem: Idem | None
+    size: int
+    encoded: list[Encoded] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """Number of drafts."""
+        return len(self.drafts)
+
+    @property
+    def vital(self) -> bool:
+        """Whether an alarm is among the drafts."""
+        return any(draft.prio == 0 for draft in self.drafts)
+
+    def prepare(self) -> None:
+        """Encode the drafts, unless the caller has done so."""
+        if not self.encoded:
+            self.encoded = [encode(draft, self.station) for draft in self.drafts]
+
+    def apply(self, tx: Transaction) -> Receipt:
+        """Give each draft its sequence number and hash, and write it."""
+        if self.idem:
+            _refuse_repeat(tx.connection, self.idem)
+        first = tx.seq + 1
+        rows = []
+        for encoded in self.encoded:
+            row = next_row(encoded, tx.epoch, tx.seq, tx.hash)
+            tx.seq, tx.hash = row["seq"], row["hash"]
+            rows.append(row)
+        tx.connection.executemany(schema.ADD_RECORD, rows)
+        for seq, encoded in enumerate(self.encoded, first):
+            _write_relations(tx.connection, seq, encoded)
+        receipt = Receipt(tx.epoch.hex(), first, tx.seq)
+        if self.idem:
+            _write_answer(tx.connection, self.idem, receipt)
+        return receipt
+
+
+def next_row(encoded: Encoded, epoch: bytes, seq: int, previous: bytes) -> dict[str, Any]:
+    """Return the table row of the record after ``seq``, whose hash is ``previous``."""
+    draft, seq = encoded.draft, seq + 1
+    body = encoded.frame.body(epoch, seq)
+    return {
+        "seq": seq,
+        "type": draft.type,
+        "prio": draft.prio,
+        "subject": draft.subject,
+        "time_us": draft.time_us,
+        "flags": draft.flags,
+        "body": body.decode("utf-8"),
+        "prev": previous,
+        "hash": link(previous, epoch, seq, body),
+    }
+
+
+def _write_relations(connection: sqlite3.Connection, seq: int, encoded: Encoded) -> None:
+    draft = encoded.draft
+    if encoded.blobs:
+        blobs = [{"seq": seq, "role": role, "sha256": sha256} for role, sha256 in encoded.blobs]
+        connection.executemany(schema.ADD_RECORD_BLOB, blobs)
+    if draft.opens:
+        connection.execute(schema.OPEN_SUBJECT, {"subject": draft.subject, "first_seq": seq, "tries": 0})
+    if draft.seals:
+        connection.execute(schema.SEAL_SUBJECT, {"subject": draft.subject})
+    search.note(connection, seq, draft.type, draft.subject, draft.data, draft.flags)
+
+
+def find_answer(connection: sqlite3.Connection, client: str, key: str) -> StoredResponse | None:
+    """Return what was answered to an idempotency key, or ``None``."""
+    row = connection.execute(schema.GET_IDEM, {"client": client, "key": key}).fetchone()
+    return StoredResponse(*row[3:]) if row else None
+
+
+def _refuse_repeat(connection: sqlite3.Connection, idem: Idem) -> None:
+    stored = find_answer(connection, idem.client, idem.key)
+    if stored:
+        raise Repeated(stored)
+
+
+def _write_answer(connection: sqlite3.Connection, idem: Idem, receipt: Receipt) -> None:
+    answer = {
+        "client": idem.client,
+        "key": idem.key,
+        "ord": receipt.last,
+        "request_sha256": idem.request_sha256,
+        "status": idem.status,
+        "response": idem.response(receipt),
+    }
+    connection.execute(schema.ADD_IDEM, answer)
+    connection.execute(schema.TRIM_IDEM)
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """A consumer's cursor after an acknowledgement."""
+
+    epoch: str
+    acked: int
+    moved: bool
+
+
+@dataclass(frozen=True)
+class Ack(_Small):
+    """Move a consumer's cursor forward, never back."""
+
+    vital = True
+    consumer: str
+    epoch: str
+    seq: int
+
+    def apply(self, tx: Transaction) -> Acked:
+        """Raise ``UnknownConsumer``, ``WrongEpoch`` or ``BeyondHead``, or move the cursor."""
+        if self.consumer not in tx.acked:
+            raise UnknownConsumer(f"There is no consumer {self.consumer!r}.")
+        if self.epoch != tx.epoch.hex():
+            raise WrongEpoch(tx.epoch.hex())
+        if self.seq > tx.published:
+            raise BeyondHead(self.seq, tx.published)
+        before = tx.acked[self.consumer]
+        if self.seq <= before:
+            return Acked(self.epoch, before, moved=False)
+        values = {"who": self.consumer, "seq": self.seq, "now_us": tx.now_us}
+        tx.connection.execute(schema.SET_ACKED, values)
+        tx.acked[self.consumer] = self.seq
+        return Acked(self.epoch, self.seq, moved=True)
+
+
+@dataclass(frozen=True)
+class AddBlob(_Small):
+    """Enter a blob whose bytes are durable already; entering it twice changes nothing."""
+
+    row: dict[str, Any]
+
+    def apply(self, tx: Transaction) -> None:
+        """Write the row."""
+        tx.connection.execute(schema.ADD_BLOB, self.row)
+
+
+@dataclass(frozen=True)
+class Replay(_Small):
+    """Count a replay of the open subjects before it begins, or forget the count after it went well."""
+
+    begins: bool
+
+    def apply(self, tx: Transaction) -> None:
+        """Write the count."""
+        tx.connection.execute(schema.COUNT_TRIES if self.begins else schema.RESET_TRIES)

@@ -1,0 +1,236 @@
+"""The journal's tables, and every SQL text of the writer, compiled once from them.
+
+All tables are STRICT: a wrong type is refused instead of being stored as something else. There is no
+AUTOINCREMENT (``head`` already prevents reuse) and no unique index on random values (trimming would pay
+for it). ``SCHEMA`` changes only by additive migration; a database with a higher number is never opened.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql import ClauseElement
+
+SCHEMA = 1
+SEARCH = 1
+"""Version of the search index; another one in the database means: rebuild it from the journal."""
+
+PAGE_BYTES = 8192
+IDEM_KEPT = 10_000
+
+_metadata = MetaData()
+
+
+def _table(name: str, *columns: Column[int] | Column[bytes] | Column[str], rowid: bool = True) -> Table:
+    return Table(name, _metadata, *columns, sqlite_strict=True, sqlite_with_rowid=rowid)
+
+
+def _int(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
+    return Column(name, Integer, primary_key=key, nullable=null)
+
+
+def _text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=key, nullable=null)
+
+
+def _blob(name: str, *, key: bool = False, null: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary, primary_key=key, nullable=null)
+
+
+# One row: who writes here, and what came before.
+store = _table(
+    "store",
+    _text("station"),
+    _blob("epoch"),
+    _int("first_seq"),
+    _blob("prev_epoch", null=True),
+    _int("prev_last", null=True),
+    _blob("prev_hash", null=True),
+    _int("schema"),
+    _int("search"),
+    _int("created_us"),
+)
+# type, prio, subject and flags stand in the body too and are checked against it.
+record = _table(
+    "record",
+    _int("seq", key=True),
+    _text("type"),
+    _int("prio"),
+    _text("subject"),
+    _int("time_us"),
+    _int("flags"),
+    _text("body"),
+    _blob("prev"),
+    _blob("hash"),
+)
+Index("record_subject", record.c.subject, record.c.seq)
+Index("record_alarm", record.c.seq, sqlite_where=record.c.prio == 0)
+# One row: the last record, and the last one that was trimmed (or first_seq - 1).
+head = _table("head", _int("seq"), _blob("hash"), _int("anchor_seq"), _blob("anchor_hash"))
+blob = _table(
+    "blob",
+    _blob("sha256", key=True),
+    _int("bytes"),
+    _text("media"),
+    _blob("chunks"),
+    _int("state"),
+    rowid=False,
+)
+record_blob = _table(
+    "record_blob",
+    Column("seq", Integer, ForeignKey("record.seq", ondelete="CASCADE"), primary_key=True),
+    _text("role", key=True),
+    Column("sha256", LargeBinary, ForeignKey("blob.sha256"), nullable=False),
+    rowid=False,
+)
+consumer = _table(
+    "consumer", _text("name", key=True), _int("acked_seq"), _int("acked_us"), _int("required"), rowid=False
+)
+open_subject = _table(
+    "open_subject", _text("subject", key=True), _int("first_seq"), _int("tries"), rowid=False
+)
+idem = _table(
+    "idem",
+    _text("client", key=True),
+    _text("key", key=True),
+    _int("ord"),
+    _blob("request_sha256"),
+    _int("status"),
+    _text("response"),
+    rowid=False,
+)
+Index("idem_ord", idem.c.ord)
+# The search index: what each inspection's records say last. Never evidence, always rebuildable.
+inspection = _table(
+    "inspection",
+    _text("id", key=True),
+    _int("first_seq"),
+    _int("last_seq"),
+    _text("state"),
+    _text("plate"),
+    _text("container"),
+    _int("flags"),
+    rowid=False,
+)
+Index("inspection_first", inspection.c.first_seq)
+Index("inspection_plate", inspection.c.plate, inspection.c.first_seq)
+Index("inspection_container", inspection.c.container, inspection.c.first_seq)
+
+
+def compiled(statement: ClauseElement) -> str:
+    """Return the SQLite text of ``statement``: ``:name`` parameters, constants as literals."""
+    done = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
+    text = str(done)
+    for name, value in (done.params or {}).items():  # a CREATE has none
+        if value is not None:
+            text = re.sub(rf":{name}\b", str(int(value)), text)
+    return text
+
+
+def create_statements() -> list[str]:
+    """Return the SQL that makes an empty journal."""
+    tables = _metadata.sorted_tables
+    made = [compiled(CreateTable(table)) for table in tables]
+    return made + [compiled(CreateIndex(index)) for table in tables for index in table.indexes]
+
+
+ADD_STORE = compiled(insert(store))
+GET_STORE = compiled(select(store))
+SET_SEARCH = compiled(update(store).values(search=bindparam("search")))
+ADD_HEAD = compiled(insert(head))
+GET_HEAD = compiled(select(head))
+SET_HEAD = compiled(update(head).values(seq=bindparam("seq"), hash=bindparam("hash")))
+
+ADD_RECORD = compiled(insert(record))
+ADD_RECORD_BLOB = compiled(insert(record_blob))
+GET_RECORD = compiled(select(record).where(record.c.seq == bindparam("seq")))
+MAX_SEQ = compiled(select(func.max(record.c.seq)))
+_after = (
+    select(record)
+    .where(record.c.seq > bindparam("after"), record.c.seq <= bindparam("upto"))
+    .order_by(record.c.seq)
+    .limit(bindparam("count"))
+)
+RECORDS_AFTER = compiled(_after)
+ALARMS_AFTER = compiled(_after.where(record.c.prio == 0))
+RECORDS_OF = compiled(
+    select(record)
+    .where(record.c.subject == bindparam("subject"), record.c.seq <= bindparam("upto"))
+    .order_by(record.c.seq)
+)
+
+ADD_BLOB = compiled(upsert(blob).on_conflict_do_nothing())
+GET_BLOB = compiled(select(blob).where(blob.c.sha256 == bindparam("sha256")))
+
+_new_consumer = upsert(consumer)
+ADD_CONSUMER = compiled(
+    _new_consumer.on_conflict_do_update(
+        index_elements=["name"],
+        # A configuration may make a consumer required, never the reverse.
+        set_={"required": func.max(consumer.c.required, _new_consumer.excluded.required)},
+    )
+)
+GET_CONSUMERS = compiled(select(consumer).order_by(consumer.c.name))
+SET_ACKED = compiled(
+    update(consumer)
+    .where(consumer.c.name == bindparam("who"), consumer.c.acked_seq < bindparam("seq"))
+    .values(acked_seq=bindparam("seq"), acked_us=bindparam("now_us"))
+)
+
+OPEN_SUBJECT = compiled(upsert(open_subject).on_conflict_do_nothing())
+SEAL_SUBJECT = compiled(delete(open_subject).where(open_subject.c.subject == bindparam("subject")))
+GET_OPEN_SUBJECTS = compiled(select(open_subject).order_by(open_subject.c.first_seq))
+COUNT_TRIES = compiled(update(open_subject).values(tries=open_subject.c.tries + 1))
+RESET_TRIES = compiled(update(open_subject).values(tries=0))
+
+ADD_IDEM = compiled(insert(idem))
+GET_IDEM = compiled(select(idem).where(idem.c.client == bindparam("client"), idem.c.key == bindparam("key")))
+_idem_ord = select(idem.c.ord).order_by(idem.c.ord.desc())
+TRIM_IDEM = compiled(delete(idem).where(idem.c.ord <= _idem_ord.limit(1).offset(IDEM_KEPT).scalar_subquery()))
+
+GET_INSPECTION = compiled(select(inspection).where(inspection.c.id == bindparam("id")))
+_new_inspection = upsert(inspection)
+PUT_INSPECTION = compiled(
+    _new_inspection.on_conflict_do_update(
+        index_elements=["id"],
+        set_={
+            name: _new_inspection.excluded[name]
+            for name in ("last_seq", "state", "plate", "container", "flags")
+        },
+    )
+)
+CLEAR_INSPECTIONS = compiled(delete(inspection))
+_newest = (
+    select(inspection)
+    .where(inspection.c.first_seq < bindparam("before"))
+    .order_by(inspection.c.first_seq.desc())
+    .limit(bindparam("count"))
+)
+_by_plate = inspection.c.plate == bindparam("plate")
+_by_container = inspection.c.container == bindparam("container")
+FIND_INSPECTIONS = {
+    (False, False): compiled(_newest),
+    (True, False): compiled(_newest.where(_by_plate)),
+    (False, True): compiled(_newest.where(_by_container)),
+    (True, True): compiled(_newest.where(_by_plate, _by_container)),
+}
+"""By whether a plate and whether a container is given."""

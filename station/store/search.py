@@ -1,0 +1,130 @@
+"""The search index: each inspection's state, plate and container as its records say last.
+
+It stands in the journal's database and changes in the same transaction, but it is never evidence: at any
+time it can be made again from the journal.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from station.store import schema
+from station.store.chain import rows
+
+_STATES = {
+    "carril.inspection.opened": "open",
+    "carril.occupancy.started": "measuring",
+    "carril.scan.started": "measuring",
+    "carril.decision.requested": "awaiting_decision",
+    "carril.secondary.referred": "referred_secondary",
+    "carril.inspection.sealed": "sealed",
+}
+_VERDICTS = {"release": "decided", "secondary": "referred_secondary"}
+"""The state that a record, or a recorded decision, leads to; others change nothing (a hold does not)."""
+
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An inspection as the index knows it; ``plate`` and ``container`` are empty when unknown."""
+
+    id: str
+    first_seq: int
+    last_seq: int
+    state: str
+    plate: str
+    container: str
+    flags: int
+
+
+def normal(text: str) -> str:
+    """Return a plate or container number as it is compared: upper-case letters and digits only."""
+    return re.sub(r"[\W_]", "", text).upper()
+
+
+def note(
+    connection: sqlite3.Connection, seq: int, type_: str, subject: str, data: Mapping[str, Any], flags: int
+) -> None:
+    """Take one record into the index, inside the transaction that stores it."""
+    if data.get("inspection_id") != subject:
+        return
+    known = _find(connection, subject)
+    sealed = known is not None and known.state == "sealed"  # what comes later never reopens it
+    state = known.state if known else "open"
+    if not sealed:
+        is_order = type_ == "carril.decision.recorded"
+        state = (_VERDICTS.get(data.get("verdict", "")) if is_order else _STATES.get(type_)) or state
+    identity = data.get("identity")
+    plate, container = (
+        _text(identity, what) or (getattr(known, what) if known else "") for what in ("plate", "container")
+    )
+    connection.execute(
+        schema.PUT_INSPECTION,
+        {
+            "id": subject,
+            "first_seq": seq,
+            "last_seq": seq,
+            "state": state,
+            "plate": plate,
+            "container": container,
+            "flags": flags,
+        },
+    )
+
+
+def _text(identity: object, what: str) -> str:
+    part = identity.get(what) if isinstance(identity, Mapping) else None
+    text = part.get("text") if isinstance(part, Mapping) else None
+    return normal(text) if isinstance(text, str) else ""
+
+
+def rebuild(connection: sqlite3.Connection, epoch: bytes) -> None:
+    """Make the whole index again from the journal's sound records, in the caller's transaction."""
+    connection.execute(schema.CLEAR_INSPECTIONS)
+    after = -1
+    while True:
+        span = {"after": after, "upto": 2**63 - 1, "count": 500}
+        page = rows(connection.execute(schema.RECORDS_AFTER, span))
+        if not page:
+            break
+        for row in page:
+            if row.sound(epoch):
+                note(connection, row.seq, row.type, row.subject, row.event()["data"], row.flags)
+        after = page[-1].seq
+    connection.execute(schema.SET_SEARCH, {"search": schema.SEARCH})
+
+
+def _find(connection: sqlite3.Connection, subject: str) -> Found | None:
+    row = connection.execute(schema.GET_INSPECTION, {"id": subject}).fetchone()
+    return Found(*row) if row else None
+
+
+def find_one(connection: sqlite3.Connection, subject: str, published: int) -> Found | None:
+    """Return one inspection, or ``None`` when no published record speaks of it."""
+    found = _find(connection, subject)
+    return found if found and found.first_seq <= published else None
+
+
+def find(
+    connection: sqlite3.Connection,
+    published: int,
+    *,
+    plate: str | None = None,
+    container: str | None = None,
+    before: int | None = None,
+    count: int = PAGE,
+) -> list[Found]:
+    """Return inspections, newest first; ``before`` is the ``first_seq`` of the last one already seen."""
+    values = {
+        "plate": normal(plate or ""),
+        "container": normal(container or ""),
+        "before": min(before if before is not None else published + 1, published + 1),
+        "count": count,
+    }
+    statement = schema.FIND_INSPECTIONS[(plate is not None, container is not None)]
+    return [Found(*row) for row in connection.execute(statement, values)]

@@ -1,0 +1,38 @@
+"""What every kind of test shares: where the repository is, the optional data, how hard to try."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SOAK = os.environ.get("CARRIL_SOAK") == "1"
+
+# Two busy cores make any deadline per example a false alarm: pytest's own time-out is the limit.
+settings.register_profile("test", deadline=None, print_blob=True)
+settings.register_profile("soak", parent=settings.get_profile("test"), max_examples=5_000)
+settings.load_profile("soak" if SOAK else "test")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Recorded passages and photographs, which are not part of the repository."""
+    data = ROOT.parent / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("the recorded data of ../shared/data is not on this machine")
+    return data
+
+
+@pytest.fixture(scope="session")
+def soak() -> bool:
+    """Whether `make soak` runs: tests that count take their larger count then."""
+    return SOAK

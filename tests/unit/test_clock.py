@@ -1,0 +1,141 @@
+"""Monotonic time for every duration, UTC as evidence; virtual time wakes its sleepers in order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from drivers.api import Clock
+from station.runtime.clock import BOOT_ID, ManualClock, Overdue, SystemClock, end, within
+
+
+def test_stamps_carry_the_kernels_boot_id_and_both_times() -> None:
+    clock: Clock = SystemClock()
+    before, stamp, after = time.monotonic_ns(), clock.stamp(), time.monotonic_ns()
+    assert before <= stamp.mono_ns <= after
+    assert abs(stamp.utc_ns - time.time_ns()) < 1e9
+    assert stamp.boot_id == BOOT_ID.read_text().strip()
+
+
+def test_peer_fault_3_a_step_of_the_wall_clock_moves_utc_and_no_duration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SystemClock()
+    first = clock.stamp()
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() - 3_600_000_000_000)
+    second = clock.stamp()
+    assert second.utc_ns - first.utc_ns < -3_599_000_000_000
+    assert 0 <= second.mono_ns - first.mono_ns < 1_000_000_000
+    assert 0 <= clock.monotonic_s() - first.mono_ns / 1e9 < 1
+
+
+def test_a_rate_scales_monotonic_time_and_utc_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"mono": 5_000_000_000, "utc": 1_767_225_600_000_000_000}
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now["mono"])
+    monkeypatch.setattr(time, "time_ns", lambda: now["utc"])
+    clock = SystemClock(rate=5)
+    first = clock.stamp()
+    for each in now:
+        now[each] += 2_000_000_000
+    second = clock.stamp()
+    assert second.mono_ns - first.mono_ns == 10_000_000_000
+    assert second.utc_ns - first.utc_ns == 10_000_000_000
+    assert clock.monotonic_s() == 15.0
+
+
+async def test_a_sleep_of_a_fast_clock_is_short() -> None:
+    clock = SystemClock(rate=1000)
+    before_s = time.monotonic()
+    await clock.sleep(1.0)
+    assert time.monotonic() - before_s < 0.5
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan")])
+def test_a_clock_runs_forward(rate: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        SystemClock(rate)
+
+
+async def test_virtual_time_wakes_sleepers_in_order_each_at_its_time() -> None:
+    clock = ManualClock(start_s=0)
+    woken: list[tuple[str, float]] = []
+
+    async def sleeper(name: str, *naps_s: float) -> None:
+        for nap_s in naps_s:
+            await clock.sleep(nap_s)
+            woken.append((name, clock.monotonic_s()))
+
+    tasks = [asyncio.create_task(sleeper("a", 2, 2)), asyncio.create_task(sleeper("b", 1, 1, 1))]
+    await clock.advance(3)
+    assert woken == [("b", 1.0), ("a", 2.0), ("b", 2.0), ("b", 3.0)]
+    assert clock.monotonic_s() == 3.0
+    await clock.advance(0.5)
+    assert len(woken) == 4
+    await clock.advance(0.5)
+    assert woken[-1] == ("a", 4.0)
+    await asyncio.gather(*tasks)
+
+
+async def test_virtual_time_stands_still_until_it_is_moved() -> None:
+    clock = ManualClock()
+    task = asyncio.create_task(clock.sleep(0.001))
+    await clock.settle()
+    assert not task.done()
+    assert clock.stamp() == clock.stamp()
+    await end(task)
+    await clock.advance(1)  # a cancelled sleeper wakes nobody
+
+
+async def test_no_time_at_all_passes_at_once() -> None:
+    await ManualClock().sleep(0)
+
+
+async def test_a_step_of_virtual_utc_moves_nothing_else() -> None:
+    clock = ManualClock()
+    before = clock.stamp()
+    clock.step_utc(-3600)
+    assert clock.stamp().utc_ns == before.utc_ns - 3_600_000_000_000
+    assert clock.stamp().mono_ns == before.mono_ns
+
+
+async def answer(clock: Clock, after_s: float) -> str:
+    await clock.sleep(after_s)
+    return "done"
+
+
+async def test_within_returns_the_result_of_work_that_is_done_in_time() -> None:
+    clock = ManualClock()
+    task = asyncio.create_task(within(clock, 5, answer(clock, 4.9)))
+    await clock.advance(5)
+    assert await task == "done"
+
+
+async def test_within_cancels_work_that_is_late() -> None:
+    clock = ManualClock()
+    cancelled: list[bool] = []
+
+    async def late() -> None:
+        try:
+            await clock.sleep(100)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    task = asyncio.create_task(within(clock, 5, late()))
+    await clock.advance(4.9)
+    assert not task.done()
+    await clock.advance(0.2)
+    with pytest.raises(Overdue):
+        await task
+    assert cancelled == [True]
+
+
+async def test_within_hands_on_what_the_work_raises() -> None:
+    async def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await within(ManualClock(), 5, fail())

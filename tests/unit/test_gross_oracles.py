@@ -1,0 +1,170 @@
+"""Exact false alarm rates and thresholds against tables, scipy and a seeded simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from imaging.radiation.gross import (
+    GrossConfig,
+    GrossThreshold,
+    integer_limit,
+    k_for,
+    window_false_alarm,
+)
+from imaging.radiation.neutron import neutron_limit
+from imaging.radiation.poisson import pmf, survival
+from imaging.radiation.verdict import BackgroundEstimate
+
+EXACT = [  # b, k, t_b, exact P_w to four digits
+    (1000, 3, 20, 1.953e-3),
+    (1000, 4, 20, 6.512e-5),
+    (1000, 5, 20, 9.823e-7),
+    (1000, 7, 20, 2.167e-11),
+    (3000, 4, 20, 5.718e-5),
+    (3000, 5, 20, 7.659e-7),
+    (1000, 4, 5, 1.792e-4),
+    (1000, 4, 120, 4.657e-5),
+]
+
+K_TABLE = {
+    1e-3: {500: 4.318, 1000: 4.281, 2000: 4.254, 3100: 4.241, 4000: 4.235},
+    1e-4: {500: 4.872, 1000: 4.824, 2000: 4.790, 3100: 4.774, 4000: 4.766},
+    1e-5: {500: 5.378, 1000: 5.320, 2000: 5.279, 3100: 5.259, 4000: 5.249},
+}
+
+
+@pytest.mark.parametrize(("b", "k", "t_b", "exact"), EXACT)
+def test_exact_false_alarm_of_one_window_to_the_digits(b: int, k: int, t_b: int, exact: float) -> None:
+    assert window_false_alarm(b, t_b)(k) == pytest.approx(exact, rel=6e-4)  # four digits printed
+
+
+@pytest.mark.parametrize(("b", "k", "t_b", "exact"), EXACT)
+def test_scipy_agrees_to_one_in_a_million(b: int, k: int, t_b: int, exact: float) -> None:
+    mean = b * t_b
+    x = np.arange(int(mean - 12 * math.sqrt(mean)), int(mean + 12 * math.sqrt(mean)))
+    limit = np.floor(x / t_b + k * np.sqrt(x / t_b))
+    oracle = float((stats.poisson.pmf(x, mean) * stats.poisson.sf(limit, b)).sum())
+    assert window_false_alarm(b, t_b)(k) == pytest.approx(oracle, rel=1e-6)
+
+
+def test_the_gaussian_would_promise_far_too_much() -> None:
+    gaussian = stats.norm.sf(7)
+    assert gaussian == pytest.approx(1.280e-12, rel=1e-3)
+    assert window_false_alarm(1000, 20)(7) / gaussian == pytest.approx(17, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("p_occupancy", "b", "k"), [(p, b, k) for p, row in K_TABLE.items() for b, k in row.items()]
+)
+def test_k_by_bisection(p_occupancy: float, b: int, k: float) -> None:
+    assert k_for(b, 20, 46, p_occupancy) == pytest.approx(k, abs=0.0006)
+
+
+@pytest.mark.parametrize(("t_b", "k"), [(2, 5.754), (10, 4.891), (20, 4.774)])
+def test_a_short_background_needs_a_larger_k(t_b: int, k: float) -> None:
+    assert k_for(3100, t_b, 46, 1e-4) == pytest.approx(k, abs=0.0006)
+
+
+def test_the_long_background_k_used_after_two_seconds_would_break_the_promise() -> None:
+    assert 46 * window_false_alarm(3100, 2)(4.774) == pytest.approx(3e-3, rel=0.1)
+
+
+def test_k_that_cannot_be_reached_is_said() -> None:
+    assert k_for(20, 0.5, 46, 1e-9) is None
+
+
+def test_a_million_simulated_windows_hold_the_exact_rate() -> None:
+    """One window per occupancy, because overlapping windows correlate; three sigma of the binomial."""
+    rng = np.random.default_rng(20240501)
+    b, k, t_b, trials = 1000, 3.0, 20, 1_000_000
+    x = rng.poisson(b * t_b, trials)
+    window = rng.poisson(b / 5, (trials, 5)).sum(axis=1)
+    limit = np.floor(x / t_b + k * np.sqrt(x / t_b))
+    assert abs(int((window > limit).sum()) - 1953) <= 133
+    assert limit[:50].tolist() == [integer_limit(int(n), t_b, 1.0, k) for n in x[:50]]
+
+
+def test_a_long_occupancy_states_its_own_bound() -> None:
+    """K for 10 s used over 120 s: 596 windows, 1.3e-3 instead of 1e-4."""
+    k = k_for(3100, 20, 46, 1e-4)
+    assert k is not None
+    assert 596 * window_false_alarm(3100, 20)(k) == pytest.approx(1.3e-3, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("expected", "limits"),
+    [(1, (6, 7, 9)), (2, (9, 10, 11)), (5, (14, 16, 18)), (8, (19, 21, 24)), (20, (36, 40, 43))],
+)
+def test_neutron_limits_of_a_known_background(expected: int, limits: tuple[int, int, int]) -> None:
+    assert tuple(neutron_limit(expected, p) for p in (1e-3, 1e-4, 1e-5)) == limits
+
+
+def test_neutron_limit_is_exact_at_two_counts() -> None:
+    tail = [float(survival(2, 0, 60)[n]) for n in (9, 10, 11)]
+    assert tail == pytest.approx([2.37e-4, 4.65e-5, 8.31e-6], rel=2e-3)
+
+
+def test_no_background_at_all_makes_one_neutron_remarkable() -> None:
+    assert neutron_limit(0, 1e-5) == 1
+
+
+@pytest.mark.parametrize(("expected", "p"), [(-1, 0.1), (math.inf, 0.1), (1, 0), (1, 1), (math.nan, 0.1)])
+def test_neutron_limit_refuses_nonsense_with_a_sentence(expected: float, p: float) -> None:
+    with pytest.raises(ValueError, match="need counts >= 0"):
+        neutron_limit(expected, p)
+
+
+@pytest.mark.parametrize("mean", [0.3, 2.0, 19.7, 1000.0, 62_000.0])
+def test_poisson_sums_against_scipy(mean: float) -> None:
+    low = max(0, int(mean - 10 * math.sqrt(mean)))
+    high = int(mean + 10 * math.sqrt(mean)) + 20
+    n = np.arange(low, high + 1)
+    np.testing.assert_allclose(pmf(mean, low, high), stats.poisson.pmf(n, mean), rtol=1e-9)
+    middle = slice(0, n.size // 2)
+    np.testing.assert_allclose(
+        survival(mean, low, high)[middle], stats.poisson.sf(n - 1, mean)[middle], rtol=1e-9
+    )
+
+
+def estimate(total_cps: float, counting_s: float) -> BackgroundEstimate:
+    return BackgroundEstimate((total_cps,), counting_s, 20, 0)
+
+
+def test_k_is_kept_while_the_background_drifts_less_than_two_percent() -> None:
+    threshold = GrossThreshold(GrossConfig())
+    first = threshold.limit(estimate(3100, 20))
+    near = threshold.limit(estimate(3150, 20))
+    far = threshold.limit(estimate(3200, 20))
+    short = threshold.limit(estimate(3200, 10))
+    assert first is not None
+    assert near is not None
+    assert far is not None
+    assert short is not None
+    assert near.k == first.k
+    assert near.limit > first.limit  # the integer follows every record
+    assert far.k < first.k
+    assert short.k > far.k
+    assert first.k == pytest.approx(4.774, abs=1e-3)
+    assert first.limit == math.floor(3100 + first.k * math.sqrt(3100))
+    assert first.p_window * 46 <= 1e-4
+
+
+def test_simultaneous_tests_share_the_false_alarms() -> None:
+    one = GrossThreshold(GrossConfig()).limit(estimate(1000, 20))
+    ten = GrossThreshold(GrossConfig(tests=10)).limit(estimate(1000, 20))
+    assert one is not None
+    assert ten is not None
+    assert (one.k, ten.k) == (pytest.approx(4.824, abs=1e-3), pytest.approx(5.320, abs=1e-3))
+
+
+def test_below_twenty_counts_k_sigma_is_not_used() -> None:
+    threshold = GrossThreshold(GrossConfig())
+    assert threshold.limit(estimate(19.9, 20)) is None
+    assert threshold.limit(estimate(20, 20)) is not None
+    assert threshold.limit(estimate(0, 20)) is None
+
+
+def test_no_k_gives_no_limit() -> None:
+    assert GrossThreshold(GrossConfig(p_occupancy=1e-12)).limit(estimate(20, 0.5)) is None

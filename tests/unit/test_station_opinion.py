@@ -1,0 +1,171 @@
+"""The second opinion over whole occupancies: background, first crossing, verdict at the close."""
+
+import numpy as np
+import pytest
+
+from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun
+from imaging.radiation.opinion import StationOpinion
+from imaging.radiation.verdict import Outcome
+
+S = 1_000_000_000
+STEP = S // 5
+
+
+def opinion_with_background(records: int = 20, per_panel: int = 250) -> StationOpinion:
+    opinion = StationOpinion()
+    for i in range(records):
+        assert opinion.background("gamma", i * 5 * S, (per_panel,) * 4) is None
+        assert opinion.background("neutron", i * 5 * S, (1, 0, 1, 0)) is None
+    return opinion
+
+
+def drive(opinion: StationOpinion, totals: list[int | None], start_s: float = 100.0):
+    start_ns = round(start_s * S)
+    opinion.open(start_ns)
+    early = [opinion.scan("gamma", start_ns + i * STEP, total, 0.2) for i, total in enumerate(totals)]
+    result = opinion.close(start_ns + len(totals) * STEP, scanner_active=False)
+    return [verdict for verdict in early if verdict], result
+
+
+def test_a_quiet_truck_is_no_alarm_and_says_what_was_tested() -> None:
+    early, result = drive(opinion_with_background(), [200] * 50)
+    assert early == []
+    (verdict,) = result.verdicts
+    assert (verdict.outcome, verdict.reason, verdict.t_first_s) == (Outcome.NO_ALARM, None, None)
+    assert verdict.statistic == 1000
+    assert verdict.threshold == result.gamma_limit == 1152  # ⌊1000 + 4.824·√1000⌋
+    assert verdict.params["k"] == pytest.approx(4.824, abs=1e-3)
+    assert verdict.params["windows"] == 46
+    assert verdict.params["false_alarm_bound"] == pytest.approx(1e-4, rel=0.01)
+    assert verdict.params["notes"] == ""
+    assert result.gamma_background is not None
+    assert result.gamma_background.total_cps == 1000
+
+
+def test_the_first_crossing_is_told_at_once_and_once() -> None:
+    totals = [200] * 10 + [300] * 10 + [200] * 10
+    early, result = drive(opinion_with_background(), totals)
+    (first,) = early
+    assert first.outcome is Outcome.ALARM
+    assert first.t_first_s == pytest.approx(11 * 0.2)  # 3·200 + 2·300 = 1,200 > 1,152
+    assert first.statistic == 1200
+    (verdict,) = result.verdicts
+    assert verdict.t_first_s == first.t_first_s
+    assert verdict.statistic == 1500
+
+
+def test_equal_to_the_limit_is_no_alarm_and_one_count_more_is() -> None:
+    at_limit = [230, 230, 230, 231, 231]
+    assert sum(at_limit) == 1152
+    assert drive(opinion_with_background(), [*at_limit])[1].verdicts[0].outcome is Outcome.NO_ALARM
+    assert drive(opinion_with_background(), [231, *at_limit[1:]])[1].verdicts[0].outcome is Outcome.ALARM
+
+
+def test_before_two_background_records_the_answer_is_not_possible() -> None:
+    for records in (0, 1):
+        _, result = drive(opinion_with_background(records), [5000] * 20)
+        assert result.verdicts[0].outcome is Outcome.NOT_POSSIBLE
+        assert result.verdicts[0].reason == "no_background"
+        assert result.gamma_limit is None
+
+
+def test_a_short_background_is_used_and_said() -> None:
+    _, result = drive(opinion_with_background(2), [200] * 20)
+    verdict = result.verdicts[0]
+    assert verdict.outcome is Outcome.NO_ALARM
+    assert verdict.params["notes"] == "background_short"
+    assert verdict.params["background_s"] == 2.0
+    assert verdict.params["k"] > 5.7  # honest about two seconds of counting
+
+
+def test_a_low_background_is_not_possible_instead_of_wrong() -> None:
+    _, result = drive(opinion_with_background(20, per_panel=4), [5] * 20)
+    assert (result.verdicts[0].outcome, result.verdicts[0].reason) == (
+        Outcome.NOT_POSSIBLE,
+        "background_too_low",
+    )
+
+
+def test_missing_counts_never_make_a_clear() -> None:
+    _, result = drive(opinion_with_background(), [200] * 10 + [None] + [200] * 10)
+    assert (result.verdicts[0].outcome, result.verdicts[0].reason) == (
+        Outcome.LOW_CONFIDENCE,
+        "data_missing",
+    )
+    assert result.verdicts[0].params["windows"] == 12
+
+
+def test_a_window_never_reaches_over_a_gap() -> None:
+    opinion = opinion_with_background()
+    opinion.open(100 * S)
+    for i in range(4):
+        opinion.scan("gamma", 100 * S + i * STEP, 290, 0.2)
+    opinion.gap("neutron")
+    opinion.gap("gamma")
+    assert opinion.scan("gamma", 110 * S, 290, 0.2) is None  # 5 × 290 would cross
+    result = opinion.close(111 * S, scanner_active=False)
+    assert (result.verdicts[0].outcome, result.verdicts[0].reason) == (Outcome.NOT_POSSIBLE, "too_short")
+    opinion.gap("gamma")  # harmless without an occupancy
+
+
+def test_an_alarm_stays_an_alarm_whatever_is_missing() -> None:
+    _, result = drive(opinion_with_background(), [None, 200, 900, 200, 200, 200, None])
+    assert result.verdicts[0].outcome is Outcome.ALARM
+
+
+def test_a_running_scanner_or_an_old_background_lowers_the_confidence() -> None:
+    opinion = opinion_with_background()
+    opinion.open(100 * S)
+    for i in range(10):
+        opinion.scan("gamma", 100 * S + i * STEP, 200, 0.2)
+    verdict = opinion.close(102 * S, scanner_active=True).verdicts[0]
+    assert (verdict.outcome, verdict.reason) == (Outcome.LOW_CONFIDENCE, "scanner_active")
+    verdict = drive(opinion, [200] * 10, start_s=95 + 600.5)[1].verdicts[0]
+    assert (verdict.outcome, verdict.reason) == (Outcome.LOW_CONFIDENCE, "background_old")
+    verdict = drive(opinion_with_background(), [200] * 10, start_s=95 + 600.0)[1].verdicts[0]
+    assert verdict.outcome is Outcome.NO_ALARM
+
+
+def test_another_interval_than_configured_is_not_judged() -> None:
+    opinion = opinion_with_background()
+    opinion.open(100 * S)
+    opinion.scan("gamma", 100 * S, 1000, 1.0)
+    verdict = opinion.close(101 * S, scanner_active=False).verdicts[0]
+    assert (verdict.outcome, verdict.reason) == (Outcome.NOT_POSSIBLE, "interval")
+
+
+def test_the_vehicle_itself_never_enters_the_background() -> None:
+    opinion = opinion_with_background()
+    drive(opinion, [200] * 10)  # closes at 102 s
+    assert opinion.background("gamma", 103 * S, (100,) * 4) == "guard"
+    assert opinion.background("gamma", 104 * S, (100,) * 4) is None
+    opinion.open(105 * S)
+    assert opinion.background("gamma", 106 * S, (100,) * 4) == "frozen"
+
+
+def test_limits_to_draw_are_known_while_the_lane_is_empty() -> None:
+    opinion = StationOpinion()
+    assert (opinion.limit("gamma"), opinion.limit("neutron"), opinion.background_cps("gamma")) == (
+        None,
+        None,
+        None,
+    )
+    opinion = opinion_with_background()
+    assert opinion.limit("gamma") == 1152
+    assert opinion.limit("neutron") == 11  # 2.03 counts expected, 1e-5 a record
+    assert opinion.background_cps("neutron") == 2
+    assert opinion.scan("neutron", 0, 100, 1.0) is None
+
+
+def test_the_sliding_sum_equals_a_convolution() -> None:
+    rng = np.random.default_rng(5)
+    totals = rng.poisson(200, 400)
+    run = GrossRun(GrossConfig(), GrossLimit(1060, 3.2, 1000.0, 20.0, 1e-3))
+    crossings = [i for i, total in enumerate(totals) if run.push(int(total), i * 0.2)]
+    sums = np.convolve(totals, np.ones(5, dtype=int), "valid")
+    verdict = run.verdict()
+    assert verdict.statistic == sums.max()
+    assert sums.max() > 1060
+    assert crossings == [int(np.argmax(sums > 1060)) + 4]
+    assert verdict.params["windows"] == sums.size
+    assert verdict.params["false_alarm_bound"] == pytest.approx(sums.size * 1e-3)
