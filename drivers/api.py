@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -99,12 +99,17 @@ class Options(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DriverContext:
-    """What the supervisor lends to a driver."""
+    """What the supervisor lends to a driver.
+
+    A driver object lives for one link. ``memory`` outlives it: what a device must remember over broken
+    links (where to resume) stands there; a bug of the driver empties it.
+    """
 
     name: str
     clock: Clock
     log: logging.Logger
     tap: Tap
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable

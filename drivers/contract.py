@@ -101,12 +101,14 @@ async def _expect_close(driver: Driver, what: str) -> None:
 async def _served_again(recorded: bytes, piece: int) -> AsyncIterator[int]:
     """Serve recorded bytes once per connection in segments of ``piece`` bytes; yield the port."""
 
-    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             for start in range(0, len(recorded), piece):
                 writer.write(recorded[start : start + piece])
                 await writer.drain()
                 await asyncio.sleep(0)
+            writer.write_eof()
+            await reader.read()  # a close with unread bytes would reset the link and lose what is under way
             writer.close()
             await writer.wait_closed()
 
@@ -289,7 +291,7 @@ async def one_byte_segments(case: DriverCase) -> None:
         sliced = await _read_again(case, recorded, max(1, len(recorded) // SLICED_BYTES))
     else:
         async with Rig(case) as rig:
-            rig.proxy.set("slicer")
+            rig.proxy.set("slicer", size=max(1, len(recorded) // SLICED_BYTES))
             _, hearing = await rig.open()
             await rig.hear(hearing, case.readings, "in segments of one byte")
             sliced = [case.essence(reading) for reading in hearing.readings[: case.readings]]

@@ -19,7 +19,8 @@ class ColumnModel:
     dark_counts: float = 12.0
     dark_spread: float = 3.0
     read_noise: float = 1.0
-    full_scale: int = 4_095
+    full_scale: int = 4_000
+    """Above the brightest air (3,300); 16 steps a count and a noise pedestal still fit 16 bits."""
     counts_per_quantum: float = 1.0
     dead: tuple[int, ...] = ()
 

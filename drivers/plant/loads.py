@@ -12,6 +12,8 @@ import numpy as np
 
 from drivers.plant.phantom import Box, Cylinder, Ellipsoid, Hollow, Prism, Solid
 
+CRATE_M = 3.2
+
 
 def _places(first: float, last: float, length: float, gap: float) -> Iterator[float]:
     """Share the length of the floor out evenly among as many pieces as fit."""
@@ -94,7 +96,10 @@ def _tiles(first: float, last: float, floor: float, rng: np.random.Generator) ->
 
 def _machine(first: float, last: float, floor: float, rng: np.random.Generator) -> Iterator[Solid]:
     """A crated press with a solid block that nothing penetrates, and cartons beside it."""
-    x = first + (last - first) * float(rng.uniform(0.28, 0.36))
+    if last - first < CRATE_M + 0.5:
+        yield from _pallets(first, last, floor, rng)  # it does not fit
+        return
+    x = first + min((last - first) * float(rng.uniform(0.28, 0.36)), last - first - CRATE_M)
     bed = floor + 0.12
     yield Solid(Box((x - 0.1, x + 3.1), (-0.95, 0.95), (floor, bed)), "wood", 0.35)  # skid
     for post in (x - 0.1, x + 3.04):

@@ -5,19 +5,19 @@ It is recorded beside the device's own alarm, which is authoritative, and never 
 
 from __future__ import annotations
 
-from typing import Literal
-
 from imaging.radiation.background import Background, BackgroundRules
 from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun, GrossThreshold, not_possible
 from imaging.radiation.neutron import neutron_limit
 from imaging.radiation.verdict import OpinionResult, Verdict
 
-ChannelName = Literal["gamma", "neutron"]
 NEUTRON_RECORD_S = 1.0
 
 
 class StationOpinion:
-    """Calibrated k-sigma on gamma counts, and a limit for neutron counts to draw."""
+    """Calibrated k-sigma on gamma counts, and a limit for neutron counts to draw.
+
+    Channels are ``gamma`` and ``neutron``; times are monotonic nanoseconds.
+    """
 
     def __init__(self, gross: GrossConfig | None = None, rules: BackgroundRules | None = None) -> None:
         self._config = gross or GrossConfig()
@@ -33,14 +33,14 @@ class StationOpinion:
         """Why this occupancy cannot be judged, although there is a limit."""
         self._opened_ns = 0
 
-    def background(self, channel: ChannelName, mono_ns: int, counts: tuple[int | None, ...]) -> str | None:
+    def background(self, channel: str, mono_ns: int, counts: tuple[int | None, ...]) -> str | None:
         """Offer a background record (counts per second and detector); return why it was refused."""
         refused = self._background[channel].offer(mono_ns, counts)
         if refused is None:
             self._renew(channel)
         return refused
 
-    def _renew(self, channel: ChannelName) -> None:
+    def _renew(self, channel: str) -> None:
         estimate = self._background[channel].estimate()
         if estimate is None:
             return
@@ -53,13 +53,13 @@ class StationOpinion:
             records = max(1, round(self._config.design_s / NEUTRON_RECORD_S))
             self._neutron = neutron_limit(expected, self._config.p_occupancy / records)
 
-    def limit(self, channel: ChannelName) -> int | None:
+    def limit(self, channel: str) -> int | None:
         """Return the station's limit: gamma counts per window (alarm above), neutron counts (alarm at)."""
         if channel == "gamma":
             return self._gamma.limit if self._gamma else None
         return self._neutron
 
-    def background_cps(self, channel: ChannelName) -> float | None:
+    def background_cps(self, channel: str) -> float | None:
         """Return the background rate of all detectors together, if known."""
         estimate = self._background[channel].estimate()
         return estimate.total_cps if estimate else None
@@ -71,9 +71,7 @@ class StationOpinion:
         self._opened_ns, self._unfit = mono_ns, ""
         self._run = GrossRun(self._config, self._gamma) if self._gamma else None
 
-    def scan(
-        self, channel: ChannelName, mono_ns: int, total: int | None, interval_s: float
-    ) -> Verdict | None:
+    def scan(self, channel: str, mono_ns: int, total: int | None, interval_s: float) -> Verdict | None:
         """Take one scan record; return a verdict at the first crossing, at once."""
         if channel != "gamma" or self._run is None:
             return None
@@ -84,7 +82,7 @@ class StationOpinion:
             return None
         return self._run.verdict(notes=self._notes())
 
-    def gap(self, channel: ChannelName) -> None:
+    def gap(self, channel: str) -> None:
         """Records are missing: no window may reach over them."""
         if channel == "gamma" and self._run is not None:
             self._run.break_window()

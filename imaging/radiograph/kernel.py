@@ -10,9 +10,10 @@ A plain ln s would be biased by counting noise; x takes that out. Two ways give 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imaging.radiograph.model import (
     BLOCK_LINES,
@@ -23,6 +24,8 @@ from imaging.radiograph.model import (
     U16,
     Calibration,
 )
+
+Number = TypeVar("Number", np.uint16, np.float32)
 
 STARVED_QUANTA = 10
 PEDESTAL_SIGMA = 8
@@ -64,10 +67,10 @@ class LutKernel:
         ln_x = np.log(bias_free(s, k, sigma))
         self._table = np.clip(np.rint(D16_PER_NEPER * ln_x + LUT_BIAS), 0, 65_535).astype(np.uint16)
         offset = np.rint(scale * (calibration.dark_mean - pedestal))
-        self._down = _tile(np.maximum(offset, 0), rows)
-        self._up = _tile(np.maximum(-offset, 0), rows) if (offset < 0).any() else None
+        self._down = _tile(np.maximum(offset, 0), rows, np.uint16)
+        self._up = _tile(np.maximum(-offset, 0), rows, np.uint16) if (offset < 0).any() else None
         gain = D16_AIR - LUT_BIAS - D16_PER_NEPER * np.log(calibration.gain)
-        self._gain = _tile(np.rint(gain), rows)
+        self._gain = _tile(np.rint(gain), rows, np.uint16)
         self._starved_below = math.ceil(scale * (pedestal + STARVED_QUANTA * k))
         self._shift = scale.bit_length() - 1
         self._full_scale = full_scale
@@ -111,32 +114,40 @@ class LutKernel:
 class FloatKernel:
     """The same chain in float32, for samples with too few table steps per quantum."""
 
-    def __init__(self, calibration: Calibration, full_scale: int) -> None:
-        self._dark = calibration.dark_mean.astype(np.float32)
-        self._k = np.float32(calibration.units_per_quantum)
-        self._variance = np.float32(calibration.sigma**2)
-        self._floor = np.float32(0.5 * self._k if calibration.sigma == 0 else 1e-3)
-        self._gain = (D16_AIR - D16_PER_NEPER * np.log(calibration.gain)).astype(np.float32)
+    def __init__(self, calibration: Calibration, full_scale: int, rows: int = BLOCK_LINES) -> None:
+        import cv2
+
+        self._cv2 = cv2
+        k, sigma = calibration.units_per_quantum, calibration.sigma
+        self._dark = _tile(calibration.dark_mean, rows, np.float32)
+        self._starved_below = STARVED_QUANTA * k
+        self._slope, self._offset = np.float32(2 * k), np.float32(2 * sigma**2)
+        self._twice_floor = 2 * (0.5 * k if sigma == 0 else 1e-3)
+        self._gain = (D16_AIR - D16_PER_NEPER * np.log(2 * calibration.gain)).astype(np.float32)
         self._full_scale = full_scale
+        self._s, self._x, self._y = (np.empty_like(self._dark) for _ in range(3))
 
     def __call__(self, samples: U16, ln_i0: F64) -> tuple[U16, U8]:
-        """Return D16 and flags of any number of lines."""
-        s = samples - self._dark
-        x = np.maximum(s, np.float32(0))
-        x *= 2 * self._k
-        x += 2 * self._variance
-        x += s * s
-        np.sqrt(x, out=x)
-        x += s
-        x *= np.float32(0.5)
-        np.maximum(x, self._floor, out=x)
-        np.log(x, out=x)
-        x *= np.float32(D16_PER_NEPER)
-        x += self._gain
-        x -= (D16_PER_NEPER * ln_i0).astype(np.float32)[:, None]
-        d16 = np.clip(np.rint(x, out=x), 0, 65_535, out=x).astype(np.uint16)
-        flags = (s < STARVED_QUANTA * self._k).view(np.uint8)
-        return d16, flags | _saturated(samples, self._full_scale)
+        """Return D16 and flags of at most ``rows`` lines."""
+        n, cv2 = samples.shape[0], self._cv2
+        s, x, y = self._s[:n], self._x[:n], self._y[:n]
+        cv2.subtract(samples, self._dark[:n], dst=s, dtype=cv2.CV_32F)
+        cv2.max(s, 0, dst=x)
+        x *= self._slope
+        x += self._offset
+        x += np.multiply(s, s, out=y)
+        cv2.sqrt(x, dst=x)
+        x += s  # twice the estimate; ln 2 stands in the gain
+        cv2.max(x, self._twice_floor, dst=x)
+        cv2.log(x, dst=x)
+        np.subtract(self._gain, (D16_PER_NEPER * ln_i0).astype(np.float32)[:, None], out=y)
+        cv2.scaleAdd(x, D16_PER_NEPER, y, dst=y)
+        d16 = np.empty(samples.shape, dtype=np.uint16)
+        cv2.add(y, 0, dst=d16, dtype=cv2.CV_16U)  # rounds and saturates
+        flags = (s < self._starved_below).view(np.uint8)
+        if samples.max() >= self._full_scale:
+            flags |= _saturated(samples, self._full_scale)
+        return d16, flags
 
 
 def lut_scale(full_scale: int, sigma: float) -> tuple[int, float]:
@@ -154,12 +165,12 @@ def kernel_for(calibration: Calibration, full_scale: int, rows: int = BLOCK_LINE
     scale, _ = lut_scale(full_scale, calibration.sigma)
     if scale * calibration.units_per_quantum >= LEAST_STEPS_PER_QUANTUM:
         return LutKernel(calibration, full_scale, rows)
-    return FloatKernel(calibration, full_scale)
+    return FloatKernel(calibration, full_scale, rows)
 
 
-def _tile(row: F64, rows: int) -> U16:
+def _tile(row: F64, rows: int, dtype: type[Number]) -> NDArray[Number]:
     """Constants repeated to the block's shape: broadcasting would cost more than the rest of a pass."""
-    return np.tile(row.astype(np.uint16), (rows, 1))
+    return np.tile(row.astype(dtype), (rows, 1))
 
 
 def _saturated(samples: U16, full_scale: int) -> U8:

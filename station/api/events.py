@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
 from station.domain.view import LaneView
-from station.lane.live import Message
-from station.runtime.bus import RESET, Bus, Subscription
+from station.runtime.bus import RESET, Bus, Message
+from station.store.chain import Row
+from station.store.journal import Store
 
 HEARTBEAT_S = 1.0
 MAX_REPLAY = 256
 
-Replay = Callable[[int, int], Awaitable[list[dict[str, Any]]]]
-"""Returns type, version and inspection of the records from one seq to another, both inclusive."""
-
 
 def events_router(
-    bus: Bus[Message],
-    published: Callable[[], tuple[str, int]],
-    replay: Replay,
+    bus: Bus,
+    stop: asyncio.Event,
+    store: Store,
     view: Callable[[], LaneView],
-    heartbeat: Callable[[], dict[str, Any]],
+    heartbeat: Callable[[], Mapping[str, Any]],
 ) -> APIRouter:
     """Return ``GET /v1/lane/events``."""
     router = APIRouter(prefix="/v1/lane", tags=["lane"])
@@ -46,16 +44,19 @@ def events_router(
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
     async def _stream(after: str) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        beat_s = 0.0
         with bus.subscribe() as subscription:
-            epoch, seq = published()
+            epoch, seq = store.epoch, store.published
             missed = await _missed(after, epoch, seq)
-            for message in [Message("reset", {})] if missed is None else missed:
+            for message in [RESET] if missed is None else missed:
                 yield _frame(message)
-            async for message in _with_heartbeat(subscription):
-                if message is None:
+            async for news in subscription.until(stop, HEARTBEAT_S / 2):
+                if loop.time() - beat_s >= HEARTBEAT_S:
+                    beat_s = loop.time()
                     yield _frame(Message("hb", heartbeat()))
-                elif message.event_id is None or _seq(message.event_id) > seq:
-                    yield _frame(message)
+                if news is not None and (news.id is None or _seq(news.id) > seq):
+                    yield _frame(news)
             yield _frame(Message("bye", {}))
 
     async def _missed(after: str, epoch: str, seq: int) -> list[Message] | None:
@@ -65,39 +66,22 @@ def events_router(
         if int(known) == seq:
             return []
         lane = view().model_dump(mode="json")
-        rows = await replay(int(known) + 1, seq)
-        return [
-            Message(
-                "record",
-                {"prev": f"{epoch}:{row['seq'] - 1}", **{k: row[k] for k in row if k != "seq"}, "lane": lane},
-                f"{epoch}:{row['seq']}",
-            )
-            for row in rows
-        ]
+        rows = await store.records_after(int(known), seq - int(known))
+        return [_record(row, epoch, lane) for row in rows]
 
     return router
 
 
-async def _with_heartbeat(subscription: Subscription[Message]) -> AsyncIterator[Message | None]:
-    """Yield messages, and ``None`` once a second; ends when the station closes the bus."""
-    waiting = asyncio.ensure_future(anext(subscription))
-    loop = asyncio.get_running_loop()
-    beat_s = loop.time()
-    try:
-        while True:
-            done, _ = await asyncio.wait({waiting}, timeout=max(0.0, beat_s - loop.time()))
-            if loop.time() >= beat_s:
-                beat_s = loop.time() + HEARTBEAT_S
-                yield None
-            if done:
-                try:
-                    item = waiting.result()
-                except StopAsyncIteration:
-                    return
-                yield Message("reset", {}) if item is RESET else item
-                waiting = asyncio.ensure_future(anext(subscription))
-    finally:
-        waiting.cancel()
+def _record(row: Row, epoch: str, lane: Mapping[str, Any]) -> Message:
+    data = row.event()["data"]
+    content = {
+        "prev": f"{epoch}:{row.seq - 1}",
+        "type": row.type,
+        "version": data.get("version"),
+        "inspection_id": data.get("inspection_id"),
+        "lane": lane,
+    }
+    return Message("record", content, f"{epoch}:{row.seq}")
 
 
 def _seq(event_id: str) -> int:
@@ -105,7 +89,7 @@ def _seq(event_id: str) -> int:
 
 
 def _frame(message: Message) -> bytes:
-    lines = [f"event: {message.event}", f"data: {json.dumps(message.data, separators=(',', ':'))}"]
-    if message.event_id is not None:
-        lines.insert(0, f"id: {message.event_id}")
+    lines = [f"event: {message.event}", f"data: {json.dumps(dict(message.data), separators=(',', ':'))}"]
+    if message.id is not None:
+        lines.insert(0, f"id: {message.id}")
     return ("\n".join(lines) + "\n\n").encode()

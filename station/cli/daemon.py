@@ -8,9 +8,9 @@ import dataclasses
 import logging
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,25 @@ from station.api.app import create_app
 from station.api.events import events_router
 from station.api.lane import Screens, ScriptedOfficer, lane_router
 from station.api.scans import scans_router
+from station.api.services import LaneHealth, Services
 from station.cli.simulation import Order, Simulation
 from station.domain.view import CentreView, DeviceView, LaneView, SimulatedOfficerView
 from station.lane.core import CHECK_OF_ROLE, DeviceFacts, LaneFacts
 from station.lane.evidence import Evidence
 from station.lane.host import LaneHost, Ports
 from station.lane.lane import Lane
-from station.lane.live import Message
 from station.lane.outputs import Outputs
+from station.lane.record import degraded_reasons
 from station.lane.restart import Found, found_open
+from station.lane.vault import StoreVault
 from station.lanefile import FittedDevice, LaneFile, shipped
-from station.runtime.bus import RESET, Bus
+from station.runtime.bus import Bus
 from station.runtime.clock import SystemClock
 from station.runtime.health import HealthChange
 from station.runtime.supervisor import Supervisor
 from station.runtime.watchdog import LoopLag
+from station.store.journal import Store
+from station.store.open import open_store
 
 log = logging.getLogger("carril")
 
@@ -77,16 +81,19 @@ class Daemon:
     settings: Settings
     clock: SystemClock = field(init=False)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    bus: Bus[Message] = field(default_factory=Bus)
+    bus: Bus = field(default_factory=Bus)
     screens: Screens = field(default_factory=Screens)
     lag: LoopLag = field(default_factory=LoopLag)
     scripted: ScriptedOfficer = field(init=False)
     facts: LaneFacts = field(init=False)
-    store: Any = field(init=False)
+    store: Store = field(init=False)
+    vault: StoreVault = field(init=False)
+    services: Services = field(init=False)
     host: LaneHost = field(init=False)
     supervisor: Supervisor = field(init=False)
     simulation: Simulation | None = None
     port: int = 0
+    serving: bool = False
     devices: tuple[FittedDevice, ...] = ()
 
     def __post_init__(self) -> None:
@@ -112,13 +119,13 @@ class Daemon:
 
     # --- parts, in the order of the start ---------------------------------------------------------
 
-    async def _open_store(self, stack: contextlib.AsyncExitStack) -> Any:
-        from station.store.store import open_store
-
+    async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
         consumers = [(consumer.name, consumer.required) for consumer in self.lane_file.consumers]
-        store = await open_store(self.settings.state, self.lane_file.lane.id, consumers=consumers)
-        stack.push_async_callback(store.close)
-        (self.settings.state / LAST_GOOD).write_bytes(self.lane_file.content)
+        state, lane_id = self.settings.state, self.lane_file.lane.id
+        opening = partial(open_store, state, lane_id, self.clock, consumers=consumers)
+        store = await asyncio.to_thread(opening, config_sha256=self.lane_file.sha256)
+        stack.push_async_callback(asyncio.to_thread, store.close)
+        (state / LAST_GOOD).write_bytes(self.lane_file.content)
         return store
 
     async def _simulate(self, stack: contextlib.AsyncExitStack) -> tuple[FittedDevice, ...]:
@@ -153,9 +160,11 @@ class Daemon:
         for device in self.devices:
             lane.core.devices[device.name] = self._device_view(device, "starting", None)
         outputs = Outputs(self._board, self.clock)
+        self.vault = StoreVault(self.store, self.settings.state / "scans")
+        stack.callback(self.vault.close)
         ports = Ports(
             journal=self.store,
-            vault=self.store.vault,
+            vault=self.vault,
             bus=self.bus,
             clock=self.clock,
             set_outputs=outputs.want,
@@ -174,36 +183,42 @@ class Daemon:
     async def _found(self) -> Found | None:
         """Return the vehicle that was in the lane when the last daemon ended."""
         found = None
-        for subject in await self.store.open_subjects():
-            found = found_open(self.facts, await self.store.records_of(subject)) or found
+        for subject in await self.store.begin_replay():
+            rows = await self.store.records_of(subject.subject)
+            records = [(row.seq, row.type, row.event()["data"]) for row in rows]
+            found = found_open(self.facts, records) or found
         return found
 
     async def _serve(self, listener: socket.socket) -> None:
-        app = create_app(self)
-        app.include_router(lane_router(self.host, self.screens, self.facts.officer, self.scripted))
-        app.include_router(scans_router(Evidence(self.host, self.store.read_blob, self.store.sealed)))
-        app.include_router(
-            events_router(self.bus, self._published, self.store.heads, lambda: self.host.view, self._beat)
+        self.services = Services(
+            self.store, self.facts.lane_id, self.clock, self.stop, LaneReport(self), self.settings.web_dist
         )
+        evidence = Evidence(self.host, self.store)
+        app = create_app(self.services)
+        for router in (
+            lane_router(self.host, self.screens, self.facts.officer, self.scripted),
+            scans_router(evidence),
+            events_router(self.bus, self.stop, self.store, lambda: self.host.view, self._beat),
+        ):
+            app.include_router(router)
         quiet: dict[str, Any] = {"log_config": None, "access_log": False}
         config = uvicorn.Config(app, lifespan="off", ws="none", timeout_graceful_shutdown=GRACE_S, **quiet)
         server = Server(config)
         serving = asyncio.create_task(server.serve([listener]))
-        self.port = listener.getsockname()[1]
+        self.port, self.serving = listener.getsockname()[1], True
         if self.simulation is not None:
             await self.simulation.act(self.port)
         self.settings.told(self)
         stopping = asyncio.create_task(self.stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         self.stop.set()
-        self.bus.close()
         server.should_exit = True
         await serving
 
     async def _tell_sealed(self) -> None:
         with self.bus.subscribe() as messages:
-            async for message in messages:
-                if message is not RESET and message.data.get("type") == "carril.inspection.sealed":
+            async for message in messages.until(self.stop, 3600):
+                if message is not None and message.data.get("type") == "carril.inspection.sealed":
                     self.settings.sealed(message.data)
 
     # --- between the parts ------------------------------------------------------------------------
@@ -235,9 +250,6 @@ class Daemon:
             task = asyncio.ensure_future(driver.ack(key, next_line, end=end))
             task.add_done_callback(_log_failed_ack)
 
-    def _published(self) -> tuple[str, int]:
-        return self.store.epoch, self.store.published
-
     def _overlay(self, view: LaneView) -> LaneView:
         decides = self.scripted.decides_utc_us
         at = view.at or f"{self.store.epoch}:{self.store.published}"
@@ -247,12 +259,12 @@ class Daemon:
     def centre(self) -> CentreView:
         """Return how the central system is doing: when it last asked, what waits for it."""
         required = [consumer.name for consumer in self.lane_file.consumers if consumer.required]
-        waiting = max((self.store.published - self.store.acked(name) for name in required), default=0)
-        polled_s = self.store.polled_s(required)
+        acked = min(self.store.acked.get(name, 0) for name in required)
+        asked_s = self.services.contact.asked_s if self.serving else None
         state = "never"
-        if polled_s is not None:
-            state = "connected" if time.monotonic() - polled_s < CENTRE_SILENT_S else "silent"
-        return CentreView.model_validate({"state": state, "waiting": max(0, waiting)})
+        if asked_s is not None:
+            state = "connected" if self.clock.monotonic_s() - asked_s < CENTRE_SILENT_S else "silent"
+        return CentreView.model_validate({"state": state, "waiting": max(0, self.store.published - acked)})
 
     def _beat(self) -> Mapping[str, Any]:
         return {
@@ -261,6 +273,28 @@ class Daemon:
             "ages": {name: round(age_s, 2) for name, age_s in self.supervisor.ages().items()},
             "web": _web_build(self.settings.web_dist),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class LaneReport:
+    """What health and metrics need of the lane."""
+
+    daemon: Daemon
+
+    def health(self) -> LaneHealth:
+        """Return how the lane is now."""
+        core = self.daemon.host.lane.core
+        lane = "degraded" if degraded_reasons(core) else "ok"
+        return LaneHealth(
+            lane="out_of_service" if core.mode == "out_of_service" else lane,
+            devices={view.name: view.state for view in core.devices.values()},
+            clock=core.clock_quality,
+            silent_s=max(0.0, self.daemon.clock.monotonic_s() - core.now_s),
+        )
+
+    def sealed(self) -> Mapping[bool, int]:
+        """Return how many inspections were sealed since the start."""
+        return {self.daemon.facts.simulated: self.daemon.host.lane.core.sealed_count}
 
 
 def lane_facts(lane_file: LaneFile) -> LaneFacts:

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from station import __version__
@@ -51,21 +51,26 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"carril {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    found = _commands()
-    wanted = [given[0]] if given and given[0] in found else list(found)
-    for name in wanted:
-        found[name]()(subparsers)
+    others = {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in COMMANDS}
+    chosen = [name for name in (*COMMANDS, *others) if [name] == list(given[:1])]
+    for name in chosen or (*COMMANDS, *others):
+        if name in COMMANDS:
+            import_module(f"station.cli.{name}").register(subparsers)
+        else:
+            _register_other(others[name], subparsers, needed=bool(chosen))
     return parser
 
 
-def _commands() -> dict[str, Callable[[], Callable[[Subparsers], None]]]:
-    """Return for each sub-command what imports it and gives its ``register``; ours come first and win."""
-
-    def ours(name: str) -> Callable[[], Callable[[Subparsers], None]]:
-        return lambda: import_module(f"station.cli.{name}").register
-
-    others = {entry.name: entry.load for entry in entry_points(group=GROUP)}
-    return {
-        **{name: ours(name) for name in COMMANDS},
-        **{n: o for n, o in others.items() if n not in COMMANDS},
-    }
+def _register_other(entry: EntryPoint, subparsers: Subparsers, *, needed: bool) -> None:
+    """Add the command of another package; one that is broken must not cost the help of all others."""
+    try:
+        register: Callable[[Subparsers], None] = entry.load()
+    except (ImportError, AttributeError, SyntaxError) as error:
+        sentence = (
+            f"the command {entry.name} cannot be loaded ({entry.value}: {error}); reinstall its package"
+        )
+        if needed:
+            raise UserError(sentence) from error
+        print(f"carril: warning: {sentence}", file=sys.stderr)
+    else:
+        register(subparsers)

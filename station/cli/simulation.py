@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import json
 import logging
+import signal
 import socket
 import sys
 from dataclasses import asdict, dataclass
@@ -234,11 +235,10 @@ async def _control(stage: Stage, reader: asyncio.StreamReader, writer: asyncio.S
 
 def main() -> int:
     """Run the child."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)  # a terminal signals the whole group; the daemon ends us
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        return asyncio.run(_play())
-    except KeyboardInterrupt:
-        return 0
+    return asyncio.run(_play())
 
 
 if __name__ == "__main__":

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from imaging.radiograph.model import D16_WINDOW
-from station.domain.events import ScanSummary
+from station.domain.events import InspectionSealed, ScanSummary
 from station.lane.core import Passage
 from station.lane.host import LaneHost
 from station.lane.imager import U16, from_npy
+from station.store.blobs import CHUNK_BYTES
+from station.store.journal import Store
 
 PRESETS = {"light": [50_000, 63_600], "dense": [10_000, 45_000]}
-
-ReadBlob = Callable[[str], Awaitable[bytes | None]]
-SealedRecord = Callable[[str], Awaitable[dict[str, Any] | None]]
-"""Returns the data of an inspection's sealed record by inspection id (or by scan id)."""
 
 
 class Evidence:
     """Reads images and profiles from memory while they are there, then from the store."""
 
-    def __init__(self, host: LaneHost, read_blob: ReadBlob, sealed: SealedRecord) -> None:
-        """Lend the lane's host and two ways into the store."""
+    def __init__(self, host: LaneHost, store: Store) -> None:
+        """Lend the lane's host and the store."""
         self._host = host
-        self._read_blob = read_blob
-        self._sealed = sealed
+        self._store = store
         self._cached: tuple[str, U16] | None = None
+        self._scans: dict[str, str] = {}
+        """Inspection of each scan that was asked for lately."""
 
     async def image_facts(self, scan_id: str) -> dict[str, Any] | None:
         """Return what an image is, in the words of the screen's image contract."""
@@ -90,10 +88,23 @@ class Evidence:
         passage = self._host.lane.core.passage
         if passage is not None and passage.scan is not None and passage.scan.scan_id == scan_id:
             return passage.scan
-        record = await self._sealed(scan_id)
-        if record is None or record["scan"] is None:
+        inspection_id = self._scans.get(scan_id)
+        record = await self._sealed(inspection_id) if inspection_id else None
+        return ScanSummary.model_validate(record["scan"]) if record and record["scan"] else None
+
+    async def _sealed(self, inspection_id: str) -> dict[str, Any] | None:
+        """Return the data of an inspection's sealed record."""
+        rows = await self._store.records_of(inspection_id)
+        sealed = [row for row in rows if row.type == InspectionSealed.type_name()]
+        data: dict[str, Any] | None = sealed[-1].event()["data"] if sealed else None
+        return data
+
+    async def _read_blob(self, sha256: str) -> bytes | None:
+        row = await self._store.find_blob(sha256)
+        if row is None or not row.present:
             return None
-        return ScanSummary.model_validate(record["scan"])
+        chunks = range(-(-row.size // CHUNK_BYTES))
+        return b"".join([await self._store.read_blob(row, chunk) for chunk in chunks])
 
     @property
     def _portal_m(self) -> float:

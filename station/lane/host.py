@@ -38,8 +38,8 @@ from station.lane.effects import (
 )
 from station.lane.imager import Image, Imager, Vault
 from station.lane.lane import Lane
-from station.lane.live import Live, Message
-from station.runtime.bus import Bus
+from station.lane.live import Live
+from station.runtime.bus import Bus, Message
 from station.store.draft import BlobRef, Draft, Idem, Receipt
 
 log = logging.getLogger("carril.lane")
@@ -73,7 +73,7 @@ class Ports:
 
     journal: Journal
     vault: Vault
-    bus: Bus[Message]
+    bus: Bus
     clock: Clock
     set_outputs: Callable[[Mapping[str, bool]], None]
     acknowledge: Callable[[str, ScanKey, int, bool], None]

@@ -107,7 +107,8 @@ def reduced(d16: U16, first: int, last: int, level: int) -> bytes:
     pad = ((0, -lines % step), (0, -rows % step))
     whole = np.pad(cut, pad, mode="edge").astype(np.uint32)
     blocks = whole.reshape(whole.shape[0] // step, step, whole.shape[1] // step, step)
-    return ((blocks.sum(axis=(1, 3)) + step * step // 2) // (step * step)).astype("<u2").tobytes()
+    means: U16 = ((blocks.sum(axis=(1, 3)) + step * step // 2) // (step * step)).astype("<u2")
+    return means.tobytes()
 
 
 @dataclass(slots=True)

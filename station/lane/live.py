@@ -12,21 +12,12 @@ from typing import Any
 from drivers.readings import Channel
 from station.lane.core import Core
 from station.lane.effects import LiveSample
-from station.runtime.bus import Bus
+from station.runtime.bus import Bus, Message
 
 MIN_GAP_S = 0.1
 MAX_SAMPLES = 4096
 KEPT_PROFILES = 4
 INTERVAL_S = {Channel.GAMMA: 0.2, Channel.NEUTRON: 1.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One event of the screens' stream; only records have an ``event_id`` (``epoch:seq``)."""
-
-    event: str
-    data: dict[str, Any]
-    event_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -78,7 +69,7 @@ class Live:
         known = self._columns.get(scan_id)
         self._columns[scan_id] = (known[0] if known else first, last)
 
-    def flush(self, bus: Bus[Message], now_s: float) -> None:
+    def flush(self, bus: Bus, now_s: float) -> None:
         """Send what there is, at most every 100 ms."""
         if now_s - self._sent_s < MIN_GAP_S:
             return

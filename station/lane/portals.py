@@ -1,3 +1,345 @@
 """Radiation portals: occupancies become measurements, device alarms become alarms, at once and for good."""
 
 from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+
+from drivers.readings import (
+    Channel,
+    Counts,
+    Phase,
+    PortalReading,
+    PortalSetup,
+    Speed,
+)
+from imaging.radiation.background import BackgroundRules
+from imaging.radiation.gross import GrossConfig
+from imaging.radiation.opinion import StationOpinion
+from imaging.radiation.verdict import OpinionResult, Verdict
+from station.domain.events import (
+    AlgorithmVerdict,
+    CountsMissed,
+    DeviceSetupChanged,
+    InspectionAmended,
+    OccupancyEnded,
+    OccupancyStarted,
+    OccupancySummary,
+    RadiationAlarmRaised,
+)
+from station.domain.occupancy import (
+    AlarmRaised,
+    Amended,
+    Closed,
+    Effect,
+    Missed,
+    OccupancyMachine,
+    SetupChanged,
+    Started,
+    TamperChanged,
+)
+from station.domain.occupancy_record import Occupancy
+from station.domain.rules import Alarm, Opinion
+from station.lane.core import Core, DeviceFacts, Passage
+from station.lane.effects import KeepTrace, LiveSample, TraceKept
+from station.lane.sequencer import open_inspection, tamper
+
+DEFAULT_NSIGMA = 7.0
+"""Threshold of gross-count portals when their set-up is not known yet [OSCAR]."""
+
+
+@dataclass(slots=True)
+class _Portal:
+    machine: OccupancyMachine
+    opinion: StationOpinion
+    nsigma: float = DEFAULT_NSIGMA
+    neutron_alarm_counts: float | None = None
+    inspections: dict[str, str] = field(default_factory=dict)
+    """Inspection of each occupancy that is open or whose record is on its way."""
+
+
+class Portals:
+    """All portals of the lane."""
+
+    def __init__(self, core: Core) -> None:
+        """Build one machine per portal."""
+        self._core = core
+        self._portals = {d.name: self._portal(d) for d in core.facts.of_role("PortalMonitor")}
+        self._closing: dict[str, tuple[OccupancySummary, OpinionResult, str]] = {}
+
+    def _portal(self, device: DeviceFacts) -> _Portal:
+        facts = self._core.facts
+        opinion = StationOpinion(
+            GrossConfig(p_occupancy=facts.p_occupancy, design_s=facts.design_s),
+            BackgroundRules(averaging_s=facts.gb_averaging_s),
+        )
+        fitted = frozenset({Channel.GAMMA, Channel.NEUTRON})
+        return _Portal(OccupancyMachine(fitted, opinion, self._core.new_id), opinion)
+
+    # --- readings -------------------------------------------------------------------------------
+
+    def reading(self, device: str, reading: PortalReading) -> None:
+        """Take one record of a portal."""
+        portal = self._portals[device]
+        if isinstance(reading, PortalSetup):
+            portal.nsigma = _number(reading.values.get("nsigma"), portal.nsigma)
+        self._do(device, portal.machine.accept(reading))
+        passage = self._core.passage
+        if isinstance(reading, Speed) and passage is not None:
+            passage.track.speed_mps = reading.speed_mps
+        if isinstance(reading, Counts):
+            self._live(portal, reading, passage)
+
+    def _live(self, portal: _Portal, reading: Counts, passage: Passage | None) -> None:
+        if reading.phase == Phase.SCAN and portal.machine.open is not None:
+            middle_s = reading.stamp.mono_ns / 1e9 - reading.interval_s / 2
+            nose_m = passage.track.nose_at(middle_s) if passage is not None else None
+            s_m = None if nose_m is None else round(nose_m - self._core.facts.geometry.portal_m, 3)
+            self._core.effects.append(LiveSample(reading.channel, reading.stamp, reading.total, s_m))
+            if passage is not None:
+                passage.inspection.seen(self._core.now_s)
+                self._maxima(portal.machine.open, passage)
+
+    @staticmethod
+    def _maxima(occupancy: Occupancy, passage: Passage) -> None:
+        passage.maxima["gamma"] = occupancy.gamma.max_window
+        passage.maxima["neutron"] = occupancy.neutron.best_total
+
+    def link(self, device: str, *, up: bool) -> None:
+        """A portal's link came up or went down."""
+        portal = self._portals.get(device)
+        if portal is not None:
+            self._do(device, portal.machine.link(up=up, now_ns=self._core.now.mono_ns))
+
+    def beam(self, *, on: bool) -> None:
+        """A scanner's beam or shutter opened or closed: background is not learnt under it."""
+        for portal in self._portals.values():
+            portal.machine.scanner_active = on
+
+    def tick(self) -> None:
+        """Let time pass."""
+        for device, portal in self._portals.items():
+            self._do(device, portal.machine.tick(self._core.now.mono_ns))
+
+    def stop(self) -> None:
+        """The station stops: close what is open."""
+        for device, portal in self._portals.items():
+            self._do(device, portal.machine.stop())
+
+    # --- effects of the occupancy machine ---------------------------------------------------------
+
+    def _do(self, device: str, effects: list[Effect]) -> None:
+        core, portal = self._core, self._portals[device]
+        for effect in effects:
+            if isinstance(effect, Started):
+                self._started(device, portal, effect.occupancy)
+            elif isinstance(effect, AlarmRaised):
+                self._alarm(device, portal, effect)
+            elif isinstance(effect, Closed):
+                self._closed(device, portal, effect.occupancy, effect.opinion)
+            elif isinstance(effect, TamperChanged):
+                tamper(core, device, opened=effect.open)
+            elif isinstance(effect, SetupChanged):
+                core.emit(DeviceSetupChanged, device=device, setup_hash=effect.setup_hash)
+            elif isinstance(effect, Missed):
+                core.emit(CountsMissed, device=device, missed=effect.count)
+            elif isinstance(effect, Amended):
+                self._amended(device, portal, effect)
+
+    def _started(self, device: str, portal: _Portal, occupancy: Occupancy) -> None:
+        core = self._core
+        passage = core.passage or open_inspection(core, "occupancy")
+        portal.inspections[occupancy.occupancy_id] = passage.inspection.inspection_id
+        passage.inspection.begin("rpm", core.now_s)
+        passage.track.beam_s = occupancy.start.mono_ns / 1e9
+        passage.track.beam_m = core.facts.geometry.portal_beams_m[0]
+        for channel in ("gamma", "neutron"):
+            passage.limits[channel] = self._limit(portal, channel)
+        passage.backgrounds["gamma"] = portal.opinion.background_cps("gamma")
+        passage.backgrounds["neutron"] = portal.opinion.background_cps("neutron")
+        core.tell(OccupancyStarted, device=device)
+
+    @staticmethod
+    def _limit(portal: _Portal, channel: str) -> float | None:
+        """Return the limit that is drawn: the device's own rule on gamma, the station's on neutrons."""
+        if channel == "neutron":
+            limit = portal.opinion.limit("neutron")
+            return None if limit is None else float(limit)
+        background = portal.opinion.background_cps("gamma")
+        if background is None:
+            return None
+        return round(background + portal.nsigma * math.sqrt(background), 1)
+
+    def _alarm(self, device: str, portal: _Portal, effect: AlarmRaised) -> None:
+        core = self._core
+        passage = core.passage or open_inspection(core, "occupancy")
+        reading = effect.reading
+        channel = str(effect.channel)
+        limit = self._limit(portal, channel)
+        occupancy = portal.machine.open
+        cps = occupancy.gamma.max_1s if occupancy and channel == "gamma" else reading.total
+        alarm_id = core.raise_alarm(
+            f"{channel}_alarm",
+            device,
+            {
+                "counts": cps,
+                "limit": limit,
+                "ratio": round(cps / limit, 2) if cps is not None and limit else None,
+                "background": passage.backgrounds.get(channel),
+                "uncertain": effect.uncertain,
+            },
+        )
+        passage.alarmed.add(channel)
+        passage.inspection.alarm(channel, Alarm(device, cps, limit))
+        core.tell(
+            RadiationAlarmRaised,
+            alarm_id=alarm_id,
+            device=device,
+            channel=channel,
+            counts=reading.counts,
+            limit=limit,
+        )
+
+    # --- the end of an occupancy ------------------------------------------------------------------
+
+    def _closed(self, device: str, portal: _Portal, occupancy: Occupancy, opinion: OpinionResult) -> None:
+        core, passage = self._core, self._core.passage
+        inspection_id = portal.inspections.pop(occupancy.occupancy_id, None)
+        mine = passage is not None and passage.inspection.inspection_id == inspection_id
+        if passage is not None and mine:
+            self._maxima(occupancy, passage)
+            passage.inspection.work(+1, core.now_s)
+        summary = _summary(device, portal, occupancy, opinion, self._limit(portal, "gamma"))
+        payload = self._trace(occupancy, passage if mine else None, summary)
+        self._closing[occupancy.occupancy_id] = (summary, opinion, portal_missing(portal, occupancy))
+        core.effects.append(KeepTrace(inspection_id or "", occupancy.occupancy_id, payload))
+
+    def kept(self, result: TraceKept) -> None:
+        """The profile is durable (or failed): now the occupancy counts as measured."""
+        core, passage = self._core, self._core.passage
+        summary, opinion, missing = self._closing.pop(result.work.occupancy_id)
+        summary = summary.model_copy(update={"profile": result.blob.sha256 if result.blob else None})
+        if passage is None or passage.inspection.inspection_id != result.work.inspection_id:
+            self._amend(result.work.inspection_id, summary)
+            return
+        blobs = passage.keep({"trace": result.blob}) if result.blob else ()
+        passage.occupancies.append(summary)
+        inspection = passage.inspection
+        inspection.work(-1, core.now_s)
+        for verdict in opinion.verdicts:
+            inspection.opine(
+                Opinion(summary.device, str(verdict.outcome), verdict.statistic, verdict.threshold)
+            )
+        inspection.finish("rpm", core.now_s, None if summary.complete else _reason(missing))
+        core.tell(OccupancyEnded, **summary.model_dump(), blobs=blobs)
+
+    def _amend(self, inspection_id: str, summary: OccupancySummary) -> None:
+        if inspection_id:
+            self._core.emit(
+                InspectionAmended,
+                inspection_id=inspection_id,
+                version=0,
+                amends_seq=None,
+                what="occupancy",
+                device=summary.device,
+                fields={"occupancy_id": summary.occupancy_id, "complete": summary.complete},
+            )
+
+    def _amended(self, device: str, portal: _Portal, effect: Amended) -> None:
+        passage = self._core.passage
+        if passage is not None:
+            self._core.emit(
+                InspectionAmended,
+                inspection_id=passage.inspection.inspection_id,
+                version=passage.inspection.version,
+                amends_seq=None,
+                what="device_count",
+                device=device,
+                fields={"occupancy_id": effect.occupancy_id, "device_count": effect.device_count},
+            )
+
+    def _trace(self, occupancy: Occupancy, passage: Passage | None, summary: OccupancySummary) -> bytes:
+        """Return the strips of an occupancy as they are stored and shown."""
+        start_s = occupancy.start.mono_ns / 1e9
+        portal_m = self._core.facts.geometry.portal_m
+
+        def channel(samples: list[tuple[float, int | None]], dt_s: float, name: str) -> dict[str, object]:
+            known = [(start_s + t_s, total) for t_s, total in samples if total is not None]
+            noses = [passage.track.nose_at(t_s) if passage else None for t_s, _ in known]
+            aligned = bool(noses) and all(nose is not None for nose in noses)
+            return {
+                "t_ms": [round(t_s * 1000) for t_s, _ in known],
+                "s_m": [round(n - portal_m, 3) for n in noses if n is not None] if aligned else None,
+                "counts": [total for _, total in known],
+                "dt_s": dt_s,
+                "background": passage.backgrounds.get(name) if passage else None,
+                "limit": passage.limits.get(name) if passage else None,
+            }
+
+        gamma = list(zip(occupancy.gamma.times_s, occupancy.gamma.totals, strict=True))
+        neutron = list(zip(occupancy.neutron.times_s, occupancy.neutron.totals, strict=True))
+        encoder = passage is not None and passage.track.source == "encoder"
+        trace: dict[str, object] = {
+            "axis": "column" if encoder else "time",
+            "gamma": channel(gamma, 0.2, "gamma"),
+            "neutron": channel(neutron, 1.0, "neutron"),
+            "hot_spots": [],
+            "occupancy_id": summary.occupancy_id,
+        }
+        return json.dumps(trace, separators=(",", ":")).encode()
+
+
+def portal_missing(portal: _Portal, occupancy: Occupancy) -> str:
+    """Return why the occupancy is not complete, in one text; empty: it is."""
+    return " ".join(occupancy.missing(portal.machine.fitted))
+
+
+def _reason(missing: str) -> str:
+    """Return the coverage reason for what was missing."""
+    if "link_lost" in missing:
+        return "link"
+    return "fault" if "fault" in missing else "partial"
+
+
+def _summary(
+    device: str, portal: _Portal, occupancy: Occupancy, opinion: OpinionResult, limit: float | None
+) -> OccupancySummary:
+    background = opinion.gamma_background.total_cps if opinion.gamma_background else None
+    sigma = occupancy.sigma_max(background)
+    return OccupancySummary(
+        occupancy_id=occupancy.occupancy_id,
+        device=device,
+        close_reason=occupancy.close_reason,
+        complete=not occupancy.missing(portal.machine.fitted),
+        start_known=occupancy.start_known,
+        duration_s=round(occupancy.duration_s, 3),
+        gamma_max_1s=occupancy.gamma.max_1s,
+        gamma_background=background,
+        gamma_limit=limit,
+        neutron_max=occupancy.neutron.best_total,
+        neutron_limit=opinion.neutron_limit,
+        sigma_max=None if sigma is None else round(sigma, 3),
+        gamma_alarm=Channel.GAMMA in occupancy.alarms,
+        neutron_alarm=Channel.NEUTRON in occupancy.alarms,
+        tamper=occupancy.tamper,
+        gaps=len(occupancy.gaps),
+        verdicts=tuple(_verdict(verdict) for verdict in opinion.verdicts),
+    )
+
+
+def _verdict(verdict: Verdict) -> AlgorithmVerdict:
+    return AlgorithmVerdict(
+        algo=verdict.algo,
+        version=verdict.version,
+        params=dict(verdict.params),
+        statistic=verdict.statistic,
+        threshold=verdict.threshold,
+        t_first_s=verdict.t_first_s,
+        outcome=str(verdict.outcome),
+        reason=verdict.reason,
+    )
+
+
+def _number(value: object, otherwise: float) -> float:
+    return float(value) if isinstance(value, int | float) else otherwise

@@ -14,6 +14,8 @@ from station.lanefile.shipped import shipped
 ROLE_OF = {"rpm": Role.PORTAL_MONITOR, "scanner": Role.LINE_SCANNER, "lpr": Role.CAMERA, "ocr": Role.CAMERA}
 """Which device does a check; a manifest comes from no device."""
 ADDRESS = ("host", "port")
+SERIAL = "serial_port"
+"""What drivers call the address of a device on the network, and on a serial line."""
 
 
 def problems(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Problem]:
@@ -45,16 +47,17 @@ def address_problems(
     written: Mapping[str, Any], spec: DriverSpec, mode: Any, place: str
 ) -> Iterator[Problem]:
     """Yield an address that is missing (real) or that must not be there (emulated)."""
-    if not all(key in spec.options.model_fields for key in ADDRESS):
-        return
-    serial = any(key.startswith("serial") for key in written)
-    for key in ADDRESS:
-        if mode == "real" and key not in written and not serial:
-            rule = f"is missing; a real device needs {' and '.join(ADDRESS)}"
-            yield Problem(f"{place}.options.{key}", None, rule)
-        if mode == "emulated" and key in written:
-            rule = "must not be given: an emulated device has no address until it runs"
-            yield Problem(f"{place}.options.{key}", shown(written[key]), rule)
+    known = spec.options.model_fields
+    if mode == "real" and SERIAL not in written:
+        for key in ADDRESS:
+            if key in known and key not in written:
+                rule = f"is missing; a real device needs {' and '.join(ADDRESS)}"
+                yield Problem(f"{place}.options.{key}", None, rule + f", or {SERIAL}" * (SERIAL in known))
+    if mode == "emulated":
+        for key in (*ADDRESS, SERIAL):
+            if key in known and key in written:
+                rule = "must not be given: an emulated device has no address until it runs"
+                yield Problem(f"{place}.options.{key}", shown(written[key]), rule)
 
 
 def _unique(place: str, names: Sequence[str]) -> Iterator[Problem]:
@@ -87,16 +90,19 @@ def _real_outputs(required: Sequence[str], devices: Sequence[FittedDevice]) -> I
 
 
 def _shared_addresses(devices: Sequence[FittedDevice]) -> Iterator[Problem]:
-    owners: dict[tuple[object, ...], str] = {}
+    owners: dict[str, str] = {}
     for device in devices:
-        options = device.options
-        host, port = (getattr(options, key, None) for key in ADDRESS)
-        if device.mode != "real" or not port or "port" not in options.model_fields_set:
+        host, port, serial, unit_id = (
+            getattr(device.options, key, "") for key in (*ADDRESS, SERIAL, "unit_id")
+        )
+        address = serial or (f"{host}:{port}" if port else "")
+        if device.mode != "real" or not address:
             continue
-        owner = owners.setdefault((host, port, getattr(options, "unit_id", None)), device.name)
+        owner = owners.setdefault(f"{address} {unit_id}", device.name)
         if owner != device.name:
-            rule = f"{host}:{port} is already the address of {owner}; two devices cannot be one"
-            yield Problem(f"device.{device.name}.options.port", shown(port), rule)
+            key = SERIAL if serial else ADDRESS[1]
+            rule = f"{address} is already the address of {owner}; two devices cannot be one"
+            yield Problem(f"device.{device.name}.options.{key}", shown(serial or port), rule)
 
 
 def _simulation(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from drivers.api import (
     BadFrame,
@@ -93,6 +93,7 @@ class SupervisedDevice:
         self._readings = self._opened = self._crashes = 0
         self._bad_frames: Counter[str] = Counter()
         self._reports: set[asyncio.Task[None]] = set()
+        self._memory: dict[str, Any] = {}
 
     def start(self) -> None:
         """Begin to open the device."""
@@ -177,6 +178,7 @@ class SupervisedDevice:
             clock=self._clock,
             log=logging.getLogger(f"{__name__}.{self.device.name}"),
             tap=self._tap,
+            memory=self._memory,
         )
         driver = self.device.spec.make(self.device.options, context)
         try:

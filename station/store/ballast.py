@@ -20,7 +20,8 @@ class Ballast:
     @property
     def full(self) -> bool:
         """Whether the file system (not only the journal's quota) is full."""
-        return _free_bytes(self.path.parent) < _SPARE_BYTES
+        free = _free_bytes(self.path.parent)
+        return free is not None and free < _SPARE_BYTES
 
     @property
     def held(self) -> bool:
@@ -37,7 +38,7 @@ class Ballast:
 
     def hold(self) -> None:
         """Make the reserve where it is missing and twice its room is free; a failure changes nothing."""
-        if not self.size or self.held or _free_bytes(self.path.parent) < 2 * self.size:
+        if not self.size or self.held or (_free_bytes(self.path.parent) or 0) < 2 * self.size:
             return
         unfinished = self.path.with_name(self.path.name + ".new")
         try:
@@ -53,6 +54,9 @@ class Ballast:
                 unfinished.unlink()
 
 
-def _free_bytes(folder: Path) -> int:
-    found = os.statvfs(folder)
+def _free_bytes(folder: Path) -> int | None:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None  # the folder is gone: full or not does not matter then
     return found.f_bavail * found.f_frsize

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -137,3 +137,21 @@ class Row:
 def rows(cursor: sqlite3.Cursor) -> list[Row]:
     """Return all rows of a query over the table ``record``."""
     return [Row.of(row) for row in cursor]
+
+
+def sound_rows(
+    found: Sequence[Row], span: range, epoch: bytes, head_seq: int, head_hash: bytes
+) -> dict[int, Row]:
+    """Return those rows of ``span`` that are exactly what was written; the others are damaged or missing.
+
+    A row that was replaced together with its own hash shows by its successor, so ``found`` should reach one
+    row beyond ``span``, or to the head.
+    """
+    by_seq = {row.seq: row for row in found if row.sound(epoch)}
+
+    def expected(seq: int) -> bytes | None:
+        if seq == head_seq:
+            return head_hash
+        return by_seq[seq + 1].prev if seq + 1 in by_seq else None
+
+    return {seq: by_seq[seq] for seq in span if seq in by_seq and expected(seq) in (None, by_seq[seq].hash)}

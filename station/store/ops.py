@@ -25,6 +25,8 @@ class Transaction:
     now_us: int
     acked: dict[str, int]
     """The consumers' cursors as this transaction will leave them."""
+    committing: bool = False
+    """COMMIT was tried: from then on a failure leaves open whether the group is stored."""
 
 
 class Op(Protocol):

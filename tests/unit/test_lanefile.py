@@ -36,8 +36,8 @@ class NetOptions(Options):
 
 
 class SerialOptions(Options):
-    host: str = ""
-    port: int = 0
+    host: str = "127.0.0.1"
+    port: int = 1
     serial_port: str = ""
 
 
@@ -410,6 +410,24 @@ def test_two_devices_cannot_have_one_address(write: Write) -> None:
         "device.lpr1.options.port = 4001: 10.0.0.7:4001 is already the address of scanner1; "
         "two devices cannot be one"
     ]
+
+
+def test_two_devices_cannot_have_one_serial_line(write: Write) -> None:
+    text = changed(('"plates"', '"plates_serial"')) + '[[device]]\nname = "lpr2"\ndriver = "plates_serial"\n'
+    text = real(text + 'mode = "emulated"\n', "lpr2", 'serial_port = "/dev/ttyUSB0"\n')
+    assert sentences(write(real(text, "lpr1", 'serial_port = "/dev/ttyUSB0"\n'))) == [
+        'device.lpr2.options.serial_port = "/dev/ttyUSB0": /dev/ttyUSB0 is already the address of lpr1; '
+        "two devices cannot be one"
+    ]
+
+
+def test_the_sentence_about_a_missing_address_names_the_serial_line_where_there_may_be_one(
+    write: Write,
+) -> None:
+    said = sentences(write(real(changed(('"plates"', '"plates_serial"')), "lpr1", "")))
+    assert said[0] == (
+        "device.lpr1.options.host: is missing; a real device needs host and port, or serial_port"
+    )
 
 
 def test_two_units_behind_one_gateway_are_two_devices(write: Write) -> None:

@@ -64,7 +64,10 @@ def test_nine_inputs_take_two_bytes() -> None:
         ({"inputs": {"exit_loop": -1}}, "input exit_loop = -1: an address lies between 0 and 65535."),
         ({"inputs": {}}, "at least 1 item"),
         ({"inputs": {"entry_loop": True}}, "valid integer"),
-        ({"normally_closed": ["obstrution"]}, "normally_closed 'obstrution' is unknown; did you mean obstruc"),
+        (
+            {"normally_closed": ["obstrution"]},
+            "normally_closed 'obstrution' is unknown; did you mean obstruc",
+        ),
         ({"unit_id": 256}, "less than or equal to 255"),
         ({"unit": 1}, "Extra inputs are not permitted"),
     ],

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from drivers.api import Role
+from drivers.readings import Inputs
 from station import plugins
-from station.lanefile import UnknownName
+from station.lanefile import UnknownName, config_folder, load_lane
+from station.runtime.clock import ManualClock
+from station.runtime.health import Health
+from station.runtime.supervisor import Supervisor
 
 GOOD = """
 from drivers.api import DriverSpec, Options, Role
@@ -101,3 +105,55 @@ def test_a_package_that_is_listed_twice_is_one(install: Install) -> None:
     for _ in range(2):
         install("gate", GOOD.format(name="gate", more=""))
     assert plugins.find("gate").name == "gate"
+
+
+DEVICE = """
+from drivers.api import DeviceIdentity, DriverSpec, Options, Role
+from drivers.readings import Inputs
+
+class Unheard(Options):
+    host: str = ""
+    port: int = 0
+    colour: str
+
+class Board:
+    def __init__(self, options, context):
+        self.options, self.context = options, context
+
+    async def open(self):
+        return DeviceIdentity(make="Never heard of")
+
+    async def readings(self):
+        yield Inputs(self.context.clock.stamp(), {self.options.colour: True})
+        await self.context.clock.sleep(60)
+
+    async def close(self):
+        pass
+
+SPEC = DriverSpec("unheard", Role.DIGITAL_IO, Unheard, Board, "x:X")
+"""
+
+
+async def test_peer_fault_4_a_new_make_of_device_needs_no_line_in_the_station(
+    install: Install, tmp_path: Path
+) -> None:
+    """From the lane file to the first reading, the station asks for the role and never for the make."""
+    install("unheard", DEVICE)
+    lanes = config_folder() / "lanes"
+    demo = (lanes / "demo.toml").read_text()
+    lane = demo[: demo.index("[[device]]")].replace('["rpm", "scanner", "lpr"]', '["rpm"]')
+    board = '[[device]]\nname = "io9"\ndriver = "unheard"\nmode = "emulated"\noptions = { colour = "red" }\n'
+    portal = '[[device]]\nname = "rpm1"\ndriver = "portal"\nmode = "emulated"\n'
+    install("portal", GOOD.format(name="portal", more="").replace("CAMERA", "PORTAL_MONITOR"))
+    path = tmp_path / "lane.toml"
+    path.write_text(lane + board + portal)
+    device = load_lane(path, plugins.find).devices[0]
+    clock, heard = ManualClock(), []
+    supervisor = Supervisor(
+        [device], clock, lambda name, item: heard.append((name, item)), lambda *_: None, tmp_path
+    )
+    supervisor.start()
+    await clock.settle()
+    assert heard == [("io9", Inputs(clock.stamp(), {"red": True}))]
+    assert supervisor.health("io9").state == Health.ONLINE
+    await supervisor.stop()

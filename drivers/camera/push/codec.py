@@ -49,7 +49,7 @@ ROLES = {"licensePlatePicture": "plate", "vehiclePicture": "scene", "detectionPi
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One complete HTTP request; header names in lower case."""
+    """One complete HTTP request; header names in lower case, header values decoded as Latin-1."""
 
     method: str
     headers: dict[str, str]

@@ -169,8 +169,7 @@ class HttpPush:
                 writer.write(interim)
 
     def _may_send(self, peer: str) -> bool:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
+        address = ipaddress.ip_address(peer)
         return not self._options.allow or any(address in network for network in self._options.allow)
 
     # --- one request ----------------------------------------------------------------------------

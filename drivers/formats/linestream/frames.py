@@ -107,6 +107,8 @@ class FrameReader:
     def _read_one(self, records: list[Frame | BadFrame]) -> bool:
         """Read one header or one message; false when more bytes are needed."""
         if self._header is None:
+            if self._search_until is not None and not self._search(records, self._search_until):
+                return False
             return len(self._buffer) >= HEADER.size and self._read_header(records)
         size = HEADER.size + self._header.length + 4
         if len(self._buffer) < size:
@@ -137,12 +139,20 @@ class FrameReader:
             self._search_until = self.offset + MAX_RESYNC
             self._next_seq = None  # nobody knows how many messages the damage swallowed
             records.append(BadFrame("bad_header", self.offset, head))
-        return self._search(records, self._search_until)
+        self._drop(1)
+        return True
 
     def _search(self, records: list[Frame | BadFrame], until: int) -> bool:
-        """Drop up to the next place that could be a header."""
-        found = self._buffer.find(MAGIC, 1)
-        self._drop(found if found > 0 else len(self._buffer) - len(MAGIC) + 1)
+        """Drop up to the next place that could be a header; false when the search is over.
+
+        What is kept depends on the bytes alone, never on how they were cut: the magic, or the part of it
+        that the bytes so far end with.
+        """
+        found = self._buffer.find(MAGIC)
+        if found < 0:
+            begun = next(n for n in (3, 2, 1, 0) if self._buffer.endswith(MAGIC[:n]))
+            found = len(self._buffer) - begun
+        self._drop(found)
         if self.offset > until:
             self.lost = True
             records.append(BadFrame("lost", until, b""))

@@ -57,7 +57,7 @@ class _Fixed:
         fields = astuple(self)
         if not self.TEXT:
             return self.LAYOUT.pack(*fields)
-        text = fields[-1].encode()[:MAX_TEXT].decode("utf-8", "ignore").encode()
+        text = fields[-1].encode("utf-8", "replace")[:MAX_TEXT].decode("utf-8", "ignore").encode()
         fixed = self.LAYOUT.pack(*fields[:-1])
         return fixed + bytes(text)
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from drivers.readings import BadFrame, Channel, DeviceFlag, Phase
 
@@ -162,12 +161,18 @@ class TamperLine:
 
 @dataclass(frozen=True, slots=True)
 class SetupLine:
-    """One set-up line: numbers as floats, words as text, keys as in ``SETUP``."""
+    """One set-up line; its columns are named in ``SETUP``."""
 
     part: str
-    values: Mapping[str, float | str]
+    columns: tuple[str, ...]
     t_device: str | None = None
     raw: bytes = b""
+
+    @property
+    def values(self) -> Mapping[str, float | str]:
+        """Numbers as floats (a limit of 6.5 sigma stays 6.5), words as text."""
+        named = zip(SETUP[self.part], self.columns, strict=True)
+        return {name: text if name in TEXT_COLUMNS else float(text) for name, text in named}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,26 +181,27 @@ class UnknownLine:
 
     tag: str
     columns: tuple[str, ...]
+    t_device: str | None = None
     raw: bytes = b""
 
 
 Record = CountsLine | SpeedLine | EndLine | TamperLine | SetupLine | UnknownLine
 
 
-# --- decoding -------------------------------------------------------------------------------------
+# --- the stream: bytes to lines -------------------------------------------------------------------
 
 
 class TsaCodec:
-    """Bytes in, records and bad frames out; it holds one unfinished line of at most ``LINE_LIMIT``."""
+    """Bytes in, records and bad frames out; it keeps one unfinished line, ``LINE_LIMIT`` bytes at most."""
 
     def __init__(self) -> None:
         """Begin a stream; a new link needs a new codec."""
-        self._line = bytearray()
+        self._line = bytearray()  # at most LINE_LIMIT bytes of the unfinished line
+        self._length = 0
         self._offset = 0
-        self._skipping = False
 
     def feed(self, data: bytes) -> list[Record | BadFrame]:
-        """Return what has become whole with ``data``, in order."""
+        """Return what has become whole with ``data``, in order; a blank line is nothing."""
         items: list[Record | BadFrame] = []
         *whole, rest = data.split(b"\n")
         for piece in whole:
@@ -206,18 +212,123 @@ class TsaCodec:
 
     def end(self) -> list[BadFrame]:
         """Return the unfinished line of a stream that has ended, if there is one."""
-        rest = bytes(self._line)
-        self._line.clear()
-        return [BadFrame("truncated", self._offset, rest[:HEAD])] if rest.strip() else []
+        if self._length > LINE_LIMIT or not self._line.strip():
+            return []
+        return [BadFrame("truncated", self._offset, bytes(self._line[:HEAD]))]
 
     def _add(self, piece: bytes, items: list[Record | BadFrame]) -> None:
-        if self._skipping:
-            self._offset += len(piece)
-            return
-        self._line += piece[: LINE_LIMIT + 1 - len(self._line)]
-        if len(self._line) > LINE_LIMIT:
+        was_within = self._length <= LINE_LIMIT
+        self._line += piece[: max(0, LINE_LIMIT - self._length)]
+        self._length += len(piece)
+        if was_within and self._length > LINE_LIMIT:
             items.append(BadFrame("too_long", self._offset, bytes(self._line[:HEAD])))
-            ...
 
     def _end_line(self, items: list[Record | BadFrame]) -> None:
-        ...
+        line = bytes(self._line)
+        if self._length <= LINE_LIMIT and line.strip():
+            try:
+                items.append(decode_line(line))
+            except _NoRecord as error:
+                items.append(BadFrame(error.kind, self._offset, line[:HEAD]))
+        self._offset += self._length + 1
+        self._length = 0
+        self._line.clear()
+
+
+# --- one line -------------------------------------------------------------------------------------
+
+_STRANGE = re.compile(rb"[^\t\x20-\x7e]")
+_TAG = re.compile(r"[A-Z][A-Z0-9]{1,3}")
+_COUNT = re.compile(r"[0-9]{1,6}")
+_MISSING = re.compile(r"\*{1,6}")
+_NUMBER = re.compile(r"[0-9]{1,8}(\.[0-9]{1,6})?")
+_TIME = re.compile(r"[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}")
+
+
+class _NoRecord(Exception):
+    """This line is no record; ``kind`` says why."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+def decode_line(line: bytes) -> Record:
+    """Return what one line that is not blank says; raises ``_NoRecord``."""
+    raw = line.rstrip(b"\r")
+    if _STRANGE.search(raw):
+        raise _NoRecord("not_ascii")
+    tag, *columns = (column.strip() for column in raw.decode("ascii").split(","))
+    if tag in COUNT_TAGS:
+        fields, t_device = _fit(columns, DETECTORS)
+        return CountsLine(tag, tuple(_count(field) for field in fields), t_device, raw)
+    if tag in SETUP:
+        fields, t_device = _fit(columns, len(SETUP[tag]))
+        for name, field in zip(SETUP[tag], fields, strict=True):
+            if name not in TEXT_COLUMNS:
+                _number(field)
+        return SetupLine(tag, tuple(fields), t_device, raw)
+    if tag == "SP":
+        fields, t_device = _fit(columns, 4)
+        s_per_ft, mph, km_per_h, _ = (_number(field) for field in fields)
+        return SpeedLine(s_per_ft, mph, km_per_h, t_device, raw)
+    if tag == "GX":
+        fields, t_device = _fit(columns, 4)
+        number, neutron_milli, *_ = (_count(field) for field in fields)
+        if number is None:
+            raise _NoRecord("bad_number")
+        return EndLine(number, None if neutron_milli is None else neutron_milli / 1000, t_device, raw)
+    if tag in ("TT", "TC"):
+        fields, t_device = _fit(columns, 4)
+        for field in fields:
+            _count(field)
+        return TamperLine(tag == "TT", t_device, raw)
+    if _TAG.fullmatch(tag) and columns:
+        return UnknownLine(tag, tuple(columns), None, raw)
+    raise _NoRecord("no_record")
+
+
+def _fit(columns: list[str], expected: int) -> tuple[list[str], str | None]:
+    """Return the columns of a tag and the trailing time, if there is one."""
+    if len(columns) == expected:
+        return columns, None
+    if len(columns) == expected + 1 and _TIME.fullmatch(columns[-1]):
+        return columns[:-1], columns[-1]
+    raise _NoRecord("columns")
+
+
+def _count(field: str) -> int | None:
+    if _COUNT.fullmatch(field):
+        return int(field)
+    if _MISSING.fullmatch(field):
+        return None
+    raise _NoRecord("bad_number")
+
+
+def _number(field: str) -> float:
+    if _NUMBER.fullmatch(field):
+        return float(field)
+    raise _NoRecord("bad_number")
+
+
+# --- encoding: what a device would send -----------------------------------------------------------
+
+
+def encode(record: Record) -> bytes:
+    """Return the line of a record with its CRLF; ``raw`` is not looked at."""
+    match record:
+        case CountsLine(tag, counts):
+            columns = [tag, *("***" if count is None else f"{count:06d}" for count in counts)]
+        case SpeedLine(s_per_ft, mph, km_per_h):
+            columns = ["SP", f"{s_per_ft:.4f}", f"{mph:06.3f}", f"{km_per_h:06.2f}", "000000"]
+        case EndLine(number, neutron):
+            background = "***" if neutron is None else f"{round(neutron * 1000):06d}"
+            columns = ["GX", f"{number:06d}", background, "000000", "000000"]
+        case TamperLine(is_open):
+            columns = ["TT", *["000000"] * 4] if is_open else ["TC", *["111111"] * 4]
+        case SetupLine(part, fields):
+            columns = [part, *fields]
+        case UnknownLine(tag, fields):
+            columns = [tag, *fields]
+    if record.t_device is not None:
+        columns.append(record.t_device)
+    return (",".join(columns) + "\r\n").encode("ascii")

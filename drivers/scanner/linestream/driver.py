@@ -59,7 +59,7 @@ class LinestreamDriver:
         """Keep what it needs; opens nothing."""
         self._options = options
         self._context = context
-        self._session = StationSession()
+        self._session: StationSession = context.memory.setdefault("session", StationSession())
         self._link: Link | None = None
         self._reader = FrameReader()
         self._inbox: deque[Frame | BadFrame] = deque()

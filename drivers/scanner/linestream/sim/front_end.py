@@ -173,10 +173,11 @@ class FrontEnd:
         if attach.role != PRIMARY:
             self._refuse(station, ErrorCode.BUSY, attach.TYPE, seq, "observers are not served")
             return
+        if "no_describe" in self._faults.on:
+            return
         station.attached = True
-        if "no_describe" not in self._faults.on:
-            bad = "bad_describe" in self._faults.on
-            station.replies.append((Describe(b'{"v": NaN}' if bad else self._description), 0))
+        bad = "bad_describe" in self._faults.on
+        station.replies.append((Describe(b'{"v": NaN}' if bad else self._description), 0))
         wanted = attach.resume_scan if attach.expected_boot in (0, self.boot_id) else 0
         held = self.ring.get(wanted)
         if held is not None:

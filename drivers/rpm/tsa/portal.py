@@ -1,0 +1,281 @@
+"""A virtual TSA portal: what the electronics in the cabinet do, without a socket and without a clock.
+
+``step(now)`` looks at the plant and returns the lines that the portal would have sent by then. Counts are
+Poisson and seeded. Every 200 ms interval is counted; its number goes to a sliding window of ``INTERVALS``.
+
+* vacant: GB and NB every 5 s, the counts of the last second (GH, GL, NH beyond the fault limits);
+* occupied and ``HOLD_IN`` intervals more: GS every interval, NS every fifth, SP after every sixth GS;
+* GA in place of GS while the window, summed over the panels, exceeds B + N sqrt(B);
+* NA in place of NS from the smallest number that background alone reaches with probability ``ALPHA``
+  (our choice: the sequential test of the device works on intervals that it does not send);
+* then GX with the number of the occupancy, which starts again after a day and after power-on.
+
+Sources: OSCAR drivers of OpenSensorHub (defaults, N = 7), Sandia's SRLS simulator (SP cadence, limits).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.plant.world import Plant
+from drivers.rpm.tsa.codec import CountsLine, EndLine, Record, SetupLine, SpeedLine, TamperLine, encode
+
+INTERVAL_S = 0.2
+INTERVALS = 5
+HOLD_IN = 10
+NSIGMA = 7.0
+BACKGROUND_EVERY_S = 5.0
+BACKGROUND_TIME_S = 20.0
+NEUTRON_BACKGROUND_TIME_S = 120.0
+SCANS_PER_SPEED = 6
+BURST_SCANS = 6
+"""Scans that some devices send at once when an occupancy begins (fault ``burst``)."""
+GAMMA_HIGH_CPS, GAMMA_LOW_CPS = 2_000, 100
+NEUTRON_HIGH = 9
+ALPHA = 1e-6
+DAY_S = 86_400.0
+POWER_UP_S = 2.0
+MOST_COUNTS = 999_999
+FOOT_M, MPH_MPS = 0.3048, 0.44704
+
+SETUP = (
+    SetupLine("SG1", (f"{GAMMA_HIGH_CPS:06d}", f"{GAMMA_LOW_CPS:06d}", "000005", "000010", "7.0", "000000")),
+    SetupLine("SG2", ("000004", "000050", "001023", "000003", "SUM", "A")),
+    SetupLine("SG3", ("000050", "001023", "000020", "7.0", "EMULATED")),
+    SetupLine("SN1", (f"{NEUTRON_HIGH:06d}", "000005", "0.000001", "000004", "000004", "000120")),
+    SetupLine("SN2", ("000050", "001023", "000050", "001023", "000000")),
+)
+
+FAULTS = frozenset(
+    {
+        "burst",  # the first six scans of an occupancy in one piece
+        "counter_reset",  # at once: the occupancy number starts again
+        "duplicate",  # every line twice
+        "frozen_counter",  # GX repeats the last number
+        "frozen_counts",  # every panel repeats itself
+        "gamma_high",  # the first panel counts ten times too much
+        "gamma_low",  # the first panel is dead
+        "half_line",  # every seventh line is cut in its middle
+        "missing_gx",
+        "missing_ns",
+        "neutron_high",  # noise in the first neutron panel
+        "neutron_low",  # the device says NL
+        "partial",  # the last panel sends asterisks
+        "rate_10x",  # everything ten times as often
+        "reorder",  # each pair of lines swapped
+        "restart",  # at once: power off and on
+        "tamper",  # the cabinet of the portal is open
+    }
+)
+
+
+def poisson_limit(mean: float, probability: float) -> int:
+    """Return the smallest n that a Poisson number of ``mean`` reaches with at most ``probability``."""
+    term, below = math.exp(-mean), 0.0
+    for n in itertools.count():
+        if 1 - below <= probability:
+            return n
+        below += term
+        term *= mean / (n + 1)
+    raise AssertionError("unreachable")
+
+
+class TsaPortal:
+    """The portal's own state; it has been counting for a while when it is switched on."""
+
+    def __init__(self, plant: Plant, now_s: float, seed: int, nsigma: float = NSIGMA) -> None:
+        """Switch on at ``now_s`` with a background learnt from an empty lane."""
+        self.plant = plant
+        self.nsigma = nsigma
+        self.faults: set[str] = set()
+        self.occupied = False
+        self.count = 0
+        self._random = np.random.default_rng(seed)
+        self._day_ends_s = now_s + DAY_S
+        self._tick_s = now_s + INTERVAL_S
+        self._background_due_s = now_s + BACKGROUND_EVERY_S
+        intervals = round(BACKGROUND_TIME_S / INTERVAL_S), round(NEUTRON_BACKGROUND_TIME_S / INTERVAL_S)
+        self._gamma_past = deque(self._learn(plant.background.gamma_cps, intervals[0]), intervals[0])
+        self._neutron_past = deque(self._learn(plant.background.neutron_cps, intervals[1]), intervals[1])
+        self._gamma = deque(itertools.islice(self._gamma_past, INTERVALS), INTERVALS)
+        self._neutron = deque(itertools.islice(self._neutron_past, INTERVALS), INTERVALS)
+        self._scans = 0
+        self._vacant_intervals = 0
+        self._held: list[bytes] = []
+        self._sent = 0
+        self._frozen: dict[str, tuple[int, ...]] = {}
+
+    def _learn(self, cps: Sequence[float], intervals: int) -> Iterable[NDArray[np.int64]]:
+        return self._random.poisson(np.array(cps) * INTERVAL_S, (intervals, len(cps)))
+
+    # --- what goes over the wire ----------------------------------------------------------------
+
+    @property
+    def due_s(self) -> float:
+        """When ``step`` will have something to do."""
+        return self._tick_s
+
+    def greet(self, now_s: float) -> list[bytes]:
+        """Return what a station that has just connected is sent; vacant: background, and again in 5 s."""
+        lines = [encode(line) for line in SETUP]
+        if not self.occupied:
+            lines += [encode(line) for line in self._background()]
+            self._background_due_s = now_s + BACKGROUND_EVERY_S
+        return lines
+
+    def step(self, now_s: float) -> list[bytes]:
+        """Return the lines up to ``now_s``, in order, with their faults."""
+        lines: list[bytes] = []
+        while self._tick_s <= now_s:
+            self.plant.advance()
+            for record in self._interval(self._tick_s):
+                lines += self._spoil(record)
+            self._tick_s += INTERVAL_S / 10 if "rate_10x" in self.faults else INTERVAL_S
+        return lines
+
+    def set_fault(self, name: str, *, on: bool) -> list[bytes]:
+        """Begin or end a fault; return what the portal sends at once because of it.
+
+        Raises ``ValueError`` for an unknown name.
+        """
+        if name not in FAULTS:
+            raise ValueError(f"{name!r} is no fault of this portal; known are {', '.join(sorted(FAULTS))}")
+        changed = on != (name in self.faults)
+        if name == "counter_reset":
+            self.count = 0 if on else self.count
+        elif name == "restart":
+            if on:
+                self._restart()
+        elif on:
+            self.faults.add(name)
+        else:
+            self.faults.discard(name)
+            self._frozen.clear()
+        return [encode(TamperLine(on))] if name == "tamper" and changed else []
+
+    def _restart(self) -> None:
+        self.count = 0
+        self.occupied = False
+        self._held.clear()
+        self._tick_s += POWER_UP_S
+        self._background_due_s = -math.inf  # set-up and background are the first words after power-on
+
+    # --- one interval of 200 ms -----------------------------------------------------------------
+
+    def _interval(self, at_s: float) -> Iterable[Record]:
+        gamma, neutron = self._draw()
+        self._gamma.append(gamma)
+        self._neutron.append(neutron)
+        if at_s >= self._day_ends_s:
+            self.count = 0
+            self._day_ends_s += DAY_S
+        if self.plant.occupied:
+            if not self.occupied:
+                self.occupied, self._scans = True, 0
+            self._vacant_intervals = 0
+        elif self.occupied:
+            self._vacant_intervals += 1
+        if self.occupied and self._vacant_intervals <= HOLD_IN:
+            yield from self._scan()
+        elif self.occupied:
+            yield from self._end(at_s)
+        else:
+            self._gamma_past.append(gamma)
+            self._neutron_past.append(neutron)
+            if at_s >= self._background_due_s:
+                if self._background_due_s == -math.inf:
+                    yield from SETUP
+                yield from self._background()
+                self._background_due_s = at_s + BACKGROUND_EVERY_S
+
+    def _draw(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        gamma_cps, neutron_cps = np.array(self.plant.gamma_cps()), np.array(self.plant.neutron_cps())
+        gamma_cps[0] *= 10.0 if "gamma_high" in self.faults else 0.0 if "gamma_low" in self.faults else 1.0
+        neutron_cps[0] += 50.0 if "neutron_high" in self.faults else 0.0
+        return self._random.poisson(gamma_cps * INTERVAL_S), self._random.poisson(neutron_cps * INTERVAL_S)
+
+    def _scan(self) -> Iterable[Record]:
+        self._scans += 1
+        alarm = float(np.sum(self._gamma)) > self.gamma_limit
+        yield self._counts("GA" if alarm else "GS", self._gamma[-1])
+        if self._scans % INTERVALS == 0 and "missing_ns" not in self.faults:
+            alarm = float(np.sum(self._neutron)) >= self.neutron_limit
+            yield self._counts("NA" if alarm else "NS", np.sum(self._neutron, axis=0))
+        if self._scans % SCANS_PER_SPEED == 0:
+            yield _speed(self.plant.speed_mps)
+
+    def _end(self, at_s: float) -> Iterable[Record]:
+        self.occupied = False
+        self._vacant_intervals = 0
+        self._background_due_s = at_s + BACKGROUND_EVERY_S
+        self.count += 0 if "frozen_counter" in self.faults else 1
+        if "missing_gx" not in self.faults:
+            yield EndLine(self.count, round(self.neutron_background, 3))
+
+    def _background(self) -> list[Record]:
+        gamma, neutron = np.sum(self._gamma, axis=0), np.sum(self._neutron, axis=0)
+        gamma_tag = "GH" if max(gamma) > GAMMA_HIGH_CPS else "GL" if min(gamma) < GAMMA_LOW_CPS else "GB"
+        neutron_tag = (
+            "NL" if "neutron_low" in self.faults else "NH" if max(neutron) > NEUTRON_HIGH else "NB"
+        )
+        return [self._counts(gamma_tag, gamma), self._counts(neutron_tag, neutron)]
+
+    def _counts(self, tag: str, drawn: NDArray[np.int64]) -> CountsLine:
+        counts: tuple[int | None, ...] = tuple(min(int(count), MOST_COUNTS) for count in drawn)
+        if "frozen_counts" in self.faults:
+            counts = self._frozen.setdefault(tag, counts)  # type: ignore[arg-type,assignment]
+        if "partial" in self.faults:
+            counts = (*counts[:-1], None)
+        return CountsLine(tag, counts)
+
+    # --- what it believes -----------------------------------------------------------------------
+
+    @property
+    def gamma_background(self) -> float:
+        """Learnt gamma background per window, summed over the panels."""
+        return float(np.sum(self._gamma_past)) / len(self._gamma_past) * INTERVALS
+
+    @property
+    def gamma_limit(self) -> float:
+        """Sum of one window above which the portal says GA."""
+        return self.gamma_background + self.nsigma * math.sqrt(self.gamma_background)
+
+    @property
+    def neutron_background(self) -> float:
+        """Learnt neutron background per second, summed over the panels."""
+        return float(np.sum(self._neutron_past)) / len(self._neutron_past) / INTERVAL_S
+
+    @property
+    def neutron_limit(self) -> int:
+        """Sum of one second from which the portal says NA."""
+        return poisson_limit(self.neutron_background, ALPHA)
+
+    # --- faults of the line ---------------------------------------------------------------------
+
+    def _spoil(self, record: Record) -> list[bytes]:
+        """Return what is sent for one record: usually its line, and nothing else."""
+        line = encode(record)
+        self._sent += 1
+        if "half_line" in self.faults and self._sent % 7 == 0:
+            line = line[: len(line) // 2]
+        lines = [line, line] if "duplicate" in self.faults else [line]
+        holding = ("reorder" in self.faults and not self._held) or (
+            "burst" in self.faults and self.occupied and self._scans < BURST_SCANS
+        )
+        if holding:
+            self._held += lines
+            return []
+        lines, self._held = lines + self._held if "reorder" in self.faults else self._held + lines, []
+        return lines
+
+
+def _speed(speed_mps: float) -> SpeedLine:
+    """Return the SP line of a speed, rounded as the device rounds; a standing vehicle is all zeros."""
+    s_per_ft = FOOT_M / speed_mps if speed_mps > 0 else 0.0
+    return SpeedLine(round(s_per_ft, 4), round(speed_mps / MPH_MPS, 3), round(speed_mps * 3.6, 2))

@@ -1,0 +1,137 @@
+"""Is the station well? A sign of life, a report for people, and metrics for Prometheus."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from station.api.feed import LIMITS
+from station.api.metrics import render
+from station.api.problems import Problem
+from station.api.services import Lent, Services
+from station.store.chain import Row
+from station.store.feed import anchor_of, read_record
+from station.store.readers import View
+
+SILENT_S = 5.0
+API_VERSION = "1.0"
+
+router = APIRouter(tags=["health"])
+
+
+class Alive(BaseModel):
+    """The station serves."""
+
+    status: Literal["ok"]
+
+
+class StoreHealth(BaseModel):
+    """The journal; ``quota`` is the used part, ``damaged`` counts records that the feed withholds."""
+
+    state: str
+    cause: str
+    quota: float
+    damaged: int
+
+
+class ConsumerHealth(BaseModel):
+    """How many records wait for a consumer."""
+
+    depth: int
+
+
+class Health(BaseModel):
+    """All parts of the station."""
+
+    lane: str
+    devices: dict[str, str]
+    store: StoreHealth
+    clock: str
+    consumers: dict[str, ConsumerHealth]
+
+
+class Index(BaseModel):
+    """Where a client begins: the epoch, the range of the journal, and what it may ask for."""
+
+    station: str
+    epoch: str
+    first_seq: int
+    oldest: int
+    head: int
+    clock: str
+    api: str
+    limits: dict[str, int]
+
+
+@router.get("/v1", tags=["central"])
+async def index(services: Lent) -> Index:
+    """Return where to begin."""
+    oldest = await services.store.read(lambda view: anchor_of(view.connection)[0] + 1)
+    store = services.store
+    return Index(
+        station=services.station,
+        epoch=store.epoch,
+        first_seq=store.first_seq,
+        oldest=oldest,
+        head=store.published,
+        clock=services.lane.health().clock,
+        api=API_VERSION,
+        limits=LIMITS,
+    )
+
+
+@router.get("/healthz")
+async def healthz(services: Lent) -> Alive:
+    """Return 200 while journal and lane give signs of life."""
+    for what, silent_s in (("journal", services.store.silent_s), ("lane", services.lane.health().silent_s)):
+        if silent_s > SILENT_S:
+            detail = f"The {what} has given no sign of life for {silent_s:.0f} s."
+            raise Problem(503, "silent", detail, headers={"Retry-After": "5"})
+    return Alive(status="ok")
+
+
+@router.get("/v1/health")
+async def health(services: Lent) -> Health:
+    """Return how each part is."""
+    store, lane = services.store, services.lane.health()
+    return Health(
+        lane=lane.lane,
+        devices=dict(lane.devices),
+        store=StoreHealth(
+            state=store.state,
+            cause=store.cause,
+            quota=round(store.quota_ratio, 4),
+            damaged=len(store.damaged),
+        ),
+        clock=lane.clock,
+        consumers={
+            name: ConsumerHealth(depth=max(store.published - acked, 0)) for name, acked in store.acked.items()
+        },
+    )
+
+
+_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+
+@router.get("/metrics", response_class=Response, responses=_TEXT)
+async def metrics(services: Lent) -> Response:
+    """Return all metrics in Prometheus' text form."""
+    oldest = await _oldest_unacked(services)
+    return Response(render(services, oldest), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _oldest_unacked(services: Services) -> dict[str, float]:
+    """Return the age of each consumer's oldest unacknowledged record, in seconds."""
+    acked = dict(services.store.acked)
+
+    def look(view: View) -> dict[str, Row | None]:
+        waiting = {name: seq + 1 for name, seq in acked.items() if seq < view.tip.seq}
+        return {name: read_record(view, seq)[0] for name, seq in waiting.items()}
+
+    waiting = await services.store.read(look)
+    now_us = services.clock.stamp().utc_ns / 1000
+    rows = {name: waiting.get(name) for name in acked}
+    return {name: max(now_us - row.time_us, 0) / 1e6 if row else 0.0 for name, row in rows.items()}

@@ -1,0 +1,100 @@
+"""Finding inspections by plate or container: a search for people, not a way to synchronise."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from station.api.feed import MAX_SEQ
+from station.api.problems import Problem
+from station.api.services import Lent
+from station.store.chain import FLAGS, Row, rfc3339
+from station.store.feed import read_subject
+from station.store.readers import View
+from station.store.search import PAGE, Found, find, find_one
+
+router = APIRouter(prefix="/v1/inspections", tags=["inspections"])
+
+
+class InspectionQuery(BaseModel):
+    """What to look for; all inspections without it."""
+
+    model_config = ConfigDict(extra="forbid")
+    plate: str | None = Field(None, max_length=20, description="Case, spaces and dashes do not matter")
+    container: str | None = Field(None, max_length=20)
+    after: int | None = Field(None, ge=0, le=MAX_SEQ, description="``next`` of the page before")
+
+
+class Inspection(BaseModel):
+    """An inspection as its records say last."""
+
+    id: str
+    state: str
+    last_seq: int
+    plate: str
+    container: str
+    simulated: bool
+
+
+class Inspections(BaseModel):
+    """Inspections, newest first; ``next`` leads to older ones."""
+
+    items: list[Inspection]
+    next: str | None
+
+
+class RecordLine(BaseModel):
+    """One record of an inspection; its bytes are at ``/v1/records/{seq}``."""
+
+    seq: int
+    type: str
+    time: str
+
+
+class InspectionRecords(Inspection):
+    """An inspection with all its records, oldest first."""
+
+    records: list[RecordLine]
+
+
+@router.get("")
+async def inspections(query: Annotated[InspectionQuery, Query()], services: Lent) -> Inspections:
+    """Search; without a plate or container return the latest."""
+    found = await services.store.read(
+        lambda view: find(
+            view.connection,
+            view.tip.seq,
+            plate=query.plate,
+            container=query.container,
+            before=query.after,
+        )
+    )
+    items = [Inspection.model_validate(_fields(each)) for each in found]
+    return Inspections(items=items, next=str(found[-1].first_seq) if len(found) == PAGE else None)
+
+
+@router.get("/{inspection_id}")
+async def inspection(inspection_id: Annotated[str, Path(max_length=64)], services: Lent) -> InspectionRecords:
+    """Return one inspection and where its records are."""
+
+    def look(view: View) -> tuple[Found | None, list[Row]]:
+        return find_one(view.connection, inspection_id, view.tip.seq), read_subject(view, inspection_id)
+
+    found, rows = await services.store.read(look)
+    if found is None:
+        raise Problem(404, "not-found", f"There is no inspection {inspection_id!r}.")
+    lines = [RecordLine(seq=row.seq, type=row.type, time=rfc3339(row.time_us)) for row in rows]
+    return InspectionRecords.model_validate({**_fields(found), "records": lines})
+
+
+def _fields(found: Found) -> dict[str, str | int | bool]:
+    return {
+        "id": found.id,
+        "state": found.state,
+        "last_seq": found.last_seq,
+        "plate": found.plate,
+        "container": found.container,
+        "simulated": bool(found.flags & FLAGS["simulated"]),
+    }

@@ -1,0 +1,67 @@
+"""A request body has at most 1 MiB, whether it says so or not."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from station.api.problems import Problem
+
+MAX_BODY_BYTES = 1024 * 1024
+
+
+class _TooLarge(Exception):
+    """The body is longer than allowed."""
+
+
+class BodyLimit:
+    """Reads the body before the application does, and refuses a longer one."""
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its whole body, or refuse it."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else None
+        if headers is None or not ("content-length" in headers or "transfer-encoding" in headers):
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await self._body(headers, receive)
+        except _TooLarge:
+            # The rest was not read, so the connection cannot be used again.
+            refusal = Problem(
+                413,
+                "too-large",
+                f"A body has at most {self._limit} bytes.",
+                headers={"Connection": "close"},
+                limit=self._limit,
+            )
+            await refusal.response()(scope, receive, send)
+            return
+        if body is None:
+            return  # half a request is none
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        await self._app(scope, replay, send)
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
+        """Return the whole body, or ``None`` when the client went away within it."""
+        declared = headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > self._limit:
+            raise _TooLarge
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                raise _TooLarge
+            more = message.get("more_body", False)
+        return body

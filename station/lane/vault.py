@@ -1,0 +1,61 @@
+"""Evidence on its way to the disk: blobs and the raw lines of scans, from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+from station.lane.effects import BlobKept
+from station.store.errors import StoreError
+from station.store.journal import Store
+from station.store.scanfile import ScanFile
+
+RAW_MEDIA = "application/x-carril-linestream"
+
+
+class StoreVault:
+    """The store's blobs, and one acquisition journal per running scan."""
+
+    def __init__(self, store: Store, scans: Path) -> None:
+        """Keep scans under ``scans`` until they are blobs."""
+        self._store = store
+        self._scans = scans
+        self._files: dict[str, ScanFile] = {}
+
+    def keep(self, data: bytes, media: str) -> BlobKept:
+        """Make a blob durable; raises ``OSError`` when it cannot be kept."""
+        try:
+            return BlobKept(self._store.keep_blob(data, media), media, len(data))
+        except StoreError as error:
+            raise OSError(str(error)) from error
+
+    def write_lines(self, scan_id: str, wire: bytes, durable: Callable[[], None]) -> None:
+        """Append to the scan's raw file; ``durable`` is called in its thread once it is on the disk."""
+
+        def done(future: Future[int]) -> None:
+            if future.exception() is None:
+                durable()
+
+        try:
+            if scan_id not in self._files:
+                self._files[scan_id] = ScanFile(self._scans / f"{scan_id}.cls")
+            self._files[scan_id].append(wire).add_done_callback(done)
+        except StoreError as error:
+            raise OSError(str(error)) from error
+
+    def keep_lines(self, scan_id: str) -> BlobKept | None:
+        """Close the raw file, make it a blob and remove it."""
+        file = self._files.pop(scan_id, None)
+        if file is None:
+            return None
+        path = file.close()
+        kept = self.keep(path.read_bytes(), RAW_MEDIA)
+        path.unlink()
+        return kept
+
+    def close(self) -> None:
+        """Close what is open; the files stay for the next start."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()

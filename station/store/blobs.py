@@ -1,0 +1,117 @@
+"""Large immutable bytes, kept as files under their SHA-256: ``blobs/ab/cd/<sha256>``.
+
+Order of durability: bytes, name, folder, and only then the row in the journal. A file without a row is an
+orphan and harmless; a row without its file cannot happen. Reading checks each MiB against its own digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import uuid
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from station.store import schema
+from station.store.files import make_folder, sync_folder, write_synced
+
+CHUNK_BYTES = 1024 * 1024
+_DIGEST_BYTES = 32
+_PRESENT = 0
+
+
+class DamagedBlob(Exception):
+    """The file is missing or its bytes are not those that were stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRow:
+    """What the journal knows of a blob; ``chunks`` has the SHA-256 of each MiB."""
+
+    sha256: bytes
+    size: int
+    media: str
+    chunks: bytes
+    state: int
+
+    @property
+    def present(self) -> bool:
+        """Whether the bytes have not been removed by retention."""
+        return self.state == _PRESENT
+
+    def values(self) -> dict[str, Any]:
+        """Return the row as SQL parameters."""
+        return {
+            "sha256": self.sha256,
+            "bytes": self.size,
+            "media": self.media,
+            "chunks": self.chunks,
+            "state": self.state,
+        }
+
+
+def find_blob(connection: sqlite3.Connection, digest: bytes) -> BlobRow | None:
+    """Return the row of a blob, or ``None``."""
+    row = connection.execute(schema.GET_BLOB, {"sha256": digest}).fetchone()
+    return BlobRow(*row) if row else None
+
+
+class BlobFiles:
+    """The files. Every method blocks: call it in a thread."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._unfinished = root / "part"
+        self.syncs = 0
+
+    def start(self) -> None:
+        """Remove what a killed process left unfinished; raises ``OSError``."""
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        make_folder(self._unfinished)
+
+    def write(self, content: bytes, media: str) -> BlobRow:
+        """Make the bytes durable and return their row; raises ``OSError`` and leaves nothing then.
+
+        Writing the same bytes again replaces the file, which heals a damaged one.
+        """
+        view = memoryview(content)
+        parts = (view[start : start + CHUNK_BYTES] for start in range(0, len(view), CHUNK_BYTES))
+        digest = sha256(view).digest()
+        row = BlobRow(digest, len(view), media, b"".join(sha256(part).digest() for part in parts), _PRESENT)
+        path = self.path(digest)
+        make_folder(path.parent)
+        unfinished = self._unfinished / uuid.uuid4().hex
+        try:
+            write_synced(unfinished, view)
+            unfinished.rename(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise
+        sync_folder(path.parent)
+        self.syncs += 2
+        return row
+
+    def path(self, digest: bytes) -> Path:
+        """Return where a blob's bytes are."""
+        name = digest.hex()
+        return self._root / name[:2] / name[2:4] / name
+
+    def read_chunk(self, row: BlobRow, index: int) -> bytes:
+        """Return the MiB number ``index``, checked; raises ``DamagedBlob``."""
+        try:
+            with self.path(row.sha256).open("rb") as file:
+                if os.fstat(file.fileno()).st_size != row.size:
+                    raise DamagedBlob(f"Blob {row.sha256.hex()} has not its {row.size} bytes.")
+                file.seek(index * CHUNK_BYTES)
+                chunk = file.read(CHUNK_BYTES)
+        except OSError as error:
+            raise DamagedBlob(f"Blob {row.sha256.hex()} cannot be read: {error}.") from error
+        place = index * _DIGEST_BYTES
+        if sha256(chunk).digest() != row.chunks[place : place + _DIGEST_BYTES]:
+            raise DamagedBlob(f"Blob {row.sha256.hex()} is damaged in MiB {index}.")
+        return chunk

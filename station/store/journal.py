@@ -1,0 +1,256 @@
+"""The store as the rest of the station sees it: append, acknowledge, look up, keep blobs.
+
+``append`` returns when the records are durable, marked and published, and not before. What a screen or the
+central system is shown as recorded has come through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from station.store.blobs import BlobFiles, BlobRow, find_blob
+from station.store.chain import Row
+from station.store.database import log_of, size_of
+from station.store.draft import BlobRef, Draft, Idem, Receipt
+from station.store.errors import NotStored, RecordRejected, StoredResponse, StoreError, StoreFull
+from station.store.feed import OpenSubject, read_after, read_open_subjects, read_subject
+from station.store.ops import Ack, Acked, AddBlob, Append, Op, Replay, find_answer
+from station.store.place import Before, Place
+from station.store.readers import Readers, View
+from station.store.stats import Stats
+from station.store.waiting import Subscriber, Waiter
+from station.store.writer import State, Writer
+
+__all__ = ["Acked", "BlobRef", "Draft", "Idem", "Receipt", "Store", "View"]
+
+ENCODED_BY_CALLER_BYTES = 64 * 1024
+"""Larger data is encoded in the writer's thread, so that the event loop never waits for it."""
+
+Result = TypeVar("Result")
+
+
+class Store:
+    """The open store; made by ``station.store.open.open_store``, closed by ``close``. For any thread."""
+
+    def __init__(
+        self, place: Place, writer: Writer, readers: Readers, blobs: BlobFiles, unlock: Callable[[], None]
+    ) -> None:
+        self._place = place
+        self._writer = writer
+        self._readers = readers
+        self._blobs = blobs
+        self._blob_threads = ThreadPoolExecutor(2, thread_name_prefix="carril-blob")
+        self._unlock = unlock
+        self._is_closed = False
+
+    # --- what is true now -----------------------------------------------------------------------
+
+    @property
+    def station(self) -> str:
+        """Name of the station."""
+        return self._place.station
+
+    @property
+    def epoch(self) -> str:
+        """The journal's epoch, 32 hex digits."""
+        return self._readers.tip.epoch.hex()
+
+    @property
+    def first_seq(self) -> int:
+        """The first sequence number of this epoch."""
+        return self._readers.tip.first_seq
+
+    @property
+    def published(self) -> int:
+        """The last sequence number that anybody may be told of."""
+        return self._readers.tip.seq
+
+    @property
+    def before(self) -> Before | None:
+        """What is known of the epoch before, if there was one."""
+        return self._writer.journal.before
+
+    @property
+    def damaged(self) -> tuple[int, ...]:
+        """Records whose bytes were found changed when the journal was opened; the feed withholds them."""
+        return self._writer.journal.damaged
+
+    @property
+    def state(self) -> State:
+        """Whether records can be kept."""
+        return self._writer.state
+
+    @property
+    def cause(self) -> str:
+        """Why they cannot."""
+        return self._writer.cause
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the writer last went round; above 5 the disk hangs."""
+        return self._writer.silent_s
+
+    @property
+    def stats(self) -> Stats:
+        """Counters since the store was opened."""
+        self._writer.stats.blob_syncs = self._blobs.syncs
+        return self._writer.stats
+
+    @property
+    def acked(self) -> Mapping[str, int]:
+        """Each consumer's cursor: the last sequence number that it acknowledged."""
+        return self._writer.journal.acked
+
+    @property
+    def log_bytes(self) -> int:
+        """Size of the write-ahead log."""
+        return size_of(log_of(self._place.database))
+
+    @property
+    def quota_ratio(self) -> float:
+        """Used part of the database's quota."""
+        return size_of(self._place.database) / self._place.quota_bytes
+
+    # --- writing --------------------------------------------------------------------------------
+
+    async def append(self, drafts: Sequence[Draft], idem: Idem | None = None) -> Receipt:
+        """Append drafts in their order, all or none; durable on return.
+
+        With ``idem`` the answer is stored too, and a second call with its key raises ``Repeated``. Cancelling
+        the caller does not take the records back. Raises what ``station.store.errors`` draws.
+        """
+        receipt: Receipt = await self._awaited(lambda: self._append_op(drafts, idem))
+        return receipt
+
+    def append_soon(self, drafts: Sequence[Draft], idem: Idem | None = None) -> Future[Receipt]:
+        """Append without waiting; every failure comes through the future, set in the writer's thread."""
+        return self._submitted(lambda: self._append_op(drafts, idem))
+
+    async def ack(self, consumer: str, epoch: str, seq: int) -> Acked:
+        """Move a consumer's cursor forward to ``seq``, durable on return; a lower one changes nothing.
+
+        Raises ``UnknownConsumer``, ``WrongEpoch`` or ``BeyondHead``.
+        """
+        acked: Acked = await self._awaited(lambda: Ack(consumer, epoch, seq))
+        return acked
+
+    async def begin_replay(self) -> list[OpenSubject]:
+        """Return the open subjects for a restart; their tries are counted durably first."""
+        await self._awaited(lambda: Replay(begins=True))
+        return await self.read(read_open_subjects)
+
+    async def end_replay(self) -> None:
+        """Say that the restart went well: the tries are forgotten."""
+        await self._awaited(lambda: Replay(begins=False))
+
+    def on_commit(self, callback: Subscriber) -> Callable[[], None]:
+        """Call ``callback(published)`` in the running loop after each commit; returns the way to stop it."""
+        return self._writer.bell.subscribe(callback)
+
+    def _append_op(self, drafts: Sequence[Draft], idem: Idem | None) -> Op:
+        if not drafts:
+            raise RecordRejected("There is nothing to append.")
+        op = Append(self.station, tuple(drafts), idem, sum(_about(draft.data) for draft in drafts))
+        if op.size <= ENCODED_BY_CALLER_BYTES:
+            op.prepare()
+        return op
+
+    def _submitted(self, make: Callable[[], Op]) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # what is on its way cannot be cancelled
+        try:
+            self._writer.submit(Waiter(make(), future, None))
+        except StoreError as error:
+            future.set_exception(error)
+        return future
+
+    async def _awaited(self, make: Callable[[], Op]) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._writer.submit(Waiter(make(), future, loop))
+        return await future
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def read(self, fn: Callable[[View], Result]) -> Result:
+        """Run a synchronous look-up in a thread, inside a read transaction of at most 250 ms.
+
+        It returns plain values and keeps nothing of the view. Raises ``StoreBusy``, ``StoreUnavailable``, and
+        whatever ``fn`` raises.
+        """
+        return await self._readers.run(fn)
+
+    async def open_subjects(self) -> list[OpenSubject]:
+        """Return the subjects that nothing has sealed, oldest first."""
+        return await self.read(read_open_subjects)
+
+    async def records_of(self, subject: str) -> list[Row]:
+        """Return all published records of a subject, oldest first."""
+        return await self.read(lambda view: read_subject(view, subject))
+
+    async def records_after(self, seq: int, limit: int = 500) -> list[Row]:
+        """Return published records after ``seq``, oldest first."""
+        return await self.read(lambda view: read_after(view, seq, limit))
+
+    async def last_records(self, count: int) -> list[Row]:
+        """Return the last ``count`` published records, oldest first."""
+        return await self.read(lambda view: read_after(view, max(view.tip.seq - count, 0), count))
+
+    async def answer(self, client: str, key: str) -> StoredResponse | None:
+        """Return what was answered to a command with this idempotency key, or ``None``."""
+        return await self.read(lambda view: find_answer(view.connection, client, key))
+
+    # --- blobs ----------------------------------------------------------------------------------
+
+    def keep_blob(self, data: bytes, media: str) -> str:
+        """Keep bytes under their SHA-256 and return it in hex; durable on return. Blocks: for threads.
+
+        Raises ``StoreFull`` or ``NotStored``, or whatever the journal raises.
+        """
+        try:
+            row = self._blobs.write(data, media)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFull(f"No room for a blob of {len(data)} bytes: {error}.") from error
+            raise NotStored(f"The blob was not written: {error}.") from error
+        self._submitted(lambda: AddBlob(row.values())).result()
+        return row.sha256.hex()
+
+    async def put_blob(self, data: bytes, media: str) -> str:
+        """Keep bytes as ``keep_blob`` does, off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._blob_threads, self.keep_blob, data, media)
+
+    async def find_blob(self, sha256: str) -> BlobRow | None:
+        """Return what is known of a blob, or ``None``."""
+        digest = bytes.fromhex(sha256)
+        return await self.read(lambda view: find_blob(view.connection, digest))
+
+    async def read_blob(self, row: BlobRow, chunk: int) -> bytes:
+        """Return one checked MiB of a blob; raises ``DamagedBlob``."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._blob_threads, self._blobs.read_chunk, row, chunk)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Write what is queued and close everything; blocks until it is done. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._blob_threads.shutdown(wait=True)
+        self._writer.close()
+        self._unlock()
+
+
+def _about(data: Mapping[str, Any]) -> int:
+    """Return about how many bytes the data has; 0 when it is no JSON (the encoder says why)."""
+    try:
+        return len(json.dumps(data))
+    except (TypeError, ValueError, RecursionError):
+        return 0

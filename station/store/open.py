@@ -1,0 +1,94 @@
+"""Opening the store: one process per state folder, then journal, blobs and reserve, in that order."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from drivers.api import Clock
+from station.store.ballast import Ballast
+from station.store.blobs import BlobFiles
+from station.store.errors import StateLocked, StoreFull, StoreRefused, StoreUnavailable
+from station.store.files import make_folder
+from station.store.journal import Store
+from station.store.place import Journal, Place
+from station.store.readers import Readers
+from station.store.startup import open_journal
+from station.store.writer import Writer
+
+QUOTA_BYTES = 4 * 1024**3
+BALLAST_BYTES = 64 * 1024**2
+
+
+def open_store(
+    state: Path,
+    station: str,
+    clock: Clock,
+    *,
+    consumers: Sequence[tuple[str, bool]],
+    config_sha256: str = "",
+    quota_bytes: int = QUOTA_BYTES,
+    ballast_bytes: int = BALLAST_BYTES,
+) -> Store:
+    """Open the store of ``station`` in the folder ``state``; blocks for up to 2 s.
+
+    ``consumers`` are names, each with whether its acknowledgement is required before anything is removed; at
+    least one must be. ``config_sha256`` goes into the record of a new epoch. Raises ``StateLocked``,
+    ``WrongStation``, ``StoreRefused``, ``StoreFull``, or ``StoreUnavailable`` when the folder or the disk
+    fails: nothing is lost then, and it may be tried again.
+    """
+    if not any(required for _, required in consumers):
+        raise StoreRefused("No consumer is required: nothing would have to arrive anywhere. Require one.")
+    state = state.absolute()
+    place = Place(state, station, clock, tuple(consumers), quota_bytes, config_sha256)
+    ballast = Ballast(state / "ballast", ballast_bytes)
+    blobs = BlobFiles(state / "blobs")
+    with contextlib.ExitStack() as undo:
+        unlock = _lock(state)
+        undo.callback(unlock)
+        journal = _open_journal(place, ballast)
+        undo.callback(journal.close)
+        ballast.hold()
+        try:
+            blobs.start()
+        except OSError as error:
+            raise StoreUnavailable(f"Blobs cannot be kept in {state}: {error}.") from error
+        undo.pop_all()
+    readers = Readers(place)
+    writer = Writer(place, journal, readers, ballast)
+    store = Store(place, writer, readers, blobs, unlock)
+    writer.start()
+    return store
+
+
+def _open_journal(place: Place, ballast: Ballast) -> Journal:
+    try:
+        return open_journal(place)
+    except StoreFull:
+        if not (ballast.full and ballast.release()):
+            raise
+        return open_journal(place)
+
+
+def _lock(state: Path) -> Callable[[], None]:
+    """Lock the state folder for this process and return the way to unlock it."""
+    try:
+        make_folder(state)
+        file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnavailable(f"The state folder {state} cannot be used: {error}.") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(file, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(file)
+        raise StateLocked(
+            f"The state folder {state} is in use by process {holder}: stop that one, or choose another "
+            "folder with --state."
+        ) from None
+    os.ftruncate(file, 0)
+    os.pwrite(file, b"%d\n" % os.getpid(), 0)
+    return lambda: os.close(file)

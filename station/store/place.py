@@ -1,0 +1,91 @@
+"""Where the journal lives, and the open journal itself: values shared by start-up and writer."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drivers.api import Clock
+from station.store.database import Identity
+from station.store.mark import MarkFile
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The state folder, and how the journal is kept in it."""
+
+    state: Path
+    station: str
+    clock: Clock
+    consumers: tuple[tuple[str, bool], ...]
+    """Name, and whether its acknowledgement is required before anything is removed."""
+    quota_bytes: int
+    config_sha256: str
+
+    @property
+    def journal(self) -> Path:
+        """Folder of the database and its log: moved as one, never apart."""
+        return self.state / "journal"
+
+    @property
+    def database(self) -> Path:
+        """The database."""
+        return self.journal / "station.db"
+
+    @property
+    def aside(self) -> Path:
+        """Folder of a new journal while it is made; what stands here was never served."""
+        return self.state / "journal.new"
+
+    @property
+    def mark(self) -> Path:
+        """The high-water mark."""
+        return self.state / "mark.bin"
+
+    @property
+    def quarantine(self) -> Path:
+        """Journals of earlier epochs, kept until a person removes them."""
+        return self.state / "quarantine"
+
+    def now_us(self) -> int:
+        """Return UTC in microseconds."""
+        return self.clock.stamp().utc_ns // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is known of the epoch before this one; ``last`` is its highest known sequence number."""
+
+    epoch: bytes
+    last: int
+    hash: bytes
+
+
+NOTHING_KNOWN = Before(bytes(16), 0, bytes(32))
+"""What stands for an epoch of which nothing could be read."""
+
+
+@dataclass(slots=True)
+class Journal:
+    """The open journal; ``seq``, ``hash`` and ``acked`` move with each commit of the writer."""
+
+    connection: sqlite3.Connection
+    mark: MarkFile
+    identity: Identity
+    epoch: bytes
+    first_seq: int
+    before: Before | None
+    seq: int
+    hash: bytes
+    anchor_seq: int
+    anchor_hash: bytes
+    acked: dict[str, int] = field(default_factory=dict)
+    damaged: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """Close database and mark; SQLite checkpoints and removes the log when it is the last to close."""
+        try:
+            self.connection.close()
+        finally:
+            self.mark.close()

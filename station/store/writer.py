@@ -1,0 +1,389 @@
+"""The writer: one thread, one connection, group commit; every waiter is always told.
+
+A group is what waited while the last one was synced: the sync is the batching window. Its order is fixed:
+commit (synced by SQLite), mark (synced), ``published``, waiters. Nobody is told of a record before that, and
+the feed serves nothing beyond it. What each failure means is the table in ``_failed``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from enum import StrEnum
+
+from station.store import database
+from station.store.ballast import Ballast
+from station.store.database import Fault, fault_of
+from station.store.errors import (
+    NotStored,
+    RecordRejected,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+    Unknown,
+)
+from station.store.ops import Transaction
+from station.store.place import Journal, Place
+from station.store.readers import Readers, Tip
+from station.store.recovery import abandon
+from station.store.schema import SET_HEAD
+from station.store.startup import open_journal, renew_journal
+from station.store.stats import Stats
+from station.store.waiting import Bell, Waiter
+
+QUEUE_BYTES = 16 * 1024 * 1024
+GROUP_RECORDS = 512
+GROUP_BYTES = 4 * 1024 * 1024
+PASSIVE_FRAMES = 1000
+TRUNCATE_BYTES = 16 * 1024 * 1024
+BEAT_S = 1.0
+SLOW_S = 5.0
+HUNG_S = 10.0
+REOPEN_S = 2.0
+GATE_S = 0.25
+BUGS_ALLOWED = 3
+BUG_WINDOW_S = 60.0
+
+log = logging.getLogger("carril.store")
+
+
+class State(StrEnum):
+    """What the writer can do now."""
+
+    OPEN = "open"
+    REOPENING = "reopening"
+    """The disk failed; the journal is tried again every second."""
+    FAULTED = "faulted"
+    """A programming error came back: only a restart helps."""
+    CLOSED = "closed"
+
+
+class Writer:
+    """Owns the journal's only writing connection. ``submit`` may be called from any thread."""
+
+    def __init__(self, place: Place, journal: Journal, readers: Readers, ballast: Ballast) -> None:
+        self._place = place
+        self._readers = readers
+        self._ballast = ballast
+        self._changed = threading.Condition()
+        self._queue: deque[Waiter] = deque()
+        self._queued_bytes = 0
+        self._group: list[Waiter] = []
+        self._bugs: deque[float] = deque(maxlen=BUGS_ALLOWED)
+        self._frames = 0
+        self._renew_cause = ""
+        self._stopping = False
+        self._ended = threading.Event()
+        self.journal = journal
+        self.state = State.OPEN
+        self.cause = ""
+        """Why the journal is not open."""
+        self.beat_s = time.monotonic()
+        """When the thread last went round; it stands still while the disk hangs."""
+        self.stats = Stats()
+        self.bell = Bell()
+        self._thread = threading.Thread(target=self._run, name="carril-journal", daemon=True)
+        self._watch = threading.Thread(target=self._watch_disk, name="carril-journal-watch", daemon=True)
+
+    # --- the callers' side --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Let callers in."""
+        self._readers.open(self._tip())
+        self._thread.start()
+        self._watch.start()
+
+    def submit(self, waiter: Waiter) -> None:
+        """Queue an operation; raises ``StoreBusy`` or ``StoreUnavailable`` at once, else tells the waiter."""
+        with self._changed:
+            if self._stopping or self.state is not State.OPEN or self.silent_s > HUNG_S:
+                raise StoreUnavailable(f"Nothing can be kept: {self.cause or 'the disk hangs'}.")
+            if self._queue and self._queued_bytes + waiter.op.size > QUEUE_BYTES:
+                raise StoreBusy(f"{self._queued_bytes} bytes wait for the disk already; try again.")
+            self._queue.append(waiter)
+            self._queued_bytes += waiter.op.size
+            self._changed.notify_all()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the thread last went round."""
+        return time.monotonic() - self.beat_s
+
+    def close(self) -> None:
+        """Write what is queued, close everything, end the threads."""
+        with self._changed:
+            self._stopping = True
+            self.cause = self.cause or "the station stops"
+            self._changed.notify_all()
+        self._thread.join()
+        self._watch.join()
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while (group := self._take()) is not None:
+                self.beat_s = time.monotonic()
+                if group:
+                    self._write(group)
+                elif self.state is State.REOPENING:
+                    self._try_again()
+                else:
+                    self._ballast.hold()
+        except BaseException as error:
+            self._set_state(State.FAULTED, f"the writer ended with {error!r}")
+            log.exception("the journal's writer ended")
+        finally:
+            self._end()
+
+    def _take(self) -> list[Waiter] | None:
+        """Wait for work: a group, nothing after a second, or ``None`` at the end."""
+        with self._changed:
+            if not self._queue and not self._stopping:
+                self._changed.wait(BEAT_S)
+            if self.state is State.FAULTED or (self._stopping and not self._queue):
+                return None
+            group: list[Waiter] = []
+            records = size = 0
+            while self._queue and records < GROUP_RECORDS and size < GROUP_BYTES:
+                waiter = self._queue.popleft()
+                group.append(waiter)
+                records += waiter.op.records
+                size += waiter.op.size
+            self._queued_bytes -= size
+            self._group = group
+            return group
+
+    def _write(self, group: list[Waiter]) -> None:
+        """Make one group durable and tell its waiters."""
+        tx = self._transaction()
+        try:
+            self._store(group, tx)
+            self._group = []
+            self._tend_log(6 + sum(waiter.op.size for waiter in group) // 4096)
+        except Exception as error:
+            # A failure after the waiters were told is one of the log alone.
+            self._failed(self._group, tx, error)
+        self._group = []
+
+    def _store(self, group: list[Waiter], tx: Transaction) -> None:
+        started, before = time.monotonic(), tx.seq
+        self._apply(group, tx)
+        self._commit(tx)
+        self._set_mark(tx)
+        database.check_identity(self._place.database, self.journal.identity)
+        self.stats.commits += 1
+        self.stats.commit_seconds.add(time.monotonic() - started)
+        self.stats.group_records.add(tx.seq - before)
+        self._publish(tx)
+        self.bell.ring(group, tx.seq)
+
+    def _transaction(self) -> Transaction:
+        journal = self.journal
+        return Transaction(
+            connection=journal.connection,
+            epoch=journal.epoch,
+            published=journal.seq,
+            seq=journal.seq,
+            hash=journal.hash,
+            now_us=self._place.now_us(),
+            acked=dict(journal.acked),
+        )
+
+    def _apply(self, group: list[Waiter], tx: Transaction) -> None:
+        """Run all operations in one transaction; when one is refused, again with a savepoint around each."""
+        start = (tx.seq, tx.hash, dict(tx.acked))
+        try:
+            tx.connection.execute("BEGIN IMMEDIATE")
+            for waiter in group:
+                self._run_op(waiter, tx)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            tx.connection.rollback()
+            tx.seq, tx.hash, tx.acked = start
+            self._apply_singly(group, tx)
+        if tx.seq != start[0]:
+            tx.connection.execute(SET_HEAD, {"seq": tx.seq, "hash": tx.hash})
+
+    def _run_op(self, waiter: Waiter, tx: Transaction) -> None:
+        try:
+            waiter.op.prepare()
+            waiter.outcome = waiter.op.apply(tx)
+        except StoreRefused as refusal:
+            waiter.outcome = refusal
+
+    def _apply_singly(self, group: list[Waiter], tx: Transaction) -> None:
+        tx.connection.execute("BEGIN IMMEDIATE")
+        for waiter in group:
+            start = (tx.seq, tx.hash, dict(tx.acked))
+            tx.connection.execute("SAVEPOINT one")
+            try:
+                self._run_op(waiter, tx)
+            except Exception as error:
+                if not _is_refusal(error):
+                    raise
+                waiter.outcome = RecordRejected(f"The journal refuses this record: {error}.")
+                tx.connection.execute("ROLLBACK TO one")
+                tx.seq, tx.hash, tx.acked = start
+            tx.connection.execute("RELEASE one")
+
+    def _commit(self, tx: Transaction) -> None:
+        tx.committing = True
+        tx.connection.execute("COMMIT")
+
+    def _set_mark(self, tx: Transaction) -> None:
+        self.journal.mark.write(tx.epoch, tx.seq, tx.hash, tx.now_us)
+        self.stats.mark_syncs += 1
+
+    def _publish(self, tx: Transaction) -> None:
+        self.journal.seq, self.journal.hash, self.journal.acked = tx.seq, tx.hash, tx.acked
+        self._readers.tip = self._tip()
+
+    def _tip(self) -> Tip:
+        return Tip(self.journal.epoch, self.journal.first_seq, self.journal.seq, self.journal.hash)
+
+    def _tend_log(self, frames: int) -> None:
+        """Keep the write-ahead log short; ``frames`` is about what the last commit added to it."""
+        self._frames += frames
+        connection = self.journal.connection
+        if database.size_of(database.log_of(self._place.database)) > TRUNCATE_BYTES:
+            connection.execute("PRAGMA busy_timeout=0").fetchone()  # never wait behind a reader
+            try:
+                done = database.checkpoint(connection, "TRUNCATE")
+            finally:
+                connection.execute("PRAGMA busy_timeout=5000").fetchone()
+        elif self._frames > PASSIVE_FRAMES:
+            done = database.checkpoint(connection, "PASSIVE")
+        else:
+            return
+        self.stats.checkpoints += 1
+        self._frames = 0 if done else self._frames
+
+    # --- failures -----------------------------------------------------------------------------
+
+    def _failed(self, group: list[Waiter], tx: Transaction, error: Exception) -> None:
+        """Do what the failure demands, and tell everybody in the group."""
+        fault = fault_of(error)
+        log.error("the journal failed (%s): %s", fault.value, error)
+        if fault is Fault.FULL:
+            self._disk_full(group, error)
+        elif fault is Fault.IO:
+            self._recover(group, tx, f"the disk failed ({error})")
+        else:
+            self.bell.fail(group, self._in_doubt(tx, f"the journal failed ({error!r})"))
+            self._recover([], tx, f"the journal failed ({error!r})", renew=fault is Fault.CORRUPT)
+            if fault is Fault.OTHER:
+                self._count_bug()
+
+    def _disk_full(self, group: list[Waiter], error: Exception) -> None:
+        """Give up the ballast for what must be kept; the handle is sound."""
+        with contextlib.suppress(sqlite3.Error):
+            self.journal.connection.rollback()  # SQLite has done so already, mostly
+        released = self._ballast.full and self._ballast.release()
+        vital = [waiter for waiter in group if released and waiter.op.vital]
+        refused = [waiter for waiter in group if waiter not in vital]
+        self.bell.fail(refused, StoreFull(f"No room for more records: {error}."))
+        if vital:
+            self._group = vital
+            self._write(vital)
+
+    def _recover(self, group: list[Waiter], tx: Transaction, cause: str, *, renew: bool = False) -> None:
+        """Replace the poisoned handle, never retrying a sync on it, and find out about the group."""
+        self._set_state(State.REOPENING, cause)
+        self._renew_cause = cause if renew else ""
+        self._fail_queued(NotStored(f"Not written: {cause}."))
+        abandon(self._place, self.journal, self._readers, GATE_S)
+        deadline = time.monotonic() + REOPEN_S
+        while not self._try_again():
+            if self._stopping or time.monotonic() > deadline:
+                self.bell.fail(group, self._in_doubt(tx, cause))
+                return
+            time.sleep(0.05)
+        self._judge(group, tx, cause)
+
+    def _try_again(self) -> bool:
+        """Open the journal anew; ``False`` when the disk still fails."""
+        if not self._readers.close(GATE_S):
+            return False  # beside an open reader SQLite would not check the log anew
+        renew, self._renew_cause = self._renew_cause, ""
+        try:
+            journal = renew_journal(self._place, renew) if renew else open_journal(self._place)
+        except StoreFull as error:
+            released = self._ballast.full and self._ballast.release()
+            log.error("%s%s", error, " The ballast was given up." if released else "")
+            return False
+        except StoreError as error:
+            self.cause = str(error)
+            return False
+        self.stats.reopened += 1
+        self.stats.epochs += journal.epoch != self.journal.epoch
+        self.journal = journal
+        self._frames = 0
+        self._readers.open(self._tip())
+        self._set_state(State.OPEN, "")
+        self.bell.ring([], journal.seq)
+        return True
+
+    def _judge(self, group: list[Waiter], tx: Transaction, cause: str) -> None:
+        """Tell the group what the reopened journal says: its records are there together or not at all."""
+        added = sum(waiter.op.records for waiter in group)
+        if self.journal.epoch != tx.epoch or (tx.committing and not added):
+            self.bell.fail(group, self._in_doubt(tx, cause))
+        elif self.journal.seq == tx.seq and self.journal.hash == tx.hash:
+            self.bell.ring(group, tx.seq)
+        else:
+            self.bell.fail(group, NotStored(f"Not written: {cause}."))
+
+    def _in_doubt(self, tx: Transaction, cause: str) -> StoreError:
+        if tx.committing:
+            return Unknown(f"Nobody knows whether it was written: {cause}. Look before writing it again.")
+        return StoreUnavailable(f"Not written: {cause}.")
+
+    def _count_bug(self) -> None:
+        now = time.monotonic()
+        self._bugs.append(now)
+        if len(self._bugs) == BUGS_ALLOWED and now - self._bugs[0] < BUG_WINDOW_S:
+            self._set_state(State.FAULTED, self.cause or "the writer failed three times in a minute")
+
+    def _fail_queued(self, error: StoreError) -> None:
+        with self._changed:
+            waiters = list(self._queue)
+            self._queue.clear()
+            self._queued_bytes = 0
+        self.bell.fail(waiters, error)
+
+    def _set_state(self, state: State, cause: str) -> None:
+        with self._changed:
+            self.state, self.cause = state, cause
+
+    def _watch_disk(self) -> None:
+        """Free everybody who waits for a disk that hangs; the writer itself cannot."""
+        while not self._ended.wait(BEAT_S):
+            group = self._group
+            if group and self.silent_s > HUNG_S:
+                self.bell.fail(group, Unknown("The disk hangs: the records may or may not be written."))
+                self._fail_queued(NotStored("Not written: the disk hangs."))
+
+    def _end(self) -> None:
+        """Tell everybody, and close; nothing that fails here may keep a waiter waiting."""
+        if self.state is not State.FAULTED:
+            self._set_state(State.CLOSED, self.cause or "the journal is closed")
+        error = StoreUnavailable(f"The journal is closed: {self.cause}.")
+        self.bell.fail(self._group, error)
+        self._fail_queued(error)
+        self._ended.set()
+        self._readers.end()
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self.journal.close()
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether one operation's own values are to blame, not the database or the disk."""
+    return fault_of(error) is Fault.REFUSED or not isinstance(error, sqlite3.Error | OSError)

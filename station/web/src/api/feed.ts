@@ -1,0 +1,122 @@
+/** The stream from the station: opened again for ever, resumed without loss, watched by age. */
+
+import { getJson, screenId, send } from "./client";
+import type { Alarm, Lane, Live, Profile } from "./types";
+import { addLive, addRaw, ageS, clockUs, columns, inspection, setProfile, show, stale, tries } from "../state/station";
+import { audio } from "../sound/sound";
+
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 5000;
+const SCREEN_MS = 5000;
+
+let source: EventSource | null = null;
+let lastId = "";
+let heardAt = performance.now();
+let retryMs = FIRST_RETRY_MS;
+let build = "";
+let touchedAt: number | null = null;
+
+export function start(): void {
+  void open();
+  setInterval(() => {
+    ageS.value = (performance.now() - heardAt) / 1000;
+  }, 100);
+  setInterval(() => void report(), SCREEN_MS);
+  addEventListener("pointerdown", () => {
+    const fresh = touchedAt === null || performance.now() - touchedAt > SCREEN_MS;
+    touchedAt = performance.now();
+    if (fresh) void report();
+  });
+}
+
+async function open(): Promise<void> {
+  source?.close();
+  source = null;
+  try {
+    const lane = await getJson<Lane>("/v1/lane");
+    lastId = lane.at;
+    heard();
+    show(lane);
+    void refreshProfile();
+    listen(new EventSource(`/v1/lane/events?after=${encodeURIComponent(lane.at)}`));
+    retryMs = FIRST_RETRY_MS;
+    tries.value = 0;
+    document.body.dataset.ready = "1";
+    void report();
+  } catch {
+    again();
+  }
+}
+
+function again(): void {
+  source?.close();
+  source = null;
+  tries.value += 1;
+  setTimeout(() => void open(), retryMs * (0.8 + 0.4 * Math.random()));
+  retryMs = Math.min(LAST_RETRY_MS, retryMs * 2);
+}
+
+function listen(stream: EventSource): void {
+  source = stream;
+  const on = <T>(name: string, take: (data: T, event: MessageEvent<string>) => void) =>
+    stream.addEventListener(name, (event) => {
+      heard();
+      take(JSON.parse((event as MessageEvent<string>).data) as T, event as MessageEvent<string>);
+    });
+  on<{ prev: string; type: string; lane: Lane }>("record", (record, event) => {
+    if (record.prev !== lastId) {
+      void open();
+      return;
+    }
+    lastId = event.lastEventId;
+    show(record.lane);
+    if (/occupancy\.ended|scan\.completed/.test(record.type)) void refreshProfile();
+    document.body.dataset.lastId = lastId;
+  });
+  on<{ lane: Lane }>("lane", (message) => show(message.lane));
+  on<Live>("live", addLive);
+  on<{ scan_id: string; to: number }>("scan.cols", (made) => {
+    columns.value = { scan: made.scan_id, to: made.to };
+  });
+  on<{ alarm: Alarm }>("alarm_raw", (message) => addRaw(message.alarm));
+  on<{ utc_us: number; web: string }>("hb", (beat) => {
+    clockUs.value = beat.utc_us;
+    if (build && beat.web && beat.web !== build) void reload();
+    build = beat.web || build;
+  });
+  on("reset", () => void open());
+  on("bye", () => {
+    heardAt = -Infinity;
+    again();
+  });
+  stream.onerror = again;
+}
+
+function heard(): void {
+  heardAt = performance.now();
+  ageS.value = 0;
+}
+
+/** A new front end was built: load it once the page really is there. */
+async function reload(): Promise<void> {
+  if (stale.peek()) return;
+  const page = await fetch("/", { cache: "no-store" }).catch(() => null);
+  if (page?.ok) location.reload();
+}
+
+async function refreshProfile(): Promise<void> {
+  const id = inspection.peek()?.inspection_id;
+  if (!id) return;
+  try {
+    const profile = await getJson<Profile>(`/v1/inspections/${id}/profile`);
+    if (inspection.peek()?.inspection_id === id) setProfile(profile);
+  } catch {
+    // Nothing measured yet: the live samples fill the strips.
+  }
+}
+
+async function report(): Promise<void> {
+  const touched = touchedAt === null ? null : (performance.now() - touchedAt) / 1000;
+  const body = { visible: !document.hidden, audio: audio.peek(), last_id: lastId || null, touched_s: touched };
+  await send("PUT", `/v1/lane/screens/${screenId}`, body).catch(() => null);
+}

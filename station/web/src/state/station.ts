@@ -1,0 +1,77 @@
+/** Everything the station told us, and whether it still tells. The snapshot is drawn as it is: the browser
+ *  holds no second state machine. */
+
+import { batch, computed, signal } from "@preact/signals";
+import type { Alarm, Lane, Live, Profile, Sample } from "../api/types";
+
+export const STALE_S = 2.5;
+export const LATE_S = 1.5;
+export const DEAD_MS = 800;
+const MAX_SAMPLES = 6000;
+
+export interface Strips { aligned: boolean; gamma: Sample[]; neutron: Sample[] }
+const NONE: Strips = { aligned: false, gamma: [], neutron: [] };
+
+export const lane = signal<Lane | null>(null);
+export const strips = signal<Strips>(NONE);
+export const now = signal<Live["now"]>({ gamma_cps: null, neutron_cps: null });
+export const columns = signal<{ scan: string; to: number } | null>(null);
+export const rawAlarms = signal<Alarm[]>([]);
+export const ageS = signal(0);
+export const tries = signal(0);
+export const clockUs = signal(0);
+/** When the vehicle or an alarm last changed: taps are dead for a moment. */
+export const changedAt = signal(-DEAD_MS);
+
+export const inspection = computed(() => lane.value?.inspection ?? null);
+export const stale = computed(() => lane.value === null || ageS.value > STALE_S);
+export const alarms = computed<Alarm[]>(() => {
+  const known = lane.value?.alarms ?? [];
+  const unstored = rawAlarms.value.filter((raw) => !known.some((alarm) => alarm.alarm_id === raw.alarm_id));
+  return [...unstored, ...known];
+});
+export const first = computed(() => alarms.value.find((alarm) => alarm.priority === 1) ?? null);
+
+/** Puts a new snapshot in place of the old one. */
+export function show(next: Lane): void {
+  const before = lane.peek();
+  batch(() => {
+    lane.value = next;
+    const vehicle = before?.inspection?.inspection_id !== next.inspection?.inspection_id;
+    const ids = (list: Alarm[]) => list.map((alarm) => alarm.alarm_id).join();
+    if (vehicle || ids(before?.alarms ?? []) !== ids(next.alarms)) changedAt.value = performance.now();
+    if (vehicle) {
+      strips.value = NONE;
+      columns.value = null;
+      now.value = { gamma_cps: null, neutron_cps: null };
+    }
+    rawAlarms.value = rawAlarms.peek().filter((raw) => !next.alarms.some((alarm) => alarm.alarm_id === raw.alarm_id));
+  });
+}
+
+export function addRaw(alarm: Alarm): void {
+  if (alarms.peek().some((known) => known.alarm_id === alarm.alarm_id)) return;
+  rawAlarms.value = [...rawAlarms.peek(), alarm].slice(-20);
+  changedAt.value = performance.now();
+}
+
+/** Adds samples that came since the last message. */
+export function addLive(live: Live): void {
+  now.value = live.now;
+  if (live.inspection_id !== inspection.peek()?.inspection_id) return;
+  const old = strips.peek();
+  const aligned = [...live.gamma, ...live.neutron].every((sample) => sample[2] !== null);
+  strips.value = {
+    aligned: old.gamma.length ? old.aligned && aligned : aligned,
+    gamma: [...old.gamma, ...live.gamma].slice(-MAX_SAMPLES),
+    neutron: [...old.neutron, ...live.neutron].slice(-MAX_SAMPLES),
+  };
+}
+
+/** Replaces the strips by the station's own, better aligned ones. */
+export function setProfile(profile: Profile): void {
+  const rows = (strip: Profile["gamma"]): Sample[] =>
+    strip.t_ms.map((t, i) => [t, strip.counts[i] ?? 0, strip.s_m?.[i] ?? null]);
+  const [gamma, neutron] = [rows(profile.gamma), rows(profile.neutron)];
+  strips.value = { aligned: gamma.length > 0 && gamma.every((row) => row[2] !== null), gamma, neutron };
+}

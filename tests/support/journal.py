@@ -1,0 +1,67 @@
+"""Small stores and drafts for tests."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from station.runtime.clock import SystemClock
+from station.store.draft import BlobRef, Draft
+from station.store.journal import Store
+from station.store.open import open_store
+from station.store.place import Place
+
+STATION = "LAR-04"
+CONSUMERS = (("central", True),)
+QUOTA_BYTES = 1 << 30
+
+
+def open_small(state: Path, *, ballast_bytes: int = 0, **settings: Any) -> Store:
+    """Open a store as the daemon does, without the 64 MiB of ballast."""
+    given: dict[str, Any] = {"consumers": CONSUMERS, "quota_bytes": QUOTA_BYTES} | settings
+    return open_store(state, STATION, SystemClock(), ballast_bytes=ballast_bytes, **given)
+
+
+def place_of(state: Path) -> Place:
+    """The place of such a store, for tests of its start-up alone."""
+    return Place(state, STATION, SystemClock(), CONSUMERS, QUOTA_BYTES, "")
+
+
+def draft(
+    subject: str = "lane",
+    *,
+    type: str = "carril.lane_mode.changed",
+    prio: int = 2,
+    simulated: bool = False,
+    blobs: tuple[BlobRef, ...] = (),
+    opens: bool = False,
+    seals: bool = False,
+    **data: Any,
+) -> Draft:
+    """A record about ``subject`` with these members of ``data``."""
+    return Draft(
+        type=type,
+        subject=subject,
+        prio=prio,
+        flags=int(simulated),
+        time_us=time.time_ns() // 1000,
+        data={"simulated": simulated, "test": False, "exercise": False} | data,
+        schema=type.removeprefix("carril.") + ":1",
+        blobs=blobs,
+        opens=opens,
+        seals=seals,
+    )
+
+
+def of_inspection(subject: str, type: str, **data: Any) -> Draft:
+    """A record of an inspection; ``opens`` and ``seals`` follow from its type."""
+    return draft(
+        subject,
+        type=type,
+        prio=1,
+        opens=type == "carril.inspection.opened",
+        seals=type == "carril.inspection.sealed",
+        inspection_id=subject,
+        **data,
+    )

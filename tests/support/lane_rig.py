@@ -1,0 +1,278 @@
+"""A lane without devices, threads or disk: readings in, events and outputs out, time moved by hand."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+
+
+from drivers.geometry import LaneGeometry
+from drivers.readings import (
+    CameraRead,
+    Channel,
+    Counts,
+    DeviceFlag,
+    Inputs,
+    OccupancyEnd,
+    Phase,
+    Picture,
+    Reading,
+    ScanClosed,
+    ScanKey,
+    ScanKind,
+    ScannerGeometry,
+    ScanOpened,
+    Stamp,
+)
+from station.domain.events import Event, ScanSummary
+from station.domain.view import DeviceView
+from station.lane.commands import Command
+from station.lane.core import DeviceFacts, LaneFacts
+from station.lane.effects import (
+    Append,
+    BlobKept,
+    Effect,
+    EndScan,
+    KeepPictures,
+    KeepTrace,
+
+    PicturesKept,
+    ScanReady,
+    SetOutputs,
+    TraceKept,
+)
+from station.lane.lane import Lane
+
+GEOMETRY = LaneGeometry(
+    entry_loop_m=-2.0,
+    portal_m=4.0,
+    portal_beams_m=(3.5, 4.5),
+    lpr_m=5.0,
+    scan_plane_m=8.0,
+    booth_loop_m=19.0,
+    stop_line_m=21.0,
+    barrier_m=22.0,
+    exit_loop_m=24.0,
+)
+DEVICES = (
+    DeviceFacts("rpm1", "PortalMonitor", "emulated", 4),
+    DeviceFacts("scanner1", "LineScanner", "emulated"),
+    DeviceFacts("lpr1", "Camera", "emulated"),
+    DeviceFacts("io1", "DigitalIo", "emulated"),
+)
+REST = {
+    "entry_loop": False,
+    "booth_loop": False,
+    "exit_loop": False,
+    "barrier_up": False,
+    "barrier_down": True,
+    "obstruction": False,
+    "estop_ok": True,
+    "cabinet_closed": True,
+}
+SCANNER = ScannerGeometry(
+    detectors=8,
+    pitch_m=0.008,
+    bottom_m=0.3,
+    plane_distance_m=5.0,
+    detector_distance_m=7.0,
+    m_per_tick=0.001,
+    full_scale=65535,
+    quantity="counts",
+    units_per_quantum=1.0,
+    read_noise=0.0,
+    reference_detectors=(0,),
+    source="Co-60",
+    raw=b"{}",
+    crc=0,
+)
+BLOB = BlobKept("ab" * 32, "image/jpeg", 3)
+
+
+def facts(**change: Any) -> LaneFacts:
+    """Return a lane with one device of each role, all required but the board."""
+    values: dict[str, Any] = {
+        "lane_id": "LANE-1",
+        "name": "Lane 1",
+        "site": "Here",
+        "direction": "in",
+        "time_zone": "UTC",
+        "officer": "O-1",
+        "required": frozenset({"rpm", "scanner", "lpr"}),
+        "geometry": GEOMETRY,
+        "devices": DEVICES,
+        "config_sha256": "c" * 64,
+        "panel_diagonal_in": 12.1,
+    }
+    return LaneFacts(**{**values, **change})
+
+
+@dataclass
+class Rig:
+    """One lane under test; appends are durable at once unless ``broken``."""
+
+    lane_facts: LaneFacts = field(default_factory=facts)
+    now_s: float = 1000.0
+    broken: bool = False
+    events: list[Event] = field(default_factory=list)
+    outputs: dict[str, bool] = field(default_factory=dict)
+    inputs: dict[str, bool] = field(default_factory=lambda: dict(REST))
+    scan_result: dict[str, Any] = field(default_factory=dict)
+    seq: int = 0
+
+    def __post_init__(self) -> None:
+        ids = itertools.count(1)
+        self.lane = Lane(self.lane_facts, self.stamp(), lambda: f"id-{next(ids)}")
+        self.carry(self.lane.start("test", None, self.stamp()))
+        for device in DEVICES:
+            self.health(device.name, "online")
+        self.board()
+        self.carry(self.lane.tick(self.stamp()))
+
+    def stamp(self) -> Stamp:
+        return Stamp(1_795_000_000_000_000_000 + round(self.now_s * 1e9), round(self.now_s * 1e9), "boot")
+
+    def carry(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, SetOutputs):
+                self.outputs = dict(effect.outputs)
+            elif isinstance(effect, Append):
+                self._append(effect)
+            elif isinstance(effect, KeepPictures):
+                photo = {picture.role: BLOB for picture in effect.read.pictures}
+                self.carry(self.lane.result(PicturesKept(effect, photo), self.stamp()))
+            elif isinstance(effect, KeepTrace):
+                self.carry(self.lane.result(TraceKept(effect, BLOB), self.stamp()))
+            elif isinstance(effect, EndScan):
+                self._scan_ready(effect)
+
+    def _append(self, append: Append) -> None:
+        if self.broken:
+            self.carry(self.lane.not_stored(append.token, "cannot_record", self.stamp()))
+            return
+        first = self.seq + 1
+        self.seq += len(append.events)
+        self.events += append.events
+        self.carry(self.lane.stored(append.token, first, self.stamp()))
+
+    def _scan_ready(self, work: EndScan) -> None:
+        values = {"state": "complete", "cause": work.cause, **self.scan_result}
+        summary = ScanSummary(scan_id=work.scan_id, device=work.device, lines=100, **values)
+        self.carry(self.lane.result(ScanReady(work.scan_id, summary, {}), self.stamp()))
+
+    # --- devices ----------------------------------------------------------------------------------
+
+    def read(self, device: str, reading: Reading) -> None:
+        self.carry(self.lane.accept(device, reading, self.stamp()))
+
+    def health(self, name: str, state: str, cause: str | None = None) -> None:
+        device = next(d for d in DEVICES if d.name == name)
+        before = self.lane.core.devices[name].state if name in self.lane.core.devices else "starting"
+        view = DeviceView.model_validate(
+            {
+                "name": name,
+                "role": device.role,
+                "mode": "emulated",
+                "required": device.role != "DigitalIo",
+                "state": state,
+                "cause": cause,
+            }
+        )
+        self.carry(self.lane.health(view, before, self.stamp()))
+
+    def board(self, **values: bool) -> None:
+        self.inputs.update(values)
+        self.read("io1", Inputs(self.stamp(), dict(self.inputs)))
+
+    def counts(
+        self, channel: Channel, phase: Phase, counts: tuple[int | None, ...], flag: str = "none"
+    ) -> None:
+        interval_s = 0.2 if channel == Channel.GAMMA and phase == Phase.SCAN else 1.0
+        self.read("rpm1", Counts(self.stamp(), channel, phase, interval_s, counts, DeviceFlag(flag)))
+
+    def background(self, records: int = 6) -> None:
+        for _ in range(records):
+            self.counts(Channel.GAMMA, Phase.BACKGROUND, (600, 600, 600, 600))
+            self.counts(Channel.NEUTRON, Phase.BACKGROUND, (1, 0, 1, 0))
+            self.wait(5.0)
+
+    def occupancy(self, gamma: str = "none", neutron: str = "none", end: bool = True) -> None:
+        for second in range(3):
+            for step in range(5):
+                hit = gamma if (second, step) == (1, 2) else "none"
+                self.counts(Channel.GAMMA, Phase.SCAN, (120, 120, 120, 120), hit)
+                self.wait(0.2)
+            hit = neutron if second == 1 else "none"
+            self.counts(Channel.NEUTRON, Phase.SCAN, (1, 0, 1, 1), hit)
+        if end:
+            self.read("rpm1", OccupancyEnd(self.stamp(), device_count=self.seq))
+            self.wait(1.4)
+
+    def scan(self, *, end: bool = True, aborted: str | None = None) -> None:
+        key = ScanKey(1, self.seq)
+        self.read(
+            "scanner1",
+            ScanOpened(
+                self.stamp(), key, ScanKind.VEHICLE, 8, 1, 0.002, 65535, True, False, SCANNER
+            ),
+        )
+        if end:
+            self.wait(3.0)
+            self.read("scanner1", ScanClosed(self.stamp(), key, 100, 0, None, aborted))
+
+    def plate(self, text: str = "R4K7719", confidence: float | None = 0.97, late: bool = False) -> None:
+        pictures = (Picture("photo", b"\xff\xd8x"),)
+        self.read(
+            "lpr1",
+            CameraRead(self.stamp(), "plate", text, "US-TX", confidence, "e1", "", late, pictures, b"body"),
+        )
+
+    def wait(self, seconds: float) -> None:
+        end_s = self.now_s + seconds
+        while self.now_s < end_s - 1e-9:
+            self.now_s = min(end_s, self.now_s + 0.1)
+            self.board()
+            self.carry(self.lane.tick(self.stamp()))
+
+    # --- a whole truck ----------------------------------------------------------------------------
+
+    def arrive(self, *, gamma: str = "none", neutron: str = "none", plate: str = "R4K7719") -> None:
+        """Drive a truck through loop, portal, camera and scanner up to the booth."""
+        self.board(entry_loop=True)
+        self.wait(1.0)
+        self.occupancy(gamma, neutron)
+        self.plate(plate)
+        self.board(entry_loop=False)
+        self.scan()
+        self.board(booth_loop=True)
+        self.wait(0.6)
+
+    def leave(self) -> None:
+        """Drive away under a raised arm."""
+        self.board(barrier_down=False)
+        self.wait(1.8)
+        self.board(barrier_up=True)
+        self.board(obstruction=True)
+        self.board(exit_loop=True)
+        self.board(booth_loop=False)
+        self.wait(1.0)
+        self.board(obstruction=False)
+        self.board(exit_loop=False)
+        self.wait(1.0)
+        self.board(barrier_up=False)
+        self.wait(1.8)
+        self.board(barrier_down=True)
+        self.wait(0.2)
+
+    def order(self, command: Command) -> None:
+        self.carry(self.lane.command(command, self.stamp(), "screen", "key-00000001", "00" * 32))
+
+    def types(self) -> list[str]:
+        return [event.type_name().removeprefix("carril.") for event in self.events]
+
+    def last(self, kind: str) -> Any:
+        return next(e for e in reversed(self.events) if e.type_name() == f"carril.{kind}")
+
+

@@ -1,0 +1,790 @@
+"""The station's side of linestream, frame by frame: what comes twice, never, wrong or after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from drivers.formats.linestream.codes import (
+    AbortReason,
+    ErrorCode,
+    GapReason,
+    HeaderFlag,
+    LineFlag,
+    SourceState,
+)
+from drivers.formats.linestream.frames import Frame, FrameReader, encode
+from drivers.formats.linestream.messages import (
+    LINE_RECORD,
+    Ack,
+    Attach,
+    Describe,
+    Gap,
+    Hello,
+    Lines,
+    Message,
+    Pong,
+    ScanAbort,
+    ScanEnd,
+    Status,
+)
+from drivers.readings import (
+    BadFrame,
+    LineBlock,
+    LinesLost,
+    ScanClosed,
+    ScanKey,
+    ScanKind,
+    ScanOpened,
+    SourceStatus,
+    Stamp,
+)
+from drivers.scanner.linestream.session import MAX_LINES, Refusal, StationSession
+from tests.support.scanner_lane import (
+    GEOMETRY_CRC,
+    GEOMETRY_JSON,
+    STEP_S,
+    TRUCK,
+    TRUCK_LINES,
+    VirtualScanner,
+    begin,
+    chained_crc,
+    closed,
+    every_line_once,
+)
+
+NOW = Stamp(5, 6, "boot")
+BOOT = 99
+KEY = ScanKey(BOOT, 7)
+ENCODED = LineFlag.ENCODER_VALID | LineFlag.MONITOR_VALID | LineFlag.BEAM_ON
+
+
+def hello(boot: int = BOOT, open_scan: int = 0, versions: tuple[int, int] = (1, 1)) -> Hello:
+    return Hello(*versions, 1 << 22, boot, 0, 0, 30_000, 7, open_scan, 0, 0)
+
+
+def lines(first: int, count: int, *, seed: int = 0, flags: int = ENCODED, **records: object) -> Lines:
+    """Lines of two detectors whose samples tell their number, 2 ms and 16 ticks apart."""
+    number = np.arange(first, first + count)
+    record = np.zeros(count, LINE_RECORD)
+    record["t_ns"] = number * 2_000_000 + 1
+    record["encoder"] = 1_000 + 16 * number
+    record["monitor"][:, 0] = 500
+    record["flags"] = flags
+    for name, values in records.items():
+        record[name] = values
+    samples = np.stack([number % 4000 + seed, number % 4000 + 1], axis=1).astype(np.uint16)
+    return Lines(first, GEOMETRY_CRC, 0, record, samples[:, None, :])
+
+
+def end(total: int, crc: int = 1234) -> ScanEnd:
+    return ScanEnd(total, 0, 0, 0, crc, 0, 1)
+
+
+class Device:
+    """Speaks to a session as a device would, frame by frame."""
+
+    def __init__(self, session: StationSession | None = None, boot: int = BOOT, open_scan: int = 0) -> None:
+        self.session = session or StationSession()
+        self.attach = self.session.greet(hello(boot, open_scan), NOW)
+        self.session.describe(Describe(GEOMETRY_JSON))
+
+    def says(self, message: Message, scan: int = KEY.scan_id, flags: int = 0) -> list:
+        [frame] = FrameReader().feed(encode(message, seq=0, scan_id=scan, flags=flags))
+        assert isinstance(frame, Frame)
+        return list(self.session.take(frame, NOW))
+
+
+@pytest.fixture
+def device() -> Device:
+    """A device that has begun scan 7."""
+    device = Device()
+    device.says(begin())
+    return device
+
+
+# --- opening --------------------------------------------------------------------------------------
+
+
+def test_a_new_station_asks_for_the_open_scan_from_its_first_line():
+    assert Device().attach == Attach(1, 1, 1 << 22, BOOT, 0, 0, NOW.mono_ns)
+    attach = Device(open_scan=7).attach
+    assert (attach.expected_boot, attach.resume_scan, attach.resume_line) == (BOOT, 7, 0)
+
+
+def test_no_common_version_is_refused_in_words():
+    with pytest.raises(Refusal, match="linestream 2 to 3, this station speaks 1") as refused:
+        StationSession().greet(hello(versions=(2, 3)), NOW)
+    assert refused.value.code is ErrorCode.VERSION
+    StationSession().greet(hello(versions=(1, 3)), NOW)
+
+
+def test_a_description_that_cannot_be_used_is_refused():
+    session = StationSession()
+    with pytest.raises(Refusal, match="NaN") as refused:
+        session.describe(Describe(b'{"v": NaN}'))
+    assert refused.value.code is ErrorCode.GEOMETRY
+
+
+def test_a_scan_opens_with_what_the_device_said():
+    device = Device()
+    [opened] = device.says(begin(), flags=HeaderFlag.SIMULATED)
+    assert isinstance(opened, ScanOpened)
+    assert (opened.key, opened.kind, opened.resent) == (KEY, ScanKind.VEHICLE, False)
+    assert (opened.detectors, opened.channels, opened.full_scale) == (2, 1, 4095)
+    assert (opened.line_period_s, opened.encoder_triggered) == (0.002, True)
+    assert opened.geometry.crc == GEOMETRY_CRC
+    assert opened.wire == encode(begin(), seq=0, scan_id=7, flags=HeaderFlag.SIMULATED)
+    assert Device().says(begin(kind=2, trigger=1))[0].encoder_triggered is False
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "says"),
+    [
+        ({"geometry_crc": 1}, ErrorCode.GEOMETRY, "another geometry"),
+        ({"detectors": 3}, ErrorCode.GEOMETRY, "another geometry"),
+        ({"kind": 0}, ErrorCode.MALFORMED, "kind 0"),
+        ({"kind": 6}, ErrorCode.MALFORMED, "kind 6"),
+        ({"channels": 3}, ErrorCode.MALFORMED, "3 channels"),
+        ({"sample_format": 2}, ErrorCode.MALFORMED, "set the scanner to 16-bit samples"),
+        ({"line_period_ns": 49_999}, ErrorCode.LIMIT, "49999 ns"),
+    ],
+)
+def test_a_scan_that_cannot_be_read_is_refused_before_its_lines(
+    fields: dict[str, int], code: ErrorCode, says: str
+):
+    with pytest.raises(Refusal, match=says) as refused:
+        Device().says(begin(**fields))
+    assert refused.value.code is code
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+def test_lines_become_a_block(device: Device):
+    sent = lines(0, 3)
+    [block] = device.says(sent)
+    assert isinstance(block, LineBlock)
+    assert (block.key, block.first_line, block.next_line) == (KEY, 0, 3)
+    assert (block.samples.shape, block.samples.dtype) == ((3, 1, 2), np.uint16)
+    np.testing.assert_array_equal(block.samples, sent.samples)
+    np.testing.assert_array_equal(block.t_ns, [1, 2_000_001, 4_000_001])
+    assert block.x_m is not None
+    np.testing.assert_allclose(block.x_m, [0, -0.008, -0.016], err_msg="16 ticks of 0.5 mm, sign −1")
+    assert block.monitor is not None
+    np.testing.assert_array_equal(block.monitor, [500] * 3)
+    assert block.flags.tolist() == [ENCODED] * 3
+    assert block.wire == encode(sent, seq=0, scan_id=7)
+
+
+def test_travel_goes_on_from_block_to_block_and_is_turned_in_reverse():
+    device = Device()
+    device.says(begin(direction=2))
+    device.says(lines(0, 2))
+    [block] = device.says(lines(2, 2))
+    np.testing.assert_allclose(block.x_m, [0.016, 0.024])
+
+
+def test_without_encoder_or_monitor_there_is_no_number(device: Device):
+    [block] = device.says(lines(0, 2, flags=LineFlag.BEAM_ON))
+    assert block.x_m is None
+    assert block.monitor is None
+    [partly] = device.says(lines(2, 2, flags=[ENCODED, LineFlag.BEAM_ON]))
+    assert partly.x_m is None
+    assert partly.monitor is None
+
+
+def test_two_channels_are_kept_apart():
+    device = Device()
+    device.says(begin(channels=2))
+    plain = lines(0, 2)
+    [block] = device.says(replace(plain, samples=np.concatenate([plain.samples, plain.samples + 9], axis=1)))
+    assert block.samples.shape == (2, 2, 2)
+    np.testing.assert_array_equal(block.samples[:, 1], plain.samples[:, 0] + 9)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda sent: replace(sent, geometry_crc=1),
+        lambda sent: replace(sent, samples=sent.samples[:, :, :1]),
+        lambda sent: replace(sent, samples=np.concatenate([sent.samples] * 2, axis=1)),
+        lambda sent: replace(sent, samples=sent.samples.astype(np.uint32)),
+    ],
+)
+def test_lines_of_another_form_are_refused(device: Device, change: Callable[[Lines], Lines]):
+    with pytest.raises(Refusal, match="another form"):
+        device.says(change(lines(0, 2)))
+
+
+def test_lines_of_a_scan_that_did_not_begin_are_refused(device: Device):
+    for message in (lines(0, 1), Gap(0, 1, 1), end(0)):
+        with pytest.raises(Refusal, match="of scan 8, which did not begin") as refused:
+            device.says(message, scan=8)
+        assert refused.value.code is ErrorCode.SEQUENCE
+
+
+def test_a_hole_is_said_to_be_lost(device: Device):
+    device.says(lines(0, 2))
+    lost, block = device.says(lines(5, 2))
+    assert lost == LinesLost(NOW, KEY, 2, 3, "undeclared_gap")
+    assert block.first_line == 5
+
+
+def test_identical_lines_again_are_dropped(device: Device):
+    device.says(lines(0, 4))
+    assert device.says(lines(0, 4)) == []
+    assert device.says(lines(1, 2)) == []
+
+
+def test_of_a_block_that_overlaps_only_the_new_part_passes(device: Device):
+    device.says(lines(0, 4))
+    [block] = device.says(lines(2, 4), flags=HeaderFlag.RESENT)
+    assert (block.first_line, block.next_line) == (4, 6)
+    np.testing.assert_array_equal(block.samples, lines(4, 2).samples)
+    assert block.x_m is not None
+    np.testing.assert_allclose(block.x_m, [-0.032, -0.04])
+    [again] = FrameReader().feed(block.wire)
+    assert isinstance(again, Frame)
+    assert isinstance(again.message, Lines)
+    assert (again.message.first_line, again.flags, again.scan_id) == (4, HeaderFlag.RESENT, 7)
+    np.testing.assert_array_equal(again.message.samples, block.samples)
+
+
+def test_different_lines_again_keep_the_first_and_are_reported(device: Device):
+    device.says(lines(0, 4))
+    [conflict] = device.says(lines(2, 2, seed=1))
+    assert isinstance(conflict, BadFrame)
+    assert (conflict.kind, len(conflict.head)) == ("conflict", 64)
+    conflict, block = device.says(lines(2, 3, seed=1))
+    assert conflict.kind == "conflict"
+    assert block.first_line == 4
+
+
+def test_a_line_that_was_given_up_is_no_conflict_when_it_comes(device: Device):
+    device.says(lines(2, 2))
+    assert device.says(lines(0, 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("records", "flagged"),
+    [
+        ({}, [0, 0, 0, 0]),
+        ({"t_ns": [1, 4_000_001, 2_000_001, 6_000_001]}, [0, 0, 1, 0]),
+        ({"encoder": [1000, 1016, 1100, 1116]}, [0, 0, 1, 0]),
+        ({"encoder": [1000, 1016, 1000, 1016]}, [0, 0, 0, 0]),
+    ],
+)
+def test_time_backwards_and_an_encoder_that_runs_away(
+    device: Device, records: dict[str, list[int]], flagged: list[int]
+):
+    [block] = device.says(lines(0, 4, **records))
+    assert [bool(flag & LineFlag.TIME_JUMP) for flag in block.flags] == [bool(flag) for flag in flagged]
+    assert ((block.flags & LineFlag.WIRE) == ENCODED).all()
+
+
+def test_a_jump_is_seen_between_blocks_and_only_the_device_s_own_flags_pass(device: Device):
+    device.says(lines(0, 2))
+    [block] = device.says(lines(2, 1, t_ns=[5], flags=0xFFFF))
+    assert block.flags[0] == LineFlag.TIME_JUMP | LineFlag.WIRE
+
+
+# --- gaps and ends --------------------------------------------------------------------------------
+
+
+def test_a_declared_gap(device: Device):
+    device.says(lines(0, 2))
+    [lost] = device.says(Gap(2, 3, GapReason.READOUT))
+    assert lost == LinesLost(NOW, KEY, 2, 3, "readout", encode(Gap(2, 3, 2), seq=0, scan_id=7))
+    assert device.says(lines(5, 1))[0].first_line == 5
+
+
+def test_a_gap_is_counted_once_and_cut_to_what_is_new(device: Device):
+    device.says(lines(0, 4))
+    assert device.says(Gap(1, 2, 1)) == []
+    [lost] = device.says(Gap(2, 4, 1))
+    assert (lost.first_line, lost.count, lost.cause) == (4, 2, "ring_overflow")
+    assert lost.wire == encode(Gap(4, 2, 1), seq=0, scan_id=7)
+    undeclared, declared = device.says(Gap(8, 2, 77))
+    assert (undeclared.first_line, undeclared.count, undeclared.cause) == (6, 2, "undeclared_gap")
+    assert (declared.first_line, declared.count, declared.cause) == (8, 2, "code_77")
+
+
+def test_an_end_with_every_line_carries_the_checksum(device: Device):
+    device.says(lines(0, 4))
+    [closed] = device.says(end(4))
+    assert closed == ScanClosed(NOW, KEY, 4, 0, 1234, None, encode(end(4), seq=0, scan_id=7))
+
+
+def test_with_a_line_missing_the_checksum_cannot_be_verified(device: Device):
+    device.says(lines(0, 4))
+    lost, closed = device.says(end(6))
+    assert (lost.count, lost.cause) == (2, "undeclared_gap")
+    assert (closed.lines_total, closed.lines_lost, closed.samples_crc) == (6, 2, None)
+
+
+def test_an_end_before_the_lines_that_came(device: Device):
+    device.says(lines(0, 4))
+    wrong, closed = device.says(end(3))
+    assert wrong.kind == "wrong_total"
+    assert closed.lines_total == 4
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [(AbortReason.EMERGENCY_STOP, "emergency_stop"), (AbortReason.NOT_HELD, "not_held"), (9, "code_9")],
+)
+def test_an_abort(device: Device, reason: int, cause: str):
+    device.says(lines(0, 4))
+    [closed] = device.says(ScanAbort(4, reason, "because"))
+    assert (closed.aborted, closed.lines_total, closed.samples_crc) == (cause, 4, None)
+    assert device.says(ScanAbort(4, reason)) == [], "once"
+    assert Device().says(ScanAbort(0, 7)) == [], "of a scan that nobody knows"
+
+
+def test_another_scan_without_an_end_closes_the_first(device: Device):
+    device.says(lines(0, 4))
+    first, second = device.says(begin(), scan=8)
+    assert (first.key, first.aborted) == (KEY, "superseded")
+    assert second.key == ScanKey(BOOT, 8)
+    with pytest.raises(Refusal, match="numbers only grow"):
+        device.says(begin(), scan=7)
+    with pytest.raises(Refusal, match="numbers only grow"):
+        Device().says(begin(), scan=0)
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        lines(MAX_LINES, 1),
+        Gap(0, MAX_LINES + 1, 1),
+        Gap(2**64 - 1, 2**64 - 1, 1),
+        end(2**64 - 1),
+        lines(0, 2, t_ns=[0, 7201 * 10**9]),
+        lines(50_000, 1, t_ns=[10**9]),
+    ],
+    ids=["lines", "gap", "huge gap", "huge end", "two hours", "too fast"],
+)
+def test_a_scan_beyond_every_limit_is_aborted_and_refused(device: Device, message: Message):
+    readings = []
+    [frame] = FrameReader().feed(encode(message, seq=0, scan_id=7))
+    assert isinstance(frame, Frame)
+    with pytest.raises(Refusal, match="can be taken") as refused:
+        for reading in device.session.take(frame, NOW):
+            readings.append(reading)
+    assert refused.value.code is ErrorCode.LIMIT
+    [closed] = readings
+    assert (closed.aborted, closed.lines_total) == ("limit", 0)
+
+
+def test_a_clock_that_stands_still_is_no_proof_of_speed(device: Device):
+    assert isinstance(device.says(lines(50_000, 1, t_ns=[0]))[-1], LineBlock)
+
+
+# --- the rest of a live link ----------------------------------------------------------------------
+
+
+def test_status():
+    state = SourceState.SHUTTER_CLOSED | SourceState.INTERLOCK_OK | SourceState.DETECTOR_OK
+    [said] = Device().says(Status(0, 0, state, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1))
+    assert said == SourceStatus(NOW, False, False, True, True, False, True, 3)
+    [said] = Device().says(Status(0, 0, 2 | 4 | 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1))
+    assert said == SourceStatus(NOW, True, True, False, False, True, False, 0)
+
+
+def test_a_new_geometry_is_taken_between_scans_and_refused_inside_one(device: Device):
+    other = GEOMETRY_JSON.replace(b"5000", b"5001")
+    assert device.says(Describe(GEOMETRY_JSON)) == []
+    with pytest.raises(Refusal, match="changed its geometry inside a scan"):
+        device.says(Describe(other))
+    device.says(end(0))
+    device.says(Describe(other))
+    assert device.session.geometry is not None
+    assert device.session.geometry.raw == other
+
+
+@pytest.mark.parametrize("message", [hello(), Pong(0, 0, 0), Ack(1)])
+def test_messages_that_have_no_place(message: Message):
+    with pytest.raises(Refusal, match=f"{type(message).__name__} has no place"):
+        Device().says(message)
+
+
+# --- across links ---------------------------------------------------------------------------------
+
+
+def test_the_next_link_resumes_from_the_first_line_that_is_not_durable(device: Device):
+    assert device.session.resumes() == "scan 7 resumes at line 0"
+    device.says(lines(0, 10))
+    device.session.durable(KEY, 4)
+    device.session.durable(KEY, 3)
+    device.session.durable(ScanKey(BOOT, 6), 9)
+    assert device.session.resumes() == "scan 7 resumes at line 4"
+    again = Device(device.session)
+    assert (again.attach.resume_scan, again.attach.resume_line) == (7, 4)
+    assert again.session.waiting() == []
+    [opened] = again.says(begin(), flags=HeaderFlag.RESENT)
+    assert opened.resent
+    assert again.says(lines(4, 6), flags=HeaderFlag.RESENT) == [], "passed on before the break"
+    assert again.says(lines(10, 1))[0].first_line == 10
+
+
+def test_nobody_can_acknowledge_what_did_not_come(device: Device):
+    device.says(lines(0, 10))
+    device.session.durable(KEY, 99)
+    assert Device(device.session).attach.resume_line == 10
+
+
+def test_a_closed_scan_is_named_so_that_later_ones_are_not_missed(device: Device):
+    device.says(lines(0, 10))
+    device.says(end(10))
+    device.session.durable(KEY, 10)
+    assert device.session.resumes() == "no scan is open"
+    again = Device(device.session)
+    assert (again.attach.resume_scan, again.attach.resume_line) == (7, 10)
+    for replayed in (begin(), lines(0, 10), Gap(10, 1, 1), end(10)):
+        assert again.says(replayed, flags=HeaderFlag.RESENT) == []
+    [opened] = again.says(begin(), scan=8, flags=HeaderFlag.RESENT)
+    assert opened.key == ScanKey(BOOT, 8)
+
+
+def test_a_restarted_device_ends_its_scan(device: Device):
+    device.says(lines(0, 10))
+    again = Device(device.session, boot=BOOT + 1, open_scan=1)
+    assert (again.attach.expected_boot, again.attach.resume_scan) == (BOOT + 1, 1)
+    [closed] = again.session.waiting()
+    assert (closed.key, closed.aborted, closed.lines_total) == (KEY, "device_restarted", 10)
+    assert again.session.waiting() == [], "said once"
+
+
+def test_a_restart_between_scans_ends_nothing(device: Device):
+    device.says(end(0))
+    assert Device(device.session, boot=BOOT + 1).session.waiting() == []
+
+
+# --- emulator and session together, in virtual time -----------------------------------------------
+
+
+def test_dark_air_and_one_truck_at_the_times_of_the_demonstration():
+    scanner = VirtualScanner()
+    scanner.connect()
+    start_s = scanner.clock.monotonic_s()
+    scanner.run(20, until=lambda: len(scanner.of(ScanClosed)) == 2)
+    assert scanner.clock.monotonic_s() - start_s < 6.2, "the truck comes at 7.5 s"
+    scanner.run(20, until=lambda: len(scanner.of(ScanClosed)) == 3)
+    opened = scanner.of(ScanOpened)
+    assert [scan.kind for scan in opened] == ["dark", "air", "vehicle"]
+    assert [scan.encoder_triggered for scan in opened] == [False, False, True]
+    for scan, total in zip(opened, (1_000, 2_000, TRUCK_LINES), strict=True):
+        blocks = scanner.blocks(scan.key)
+        assert every_line_once(blocks) == total
+        end = next(done for done in scanner.of(ScanClosed) if done.key == scan.key)
+        assert (end.lines_total, end.lines_lost, end.aborted) == (total, 0, None)
+        assert end.samples_crc == chained_crc(blocks)
+        assert max(len(block.t_ns) for block in blocks) <= 64
+    dark, air, truck = ([*scanner.blocks(scan.key)] for scan in opened)
+    assert not any(block.flags.any() for block in dark)
+    assert all((block.flags & LineFlag.BEAM_ON).all() for block in air + truck)
+    assert np.concatenate([block.samples for block in dark]).mean() == pytest.approx(12, abs=1)
+    x_m = np.concatenate([block.x_m for block in truck])
+    np.testing.assert_allclose(np.diff(x_m), 0.008, err_msg="one line every 8 mm")
+    vehicle = np.concatenate([(block.flags & LineFlag.VEHICLE) != 0 for block in truck])
+    assert np.count_nonzero(vehicle) == pytest.approx(12 / 0.008, abs=2), "12 m of vehicle, air on both sides"
+    assert not vehicle[0]
+    assert not vehicle[-1]
+    t_s = np.concatenate([block.t_ns for block in truck]) / 1e9
+    assert 1 / np.median(np.diff(t_s)) == pytest.approx(500, rel=0.01), "500 lines/s at 4 m/s"
+    assert np.diff(t_s).min() > 0
+
+
+def test_lines_stop_with_the_truck_and_go_on_with_it():
+    scanner = VirtualScanner()
+    scanner.plant.geometry = replace(scanner.plant.geometry, booth_loop_m=12.0, stop_line_m=14.0)
+    scanner.connect()
+    scanner.run(30, until=lambda: scanner.plant.vehicle is not None and scanner.plant.speed_mps == 0)
+    scanner.run(2)
+    blocks = len(scanner.of(LineBlock))
+    scanner.run(60)
+    assert len(scanner.of(LineBlock)) == blocks, "an encoder-triggered scan stands still"
+    assert len(scanner.of(ScanClosed)) == 2, "and does not end"
+    assert scanner.of(SourceStatus)[-1].stamp.mono_ns > scanner.of(LineBlock)[-1].stamp.mono_ns + 50 * 10**9
+    scanner.plant.arm_wanted_up = True
+    scanner.run(30, until=lambda: len(scanner.of(ScanClosed)) == 3)
+    assert every_line_once(scanner.blocks(scanner.vehicle().key)) == TRUCK_LINES
+
+
+def test_an_emergency_stop_ends_the_scan_and_nothing_restarts_for_this_truck():
+    scanner = VirtualScanner()
+    scanner.connect()
+    scanner.run(30, until=scanner.line_in_plane(800))
+    scanner.plant.emergency_stop = True
+    scanner.run(0.2)
+    assert closed(scanner).aborted == "emergency_stop"
+    last = scanner.of(SourceStatus)[-1]
+    assert (last.emergency_stop, last.beam_on, last.shutter_closed) == (True, False, True)
+    scanner.plant.emergency_stop = False
+    scanner.run(8)
+    assert len(scanner.of(ScanOpened)) == 3
+    assert not scanner.of(SourceStatus)[-1].emergency_stop
+
+
+def test_the_lamp_warns_five_seconds_before_every_beam():
+    scanner = VirtualScanner()
+    scanner.connect()
+    scanner.run(12)
+    states = [
+        (frame.message.device_ns / 1e9, SourceState(frame.message.state))
+        for wire in scanner.frames
+        for frame in FrameReader(journal=True).feed(wire)
+        if isinstance(frame, Frame) and isinstance(frame.message, Status)
+    ]
+    beams = [now for (now, state), (_, before) in zip(states[1:], states, strict=False)
+             if SourceState.BEAM_ON in state and SourceState.BEAM_ON not in before]  # fmt: skip
+    vehicle_s = beams[-1]
+    warned = [now for now, state in states if SourceState.WARNING_ACTIVE in state]
+    assert all(
+        SourceState.WARNING_ACTIVE in state for now, state in states if vehicle_s - 5 <= now <= vehicle_s
+    )
+    assert warned[0] < beams[0]
+
+
+def test_a_truck_before_the_calibration_is_complete_aborts_it_and_it_is_taken_later():
+    scanner = VirtualScanner()
+    scanner.clock.advance(6)
+    scanner.plant.advance()
+    scanner.connect()
+    scanner.run(4, until=lambda: len(scanner.of(ScanOpened)) == 2)
+    dark = closed(scanner)
+    assert dark.aborted == "operator"
+    assert scanner.of(ScanOpened)[1].kind == "vehicle"
+    scanner.plant.arm_wanted_up = True
+    scanner.run(30, until=lambda: len(scanner.of(ScanClosed)) == 4)
+    assert [done.aborted for done in scanner.of(ScanClosed)] == ["operator", None, None, None]
+
+
+def test_a_link_cut_in_mid_scan_loses_no_line():
+    scanner = VirtualScanner()
+    scanner.connect()
+    scanner.run(30, until=scanner.line_in_plane(500))
+    scanner.acking = False  # the last of these lines are not durable yet
+    scanner.run(30, until=scanner.line_in_plane(700))
+    scanner.emulator.disconnect()
+    scanner.run(30, until=scanner.line_in_plane(1_200))
+    scanner.connect()
+    scanner.run(30, until=lambda: len(scanner.of(ScanClosed)) == 3)
+    key = scanner.vehicle().key
+    assert [scan.resent for scan in scanner.of(ScanOpened) if scan.key == key] == [False, True]
+    assert every_line_once(scanner.blocks(key)) == TRUCK_LINES
+    assert closed(scanner).samples_crc == chained_crc(scanner.blocks(key))
+
+
+def test_lines_are_marked_as_sent_again_and_only_those():
+    scanner = VirtualScanner()
+    scanner.connect()
+    scanner.run(30, until=scanner.line_in_plane(500))
+    scanner.acking = False
+    scanner.run(30, until=scanner.line_in_plane(700))
+    scanner.emulator.disconnect()
+    sent = scanner.blocks(scanner.vehicle().key)[-1].next_line
+    scanner.run(30, until=scanner.line_in_plane(1_000))
+    scanner.frames.clear()
+    scanner.connect()
+    scanner.run(30, until=lambda: len(scanner.of(ScanClosed)) == 3)
+    marked = [
+        (frame.message.first_line, HeaderFlag.RESENT in frame.flags)
+        for wire in scanner.frames
+        for frame in FrameReader(journal=True).feed(wire)
+        if isinstance(frame, Frame) and isinstance(frame.message, Lines)
+    ]
+    assert {again for line, again in marked if line < sent} == {True}
+    assert {again for line, again in marked if line >= sent} == {False}
+
+
+def test_a_slow_truck_s_lines_do_not_wait_for_a_full_block():
+    scanner = VirtualScanner(TRUCK.model_copy(update={"speed_mps": 1.0}))
+    scanner.connect()
+    scanner.run(40, until=scanner.line_in_plane(400))
+    blocks = scanner.blocks(scanner.vehicle().key)
+    waited_s = [(block.stamp.mono_ns - block.t_ns[0]) / 1e9 for block in blocks]
+    assert max(waited_s) < 0.1 + 2 * STEP_S, "flushed after 100 ms"
+    assert max(len(block.t_ns) for block in blocks) < 20, "at 1 m/s there are 125 lines a second"
+
+
+def test_a_scan_that_passed_while_the_link_was_down_is_brought_later():
+    scanner = VirtualScanner()
+    scanner.connect()
+    scanner.run(6.5)
+    scanner.emulator.disconnect()
+    scanner.run(6)
+    scanner.connect()
+    scanner.run(0.1)
+    assert [scan.kind for scan in scanner.of(ScanOpened)] == ["dark", "air", "vehicle"]
+    assert every_line_once(scanner.blocks(scanner.vehicle().key)) == TRUCK_LINES
+
+
+def test_a_slow_station_never_stalls_the_detector_and_overflow_is_declared():
+    scanner = VirtualScanner(ring_lines=400)
+    scanner.connect()
+    scanner.run(30, until=scanner.line_in_plane(100))
+    for _ in range(150):
+        scanner.clock.advance(0.02)
+        scanner.emulator.step(0)  # no room on the wire
+    scanner.run(30, until=lambda: len(scanner.of(ScanClosed)) == 3)
+    key = scanner.vehicle().key
+    lost = [gap for gap in scanner.of(LinesLost) if gap.key == key]
+    assert [gap.cause for gap in lost] == ["ring_overflow"]
+    assert every_line_once(scanner.blocks(key), lost) == TRUCK_LINES
+    assert (closed(scanner).lines_lost, closed(scanner).samples_crc) == (lost[0].count, None)
+    assert scanner.emulator.state()["held_lines"] <= 400
+    assert scanner.emulator.state()["dropped_lines"] > 0
+
+
+def test_a_scan_that_is_no_longer_held_is_closed():
+    scanner = VirtualScanner(ring_lines=100)
+    scanner.connect()
+    scanner.run(1)
+    scanner.emulator.disconnect()
+    scanner.run(4)
+    scanner.connect()
+    scanner.run(0.5)
+    assert scanner.of(ScanClosed)[0].aborted == "not_held"
+    assert scanner.of(ScanOpened)[-1].kind == "air", "what is later comes"
+
+
+def test_a_new_station_gets_the_open_scan_from_the_ring():
+    scanner = VirtualScanner()
+    scanner.connect()
+    scanner.run(30, until=scanner.line_in_plane(900))
+    scanner.session, scanner.readings = StationSession(), []
+    scanner.connect()
+    scanner.run(30, until=lambda: len(scanner.of(ScanClosed)) == 1)
+    assert every_line_once(scanner.blocks(scanner.vehicle().key)) == TRUCK_LINES
+    assert scanner.vehicle().resent
+
+
+# --- the bad peers that need knowledge of the protocol --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [("bad_crc", "bad_checksum"), ("bad_header", "bad_header"), ("wrong_block", "malformed"),
+     ("seq_jump", "sequence"), ("journal_on_wire", "journal_message")],
+)  # fmt: skip
+def test_a_damaged_link_is_given_up_and_resumed(fault: str, kind: str):
+    scanner = VirtualScanner()
+    scanner.connect()
+    scanner.run(30, until=scanner.line_in_plane(500))
+    scanner.emulator.fault(fault, on=True)
+    scanner.run(5, until=lambda: scanner.broken)
+    assert [bad.kind for bad in scanner.of(BadFrame)] == [kind]
+    scanner.connect()
+    scanner.run(30, until=lambda: len(scanner.of(ScanClosed)) == 3)
+    key = scanner.vehicle().key
+    assert every_line_once(scanner.blocks(key)) == TRUCK_LINES
+    assert closed(scanner).samples_crc == chained_crc(scanner.blocks(key))
+
+
+def scanned_with(fault: str) -> VirtualScanner:
+    """One truck with a fault at line 500."""
+    scanner = VirtualScanner()
+    scanner.connect()
+    scanner.run(30, until=scanner.line_in_plane(500))
+    scanner.emulator.fault(fault, on=True)
+    scanner.run(30, until=lambda: len(scanner.of(ScanClosed)) >= 3)
+    assert not scanner.broken
+    return scanner
+
+
+def test_duplicate_lines_are_dropped_and_conflicting_ones_reported():
+    for fault, kinds in (("duplicate", []), ("conflict", ["conflict"])):
+        scanner = scanned_with(fault)
+        assert [bad.kind for bad in scanner.of(BadFrame)] == kinds
+        blocks = scanner.blocks(scanner.vehicle().key)
+        assert every_line_once(blocks) == TRUCK_LINES
+        assert closed(scanner).samples_crc == chained_crc(blocks), "the first is kept"
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "count"), [("gap", "readout", 10), ("undeclared_gap", "undeclared_gap", 1)]
+)
+def test_lines_lost_are_never_made_up(fault: str, cause: str, count: int):
+    scanner = scanned_with(fault)
+    key = scanner.vehicle().key
+    [lost] = scanner.of(LinesLost)
+    assert lost.cause == cause
+    assert lost.count >= count
+    assert every_line_once(scanner.blocks(key), [lost]) == TRUCK_LINES
+    assert (closed(scanner).lines_lost, closed(scanner).samples_crc) == (lost.count, None)
+
+
+@pytest.mark.parametrize("fault", ["time_backwards", "encoder_jump"])
+def test_a_jump_of_clock_or_encoder_is_flagged(fault: str):
+    scanner = scanned_with(fault)
+    flags = np.concatenate([block.flags for block in scanner.blocks(scanner.vehicle().key)])
+    assert 1 <= np.count_nonzero(flags & LineFlag.TIME_JUMP) <= 2
+
+
+def test_beam_off_in_mid_scan_is_flagged_and_dark():
+    scanner = scanned_with("beam_off")
+    blocks = scanner.blocks(scanner.vehicle().key)
+    last = blocks[-1]
+    assert ((last.flags & (LineFlag.BEAM_ON | LineFlag.SOURCE_OFF)) == LineFlag.SOURCE_OFF).all()
+    assert last.monitor is None
+    assert last.samples.mean() < 20
+    assert not scanner.of(SourceStatus)[-1].beam_on
+
+
+def test_a_frozen_detector_repeats_its_line():
+    scanner = scanned_with("frozen")
+    *_, before, last = scanner.blocks(scanner.vehicle().key)
+    assert (last.samples == before.samples[-1]).all()
+    scanner.emulator.fault("frozen", on=False)
+    assert scanner.emulator.state()["faults"] == []
+
+
+def test_a_scan_without_an_end_is_superseded():
+    scanner = scanned_with("scan_without_end")
+    scanner.run(30, until=lambda: len(scanner.of(ScanClosed)) == 4)
+    assert [done.aborted for done in scanner.of(ScanClosed)] == [None, None, "superseded", None]
+
+
+def test_a_reboot_ends_the_scan_and_the_truck_is_not_taken_up_again():
+    scanner = VirtualScanner()
+    scanner.connect()
+    scanner.run(30, until=scanner.line_in_plane(500))
+    scanner.emulator.fault("reboot", on=True)
+    scanner.connect()
+    scanner.run(8)
+    assert closed(scanner).aborted == "device_restarted"
+    assert len(scanner.of(ScanOpened)) == 3
+    scanner.emulator.fault("reboot", on=False)
+    assert scanner.emulator.state()["attached"]
+
+
+def test_a_scanner_that_speaks_another_version_or_describes_nonsense():
+    for fault, code in (("version_2", ErrorCode.VERSION), ("bad_describe", ErrorCode.GEOMETRY)):
+        scanner = VirtualScanner()
+        scanner.emulator.fault(fault, on=True)
+        scanner.connect()
+        with pytest.raises(Refusal) as refused:
+            scanner.run(1)
+        assert refused.value.code is code
+
+
+def test_a_scanner_that_does_not_describe_itself():
+    scanner = VirtualScanner()
+    scanner.emulator.fault("no_describe", on=True)
+    scanner.connect()
+    scanner.run(10)
+    assert scanner.session.geometry is None
+    assert not scanner.readings, "it says HELLO and then nothing more"
+
+
+def test_an_unknown_fault_is_refused_by_name():
+    with pytest.raises(ValueError, match="no fault 'flood'; it has bad_crc"):
+        VirtualScanner().emulator.fault("flood", on=True)
