@@ -17,12 +17,11 @@ The supervisor makes a new driver for every attempt to open, and so do the check
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import get_args
 
 from pydantic import ValidationError
@@ -48,6 +47,7 @@ from drivers.plant.rig import (
     expect,
     free_port,
     host_and_port,
+    served_again,
     within,
 )
 from drivers.readings import CameraRead, Inputs, PortalReading, ScannerReading
@@ -95,29 +95,6 @@ async def _expect_close(driver: Driver, what: str) -> None:
     await driver.close()
     took_s = time.monotonic() - begun_s
     expect(took_s <= CLOSE_LIMIT_S, f"{what}: close() took {took_s:.2f} s, allowed is {CLOSE_LIMIT_S} s")
-
-
-@contextlib.asynccontextmanager
-async def _served_again(recorded: bytes, piece: int) -> AsyncIterator[int]:
-    """Serve recorded bytes once per connection in segments of ``piece`` bytes; yield the port."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            for start in range(0, len(recorded), piece):
-                writer.write(recorded[start : start + piece])
-                await writer.drain()
-                await asyncio.sleep(0)
-            writer.write_eof()
-            await reader.read()  # a close with unread bytes would reset the link and lose what is under way
-            writer.close()
-            await writer.wait_closed()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await server.wait_closed()
 
 
 # --- the checks -----------------------------------------------------------------------------------
@@ -300,8 +277,9 @@ async def one_byte_segments(case: DriverCase) -> None:
 
 
 async def _read_again(case: DriverCase, recorded: bytes, piece: int) -> list[object]:
-    async with Rig(case) as rig, _served_again(recorded, piece) as port:
-        _, hearing = await rig.open(port)
+    async with served_again(recorded, piece, serial=case.serial) as (place, begin), Rig(case) as rig:
+        _, hearing = await rig.open(place)
+        begin.set()
         await rig.until(lambda: hearing.ended, "the end of a replay")
         return [case.essence(item) for item in hearing.items]
 

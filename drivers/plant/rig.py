@@ -5,13 +5,20 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import contextlib
 import dataclasses
+import fcntl
 import importlib
 import logging
+import os
+import pty
 import socket
+import termios
 import time
-from collections.abc import Callable, Mapping
+import tty
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +32,8 @@ from drivers.plant.world import Plant
 
 OPEN_LIMIT_S = 5.0
 """Longest time that ``open`` may take, with or without success (the supervisor's own limit)."""
+PTY_BUFFER = 2_048
+"""Bytes that a serial line takes at once without losing any."""
 
 
 class ContractBroken(AssertionError):
@@ -225,13 +234,13 @@ def expect(true: bool, sentence: str) -> None:
         raise ContractBroken(sentence)
 
 
-async def within(seconds: float, true: Callable[[], bool]) -> bool:
+async def within(seconds: float, true: Callable[[], bool], pause_s: float = 0.005) -> bool:
     """Wait until a condition holds, at most ``seconds`` (real); return whether it does."""
     until_s = time.monotonic() + seconds
     while not true():
         if time.monotonic() > until_s:
             return False
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause_s)
     return True
 
 
@@ -240,3 +249,66 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def served_again(
+    recorded: bytes, piece: int, *, serial: bool
+) -> AsyncIterator[tuple[int | str, asyncio.Event]]:
+    """Serve recorded bytes in segments of ``piece`` bytes; yield the place and the event that begins it.
+
+    Over TCP each connection gets them, then FIN; a serial line (pty) gets them once, then hangs up.
+    """
+    begin = asyncio.Event()
+    pieces = [recorded[start : start + piece] for start in range(0, len(recorded), piece)]
+
+    served: list[asyncio.Task[None] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())
+        await begin.wait()
+        with contextlib.suppress(ConnectionError):
+            for segment in pieces:
+                writer.write(segment)
+                await writer.drain()
+                await asyncio.sleep(0)
+            writer.write_eof()
+            await reader.read()  # a close with unread bytes would reset the link and lose what is under way
+            writer.close()
+            await writer.wait_closed()
+
+    if serial:
+        controller, line = pty.openpty()
+        tty.setraw(line)
+        typing = asyncio.create_task(_type(controller, line, pieces, begin))
+        try:
+            yield os.ttyname(line), begin
+        finally:
+            typing.cancel()
+            await asyncio.wait([typing])
+        return
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], begin
+    finally:
+        server.close()
+        await within(2.0, lambda: all(task is None or task.done() for task in served))
+
+
+async def _type(controller: int, line: int, pieces: list[bytes], begin: asyncio.Event) -> None:
+    """Send each piece down a serial line when the one before has been read, then hang up."""
+    try:
+        await begin.wait()
+        for segment in pieces:
+            for start in range(0, len(segment), PTY_BUFFER):
+                os.write(controller, segment[start : start + PTY_BUFFER])
+                await within(2.0, lambda: not _unread(line), 0)
+    finally:
+        os.close(controller)
+        os.close(line)
+
+
+def _unread(line: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(line, termios.FIONREAD, count)
+    return count[0]

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from station.api.problems import Problem
 from station.domain.decision import NotFound, Refused, ReleaseLocked
-from station.domain.events import Verdict
+from station.domain.values import Verdict
 from station.domain.view import LaneView
 from station.lane.commands import AckAlarm, Command, Decide, ReadImage, SilenceAlarm
 from station.lane.host import LaneHost, reply_text

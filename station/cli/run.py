@@ -95,17 +95,12 @@ def _scenario(given: str | None) -> Path | None:
     except UnknownName as error:
         near = f"; did you mean {error.nearest}?" if error.nearest else ""
         raise UserError(f"--scenario {given}: {error.rule}{near}") from error
-    from drivers.plant.vehicle import load_scenario
+    from station.cli.simulation import check_scenario
 
     try:
-        scenario = load_scenario(path)
+        check_scenario(path)
     except ValueError as error:
         raise UserError(str(error)) from error
-    if scenario.needs is not None and not scenario.needs.is_file():
-        raise UserError(
-            f"the scenario {path.stem} plays the recording {scenario.needs}, which is not there; "
-            "put it there or choose another scenario"
-        )
     return path
 
 

@@ -50,6 +50,16 @@ class Order:
     actors: bool = True
 
 
+def check_scenario(path: Path) -> None:
+    """Raise ``ValueError`` with a sentence for a scenario that cannot be played."""
+    scenario = load_scenario(path)
+    if scenario.needs is not None and not scenario.needs.is_file():
+        raise ValueError(
+            f"the scenario {path.stem} plays the recording {scenario.needs}, which is not there; "
+            "put it there or choose another scenario"
+        )
+
+
 # --- the daemon's side --------------------------------------------------------------------------
 
 

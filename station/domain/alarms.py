@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from station.domain.decision import NotFound
-from station.domain.events import AlarmSummary
+from station.domain.values import AlarmSummary
 from station.domain.view import AlarmView, Args
 
 SILENCE_S = 120.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from station.domain.events import Level, Lock
+from station.domain.values import Level, Lock
 
 SUPERVISOR_LEVELS = frozenset({Level.SECONDARY, Level.HOLD})
 

@@ -7,11 +7,30 @@ The wire type is ``carril.`` + the class name in snake case with a dot before it
 from __future__ import annotations
 
 import re
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from functools import cache
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from station.domain.values import (
+    AlarmSummary,
+    BlobUse,
+    Coverage,
+    Decision,
+    EventStamp,
+    Identity,
+    Incomplete,
+    Level,
+    Lock,
+    OccupancySummary,
+    RadiationRecord,
+    Reason,
+    Recommendation,
+    ScanSummary,
+    Value,
+    Verdict,
+)
 
 SCHEMA_VERSION = 1
 
@@ -23,213 +42,6 @@ class Prio(IntEnum):
     INSPECTION = 1
     HEALTH = 2
     BACKGROUND = 3
-
-
-class Value(BaseModel):
-    """Base of all values inside events: strict, frozen, nothing extra."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
-
-
-class EventStamp(Value):
-    """When it happened, in microseconds: canonical JSON refuses integers above 2^53-1."""
-
-    utc_us: int
-    mono_us: int
-    boot_id: str
-    clock: Literal["sync", "unsync", "unknown"] = "unknown"
-
-
-# --- shared values ------------------------------------------------------------------------------
-
-
-class CoverageState(StrEnum):
-    """What became of one required or fitted check."""
-
-    WAITING = "waiting"
-    DONE = "done"
-    NOT_FITTED = "not_fitted"
-    FAILED = "failed"
-    BYPASSED = "bypassed"
-
-
-class Check(Value):
-    """Coverage of one check; ``reason`` is a code (link, timeout, partial, unreadable …)."""
-
-    state: CoverageState
-    reason: str | None = None
-    fraction: float = 0.0
-
-
-class Coverage(Value):
-    """Which checks were done, and why not."""
-
-    rpm: Check
-    scanner: Check
-    lpr: Check
-    ocr: Check
-    manifest: Check
-
-
-class Incomplete(Value):
-    """Required checks that were not done. Missing data is never "clear"."""
-
-    rpm: bool = False
-    image: bool = False
-    ident: bool = False
-
-
-class Level(StrEnum):
-    """Recommendation, lowest first."""
-
-    CLEAR = "clear"
-    REVIEW_IMAGE = "review_image"
-    SECONDARY = "secondary"
-    HOLD = "hold"
-    EMERGENCY = "emergency"
-
-
-class Reason(Value):
-    """One rule that fired, with the inputs that it saw."""
-
-    rule: str
-    code: str
-    args: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
-
-
-class Recommendation(Value):
-    """What the rules propose; all reasons are kept, the strongest first."""
-
-    level: Level
-    reasons: tuple[Reason, ...]
-    rules_sha256: str
-
-
-class Lock(Value):
-    """Why Release is not free."""
-
-    code: str
-    args: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
-
-
-class PlateIdentity(Value):
-    """The vehicle's plate as known now."""
-
-    text: str
-    region: str = ""
-    status: Literal["accepted", "probable", "unverified"]
-    confidence: float | None = None
-
-
-class Identity(Value):
-    """Who the vehicle is, as far as the readers say."""
-
-    status: Literal["waiting", "accepted", "probable", "unverified"] = "waiting"
-    plate: PlateIdentity | None = None
-    container: PlateIdentity | None = None
-
-
-class BlobUse(Value):
-    """A blob of the record and what it is."""
-
-    role: Literal["preview", "image", "raw", "trace", "photo", "plate", "capture", "event"]
-    sha256: str
-    media: str
-    bytes: int
-
-
-class AlgorithmVerdict(Value):
-    """One algorithm's answer; advisory unless it is the device's own."""
-
-    algo: str
-    version: int
-    params: dict[str, float | int | str]
-    statistic: float | None
-    threshold: float | None
-    t_first_s: float | None
-    outcome: str
-    reason: str | None = None
-
-
-class OccupancySummary(Value):
-    """What one portal saw of one vehicle."""
-
-    occupancy_id: str
-    device: str
-    close_reason: str
-    complete: bool
-    start_known: bool
-    duration_s: float
-    gamma_max_1s: int | None
-    gamma_background: float | None
-    gamma_limit: float | None
-    neutron_max: int | None
-    neutron_limit: int | None
-    sigma_max: float | None
-    gamma_alarm: bool
-    neutron_alarm: bool
-    tamper: bool
-    gaps: int
-    verdicts: tuple[AlgorithmVerdict, ...] = ()
-    profile: str | None = None
-
-
-class ScanSummary(Value):
-    """What one scan gave; ``col_nose`` is the image column of the vehicle's nose."""
-
-    scan_id: str
-    device: str
-    state: Literal["scanning", "complete", "incomplete"]
-    cause: str | None = None
-    lines: int = 0
-    lines_lost: int = 0
-    height: int = 0
-    px_mm_x: float = 0.0
-    px_mm_y: float = 0.0
-    col_nose: int | None = None
-    col_tail: int | None = None
-    calibration: Literal["provisional", "full", "none"] = "none"
-    starved_m2: float = 0.0
-    preview: str | None = None
-    image: str | None = None
-    raw: str | None = None
-
-
-class RadiationRecord(Value):
-    """All that the portals saw of one vehicle."""
-
-    occupancies: tuple[OccupancySummary, ...] = ()
-
-
-class Verdict(StrEnum):
-    """What an officer may order."""
-
-    RELEASE = "release"
-    SECONDARY = "secondary"
-    HOLD = "hold"
-    REPEAT_PASS = "repeat_pass"  # noqa: S105 - a verdict, no password
-    RETURN = "return"
-
-
-class Decision(Value):
-    """The officer's order as recorded; ``seq`` is its place in the journal."""
-
-    verdict: Verdict
-    officer: str
-    reason: str | None = None
-    at_utc_us: int
-    seq: int | None = None
-
-
-class AlarmSummary(Value):
-    """One alarm of an inspection with its last known state."""
-
-    alarm_id: str
-    code: str
-    priority: int
-    state: str
-    device: str | None = None
-    values: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
 
 
 # --- events -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from station.domain.events import Identity, PlateIdentity
+from station.domain.values import Identity, PlateIdentity
 
 ACCEPT_CONFIDENCE = 0.90
 """Site limit at which one camera read counts as accepted when no rival was seen."""

@@ -10,10 +10,12 @@ changes of state, coverage, identity, recommendation and locks; live data never 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from station.domain.decision import ReleaseLocked, Standing, VersionConflict, release_locks
-from station.domain.events import (
+from station.domain.identity import PlateEvidence, resolve
+from station.domain.rules import REQUIRABLE, Alarm, Facts, Opinion, incomplete, recommend
+from station.domain.values import (
     Check,
     Coverage,
     CoverageState,
@@ -24,8 +26,6 @@ from station.domain.events import (
     Recommendation,
     Verdict,
 )
-from station.domain.identity import PlateEvidence, resolve
-from station.domain.rules import REQUIRABLE, Alarm, Facts, Opinion, incomplete, recommend
 
 MEASURE_LIMIT_S = 60.0
 """A required measurement that is not done by then has failed."""
@@ -394,40 +394,3 @@ class Inspection:
         advice = self.recommendation if self.advised else None
         stored = self.order is not None and self.order.seq is not None
         return (self.state, checks, self.identity, advice, self.locks, self.flags, stored, self.withdrawn)
-
-
-def resume(found: Inspection, now_s: float) -> Inspection:
-    """Return an inspection that was open when the daemon ended, as it comes back.
-
-    What was measured stays; what cannot resume has failed (``station_restart``). Nothing opens by itself:
-    an order whose barrier never moved must be given again, so it no longer stands.
-    """
-    checks = {
-        name: replace_waiting(check, "station_restart") if name in found.fitted else check
-        for name, check in found.checks.items()
-    }
-    back = replace(
-        found,
-        checks=checks,
-        running=set(),
-        pending_work=0,
-        restarted=True,
-        opened_s=now_s,
-        seen_s=now_s,
-        booth_since_s=None,
-        at_barrier=False,
-        order=found.order if found.left_barrier else None,
-        order_s=now_s if found.left_barrier else None,
-        withdrawn=True,
-    )
-    if not back.left_barrier and not back.over:
-        back.state = "awaiting_decision"
-    back.version = found.version + 1
-    return back
-
-
-def replace_waiting(check: Check, reason: str) -> Check:
-    """Return ``check``, failed for ``reason`` if it was still waiting."""
-    if check.state == CoverageState.WAITING:
-        return Check(state=CoverageState.FAILED, reason=reason)
-    return check

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from station.domain.events import Coverage, CoverageState, Incomplete, Level, Reason, Recommendation
+from station.domain.values import Coverage, CoverageState, Incomplete, Level, Reason, Recommendation
 
 ORDER = (Level.CLEAR, Level.REVIEW_IMAGE, Level.SECONDARY, Level.HOLD, Level.EMERGENCY)
 

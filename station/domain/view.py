@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from station.domain.events import (
+from station.domain.values import (
     BlobUse,
     Coverage,
     Decision,

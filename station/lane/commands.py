@@ -9,12 +9,11 @@ from station.domain.decision import NotFound, VersionConflict
 from station.domain.events import (
     AlarmAcknowledged,
     AlarmSilenced,
-    Decision,
     DecisionRecorded,
     ImageRead,
     SecondaryReferred,
-    Verdict,
 )
+from station.domain.values import Decision, Verdict
 from station.lane.core import Core
 
 

@@ -13,17 +13,10 @@ from typing import Any
 from drivers.geometry import LaneGeometry
 from drivers.readings import Stamp
 from station.domain import alarms
-from station.domain.events import (
-    AlarmEnded,
-    BlobUse,
-    Event,
-    EventStamp,
-    LaneAlarmRaised,
-    OccupancySummary,
-    ScanSummary,
-)
+from station.domain.events import AlarmEnded, Event, LaneAlarmRaised
 from station.domain.inspection import Inspection
 from station.domain.rules import REQUIRABLE
+from station.domain.values import BlobUse, EventStamp, OccupancySummary, ScanSummary
 from station.domain.view import Args, DeviceView
 from station.lane.effects import BlobKept, Effect
 from station.lane.track import Track

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drivers.readings import CameraRead, Channel, LineBlock, LinesLost, ScanClosed, ScanKey, ScanOpened, Stamp
-from station.domain.events import Event, ScanSummary
+from station.domain.events import Event
+from station.domain.values import ScanSummary
 from station.domain.view import LaneView
 
 # --- effects ------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from imaging.radiograph.model import D16_WINDOW
-from station.domain.events import InspectionSealed, ScanSummary
+from station.domain.events import InspectionSealed
+from station.domain.values import ScanSummary
 from station.lane.core import Passage
 from station.lane.host import LaneHost
 from station.lane.imager import U16, from_npy

@@ -41,12 +41,15 @@ from station.lane.lane import Lane
 from station.lane.live import Live
 from station.runtime.bus import Bus, Message
 from station.store.draft import BlobRef, Draft, Idem, Receipt
+from station.store.errors import RecordRejected, Repeated, Unknown
 
 log = logging.getLogger("carril.lane")
 
 TICK_S = 0.05
 ALARM_STORE_LIMIT_S = 0.1
 RECOVER_EVERY_S = 1.0
+MAX_UNSTORED = 1024
+"""The lane is out of service meanwhile: only what the vehicle in it still does can add to this."""
 
 
 class Journal(Protocol):
@@ -96,6 +99,8 @@ class LaneHost:
         self._view = lane.view()
         self._replies: dict[int, asyncio.Future[Receipt]] = {}
         self._closed = False
+        self._unstored: list[Append] = []
+        """Facts that the journal refused, in their order: written first when it works again."""
 
     # --- in -------------------------------------------------------------------------------------
 
@@ -200,12 +205,14 @@ class LaneHost:
         reply = self._replies.pop(append.token, None)
         if error is not None:
             log.error("cannot record: %s", error)
-            refused = type(error).__name__ in ("Repeated", "RecordRejected")
+            refused = isinstance(error, Repeated | RecordRejected)
             if reply is not None and not reply.done():
                 reply.set_exception(error)
             if refused:
                 self._carry(self.lane.not_ordered(append.token, now))
             else:
+                if reply is None and not isinstance(error, Unknown) and len(self._unstored) < MAX_UNSTORED:
+                    self._unstored.append(append)
                 self._carry(self.lane.not_stored(append.token, "cannot_record", now))
             return
         receipt = done.result()
@@ -243,6 +250,9 @@ class LaneHost:
 
     def _try_again(self) -> None:
         """Out of service because nothing could be recorded: see whether it can be again."""
+        waiting, self._unstored = self._unstored, []
+        for append in waiting:
+            self._append(append)
         self._carry(self.lane.try_recording(self._ports.clock.stamp()))
 
     # --- threads --------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ from imaging.radiograph.calibrate import AirScan, Dark, DarkScan, compare
 from imaging.radiograph.measure import VehicleFinder, area_m2
 from imaging.radiograph.model import Calibration, Columns, RadiographError
 from imaging.radiograph.normalize import ScanChain
-from imaging.radiograph.render import preview_jpeg
-from station.domain.events import ScanSummary
+from imaging.radiograph.render import JPEG_SIDE, preview_jpeg
+from station.domain.values import ScanSummary
 from station.lane.effects import (
     BlobKept,
     CalibrationReady,
@@ -214,7 +214,7 @@ class Imager:
             if calibration is None:
                 run.trouble = "not_calibrated"
                 return
-            run.chain = ScanChain(calibration, opened.detectors, opened.full_scale)
+            run.chain = ScanChain(calibration, opened.detectors, opened.full_scale, max_lines=JPEG_SIDE)
             run.finder = VehicleFinder(calibration)
 
     def _feed(self, run: _Run, reading: LineBlock | LinesLost) -> None:

@@ -28,14 +28,14 @@ from drivers.readings import (
     UnknownRecord,
 )
 from station.domain.events import (
-    Decision,
     DecisionRequested,
     DeviceHealthChanged,
     InspectionEvent,
     LaneModeChanged,
     LaneStarted,
 )
-from station.domain.inspection import resume
+from station.domain.restart import resume
+from station.domain.values import Decision
 from station.domain.view import DeviceView, LaneView
 from station.lane.cameras import Cameras
 from station.lane.commands import Command, Commands

@@ -17,15 +17,13 @@ from drivers.readings import (
 from imaging.radiation.background import BackgroundRules
 from imaging.radiation.gross import GrossConfig
 from imaging.radiation.opinion import StationOpinion
-from imaging.radiation.verdict import OpinionResult, Verdict
+from imaging.radiation.verdict import OpinionResult, Outcome, Verdict
 from station.domain.events import (
-    AlgorithmVerdict,
     CountsMissed,
     DeviceSetupChanged,
     InspectionAmended,
     OccupancyEnded,
     OccupancyStarted,
-    OccupancySummary,
     RadiationAlarmRaised,
 )
 from station.domain.occupancy import (
@@ -35,12 +33,14 @@ from station.domain.occupancy import (
     Effect,
     Missed,
     OccupancyMachine,
+    Orphaned,
     SetupChanged,
     Started,
     TamperChanged,
 )
 from station.domain.occupancy_record import Occupancy
 from station.domain.rules import Alarm, Opinion
+from station.domain.values import AlgorithmVerdict, OccupancySummary
 from station.lane.core import Core, DeviceFacts, Passage
 from station.lane.effects import KeepTrace, LiveSample, TraceKept
 from station.lane.sequencer import open_inspection, tamper
@@ -112,14 +112,10 @@ class Portals:
         if portal is not None:
             self._do(device, portal.machine.link(up=up, now_ns=self._core.now.mono_ns))
 
-    def beam(self, *, on: bool) -> None:
-        """A scanner's beam or shutter opened or closed: background is not learnt under it."""
-        for portal in self._portals.values():
-            portal.machine.scanner_active = on
-
     def tick(self) -> None:
         """Let time pass."""
         for device, portal in self._portals.items():
+            portal.machine.presence = self._core.passage is not None
             self._do(device, portal.machine.tick(self._core.now.mono_ns))
 
     def stop(self) -> None:
@@ -143,9 +139,18 @@ class Portals:
             elif isinstance(effect, SetupChanged):
                 core.emit(DeviceSetupChanged, device=device, setup_hash=effect.setup_hash)
             elif isinstance(effect, Missed):
-                core.emit(CountsMissed, device=device, missed=effect.count)
+                self._missed(device, effect.count)
+            elif isinstance(effect, Orphaned):
+                self._missed(device, 1)
             elif isinstance(effect, Amended):
                 self._amended(device, portal, effect)
+
+    def _missed(self, device: str, count: int) -> None:
+        """Vehicles passed of which nothing was measured: the one in the lane may be among them."""
+        core = self._core
+        core.emit(CountsMissed, device=device, missed=count)
+        if core.inspection is not None:
+            core.inspection.finish("rpm", core.now_s, "partial", 0.0)
 
     def _started(self, device: str, portal: _Portal, occupancy: Occupancy) -> None:
         core = self._core
@@ -231,6 +236,8 @@ class Portals:
             inspection.opine(
                 Opinion(summary.device, str(verdict.outcome), verdict.statistic, verdict.threshold)
             )
+        if opinion.verdicts[0].outcome == Outcome.ALARM and not summary.gamma_alarm:
+            core.lane_alarm("station_only", summary.device)
         inspection.finish("rpm", core.now_s, None if summary.complete else _reason(missing))
         core.tell(OccupancyEnded, **summary.model_dump(), blobs=blobs)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from station.domain import alarms
-from station.domain.events import InspectionSealed, RadiationRecord
+from station.domain.events import InspectionSealed
+from station.domain.values import RadiationRecord
 from station.domain.view import (
     CentreView,
     ChannelView,

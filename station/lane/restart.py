@@ -11,7 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from station.domain.alarms import Alarm
-from station.domain.events import (
+from station.domain.identity import PlateEvidence
+from station.domain.inspection import Inspection
+from station.domain.rules import Alarm as DeviceAlarm
+from station.domain.rules import Opinion
+from station.domain.values import (
     BlobUse,
     Check,
     CoverageState,
@@ -20,10 +24,6 @@ from station.domain.events import (
     ScanSummary,
     Verdict,
 )
-from station.domain.identity import PlateEvidence
-from station.domain.inspection import Inspection
-from station.domain.rules import Alarm as DeviceAlarm
-from station.domain.rules import Opinion
 from station.lane.core import LaneFacts, Passage
 
 Record = tuple[int, str, Mapping[str, Any]]

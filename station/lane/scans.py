@@ -14,13 +14,8 @@ from drivers.readings import (
     ScanOpened,
     SourceStatus,
 )
-from station.domain.events import (
-    CalibrationApplied,
-    InspectionAmended,
-    ScanCompleted,
-    ScanStarted,
-    ScanSummary,
-)
+from station.domain.events import CalibrationApplied, InspectionAmended, ScanCompleted, ScanStarted
+from station.domain.values import ScanSummary
 from station.lane.core import Core, Passage
 from station.lane.effects import CalibrationReady, EndScan, FeedScan, OpenScan, ScanProgress, ScanReady
 from station.lane.sequencer import open_inspection

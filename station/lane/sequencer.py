@@ -15,9 +15,9 @@ from station.domain.events import (
     InspectionOpened,
     TamperClosed,
     TamperOpened,
-    Verdict,
 )
 from station.domain.inspection import Inspection
+from station.domain.values import Verdict
 from station.lane.core import UP_STATES, Core, Passage
 from station.lane.record import seal
 

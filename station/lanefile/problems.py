@@ -82,7 +82,7 @@ def translate(
     for each in error.errors(include_url=False):
         place = each["loc"]
         where = ".".join(part for part in (prefix, spelled(place, raw)) if part)
-        value = shown(each['input']) if (found := _at(raw, place)) is not _NOTHING else None
+        value = shown(found) if (found := _at(raw, place)) is not _NOTHING else None
         rule, names = _rule(each, model)
         if isinstance(found, dict) and each["type"] == "value_error":
             value = None  # the sentence names the culprits; the whole table would not help

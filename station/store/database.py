@@ -14,7 +14,6 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
-from station.store.errors import StoreUnavailable
 from station.store.schema import PAGE_BYTES
 
 _COMMON_PRAGMAS: dict[str, tuple[str, object]] = {
@@ -22,9 +21,12 @@ _COMMON_PRAGMAS: dict[str, tuple[str, object]] = {
     "cell_size_check": ("ON", 1),
     "mmap_size": ("0", 0),
 }
-WRITER_PRAGMAS: dict[str, tuple[str, object]] = {
+_FILE_PRAGMAS: dict[str, tuple[str, object]] = {
     "page_size": (str(PAGE_BYTES), PAGE_BYTES),
     "auto_vacuum": ("INCREMENTAL", 2),
+}
+"""Kept by the file: set while it is empty (setting them again would write), read back always."""
+WRITER_PRAGMAS: dict[str, tuple[str, object]] = {
     "journal_mode": ("WAL", "wal"),
     "synchronous": ("FULL", 2),
     "wal_autocheckpoint": ("0", 0),  # an automatic checkpoint hides failed syncs
@@ -79,11 +81,14 @@ def fault_of(error: Exception) -> Fault:
 def connect_writer(database: Path, quota_bytes: int, *, create: bool = False) -> sqlite3.Connection:
     """Open the one connection that writes.
 
-    Raises ``sqlite3.Error`` as SQLite does, ``StoreUnavailable`` when a setting does not hold.
+    Raises ``sqlite3.Error``, also when a setting does not hold.
     """
     connection = _connect(database, "rwc" if create else "rw")
     try:
+        if create:
+            _set(connection, _FILE_PRAGMAS)
         _set(connection, WRITER_PRAGMAS)
+        _check(connection, WRITER_PRAGMAS | _FILE_PRAGMAS)
         # Kept by the connection, not by the file; never below what the file already has.
         connection.execute(f"PRAGMA max_page_count={quota_bytes // PAGE_BYTES}").fetchone()
     except BaseException:
@@ -97,6 +102,7 @@ def connect_reader(database: Path) -> sqlite3.Connection:
     connection = _connect(database, "ro")
     try:
         _set(connection, READER_PRAGMAS)
+        _check(connection, READER_PRAGMAS)
     except BaseException:
         connection.close()
         raise
@@ -114,10 +120,13 @@ def _connect(database: Path, mode: str) -> sqlite3.Connection:
 def _set(connection: sqlite3.Connection, pragmas: dict[str, tuple[str, object]]) -> None:
     for name, (value, _) in pragmas.items():
         connection.execute(f"PRAGMA {name}={value}").fetchone()
+
+
+def _check(connection: sqlite3.Connection, pragmas: dict[str, tuple[str, object]]) -> None:
     for name, (value, expected) in pragmas.items():
         (found,) = connection.execute(f"PRAGMA {name}").fetchone()
         if found != expected:
-            raise StoreUnavailable(f"SQLite keeps {name}={found!r} where the journal needs {value}.")
+            raise sqlite3.DatabaseError(f"{name} is {found!r} where the journal needs {value}")
 
 
 def checkpoint(connection: sqlite3.Connection, mode: str) -> bool:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from station.domain.decision import Refused
-from station.domain.events import CoverageState, Decision, Level, Verdict
 from station.domain.identity import PlateEvidence
-from station.domain.inspection import Inspection, resume
+from station.domain.inspection import Inspection
+from station.domain.restart import resume
 from station.domain.rules import Alarm, Opinion
+from station.domain.values import CoverageState, Decision, Level, Verdict
 
 REQUIRED = frozenset({"rpm", "scanner", "lpr"})
 VERDICTS = st.sampled_from([Verdict.RELEASE, Verdict.SECONDARY, Verdict.HOLD])

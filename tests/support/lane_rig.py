@@ -6,8 +6,6 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-
-
 from drivers.geometry import LaneGeometry
 from drivers.readings import (
     CameraRead,
@@ -26,7 +24,8 @@ from drivers.readings import (
     ScanOpened,
     Stamp,
 )
-from station.domain.events import Event, ScanSummary
+from station.domain.events import Event
+from station.domain.values import ScanSummary
 from station.domain.view import DeviceView
 from station.lane.commands import Command
 from station.lane.core import DeviceFacts, LaneFacts
@@ -37,7 +36,6 @@ from station.lane.effects import (
     EndScan,
     KeepPictures,
     KeepTrace,
-
     PicturesKept,
     ScanReady,
     SetOutputs,

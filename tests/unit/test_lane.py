@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from station.domain.decision import ReleaseLocked, VersionConflict
-from station.domain.events import Verdict
+from station.domain.values import Verdict
 from station.lane.commands import AckAlarm, Decide, ReadImage
 from tests.support.lane_rig import Rig
 

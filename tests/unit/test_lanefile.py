@@ -32,7 +32,7 @@ class NetOptions(Options):
     port: Annotated[int, Field(ge=1, le=65_535)] = 1
     unit_id: int = 1
     panels: Annotated[tuple[str, ...], Field(min_length=1)] = ("A",)
-    password: SecretStr = SecretStr("")
+    password: Annotated[SecretStr, Field(max_length=16)] = SecretStr("")
 
 
 class SerialOptions(Options):
@@ -499,10 +499,19 @@ def test_a_credential_is_read_where_the_service_manager_put_it(
 def test_a_secret_is_not_printed_when_the_driver_refuses_it(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "lpr_key").write_text("hunter2\n")
+    (tmp_path / "lpr_key").write_text("a-secret-that-is-too-long\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    said = sentences(write(changed(REFERENCE, ('"MU"', "3"))))
-    assert "hunter2" not in " ".join(said)
+    (said,) = sentences(write(changed(REFERENCE)))
+    assert said.startswith('device.rpm1.options.password = {"credential": "lpr_key"}: ')
+    assert "too-long" not in said
+
+
+@pytest.mark.parametrize("value", ["{ credential = 3 }", '{ credential = "../x" }', '{ file = "x" }', "3"])
+def test_a_reference_is_the_name_of_a_credential(write: Write, value: str) -> None:
+    assert sentences(write(changed(("panels", f"password = {value}\npanels")))) == [
+        'device.rpm1.options.password: must be a reference, { credential = "NAME" }: '
+        "a lane file holds no secret"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -304,6 +304,23 @@ async def test_silence_is_stale_and_three_times_as_long_opens_a_new_link(start: 
     assert station.changes[2][2].detail == "no reading for three times the limit; the link is opened again"
 
 
+async def test_a_silent_link_may_take_its_time_to_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    farewells: list[str] = []
+
+    async def readings(self: Scripted) -> AsyncIterator[Reading | BadFrame]:
+        yield BACKGROUND
+        try:
+            await self.context.clock.sleep(FOR_EVER)
+        finally:
+            await self.context.clock.sleep(0.35)  # several ticks
+            farewells.append("said goodbye")
+
+    monkeypatch.setattr(Scripted, "readings", readings)
+    station = start(Device("rpm1", [0.0]))
+    await station.clock.advance(37)
+    assert farewells == ["said goodbye"]
+
+
 async def test_peer_fault_6_a_failed_poll_publishes_nothing(start: Start) -> None:
     polls: list[Step] = [INPUTS, *[step for _ in range(20) for step in (0.1, BadFrame("exception", 0, b""))]]
     station = start(Device("io1", polls, role=Role.DIGITAL_IO))

@@ -19,6 +19,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +47,10 @@ FOOT_M, MPH_MPS = 0.3048, 0.44704
 
 SETUP = (
     SetupLine("SG1", (f"{GAMMA_HIGH_CPS:06d}", f"{GAMMA_LOW_CPS:06d}", "000005", "000010", "7.0", "000000")),
-    SetupLine("SG2", ("000004", "000050", "001023", "000003", "SUM", "A")),
-    SetupLine("SG3", ("000050", "001023", "000020", "7.0", "EMULATED")),
+    SetupLine("SG2", ("000004", "0.050", "5.000", "000003", "SUM", "A")),
+    SetupLine("SG3", ("0.050", "5.000", "000020", "7.0", "EMULATED")),
     SetupLine("SN1", (f"{NEUTRON_HIGH:06d}", "000005", "0.000001", "000004", "000004", "000120")),
-    SetupLine("SN2", ("000050", "001023", "000050", "001023", "000000")),
+    SetupLine("SN2", ("0.500", "5.000", "0.500", "5.000", "000000")),
 )
 
 FAULTS = frozenset(
@@ -59,6 +60,7 @@ FAULTS = frozenset(
         "duplicate",  # every line twice
         "frozen_counter",  # GX repeats the last number
         "frozen_counts",  # every panel repeats itself
+        "garble",  # one character in every fifth line is another
         "gamma_high",  # the first panel counts ten times too much
         "gamma_low",  # the first panel is dead
         "half_line",  # every seventh line is cut in its middle
@@ -89,14 +91,18 @@ def poisson_limit(mean: float, probability: float) -> int:
 class TsaPortal:
     """The portal's own state; it has been counting for a while when it is switched on."""
 
-    def __init__(self, plant: Plant, now_s: float, seed: int, nsigma: float = NSIGMA) -> None:
-        """Switch on at ``now_s`` with a background learnt from an empty lane."""
+    FAULTS: ClassVar[frozenset[str]] = FAULTS
+
+    def __init__(self, plant: Plant, seed: int, nsigma: float = NSIGMA) -> None:
+        """Switch on now, with a background learnt from an empty lane."""
+        now_s = plant.advance()
         self.plant = plant
         self.nsigma = nsigma
         self.faults: set[str] = set()
         self.occupied = False
         self.count = 0
         self._random = np.random.default_rng(seed)
+        self._now_s = now_s
         self._day_ends_s = now_s + DAY_S
         self._tick_s = now_s + INTERVAL_S
         self._background_due_s = now_s + BACKGROUND_EVERY_S
@@ -109,6 +115,7 @@ class TsaPortal:
         self._vacant_intervals = 0
         self._held: list[bytes] = []
         self._sent = 0
+        self._said: list[Record] = []
         self._frozen: dict[str, tuple[int, ...]] = {}
 
     def _learn(self, cps: Sequence[float], intervals: int) -> Iterable[NDArray[np.int64]]:
@@ -121,50 +128,48 @@ class TsaPortal:
         """When ``step`` will have something to do."""
         return self._tick_s
 
-    def greet(self, now_s: float) -> list[bytes]:
+    def connected(self) -> list[bytes]:
         """Return what a station that has just connected is sent; vacant: background, and again in 5 s."""
         lines = [encode(line) for line in SETUP]
         if not self.occupied:
             lines += [encode(line) for line in self._background()]
-            self._background_due_s = now_s + BACKGROUND_EVERY_S
+            self._background_due_s = self._now_s + BACKGROUND_EVERY_S
         return lines
 
     def step(self, now_s: float) -> list[bytes]:
         """Return the lines up to ``now_s``, in order, with their faults."""
+        self._now_s = now_s
         lines: list[bytes] = []
         while self._tick_s <= now_s:
             self.plant.advance()
-            for record in self._interval(self._tick_s):
+            said, self._said = self._said, []
+            for record in itertools.chain(said, self._interval(self._tick_s)):
                 lines += self._spoil(record)
             self._tick_s += INTERVAL_S / 10 if "rate_10x" in self.faults else INTERVAL_S
         return lines
 
-    def set_fault(self, name: str, *, on: bool) -> list[bytes]:
-        """Begin or end a fault; return what the portal sends at once because of it.
-
-        Raises ``ValueError`` for an unknown name.
-        """
+    def fault(self, name: str, *, on: bool) -> None:
+        """Begin or end a fault; ``ValueError`` for an unknown name."""
         if name not in FAULTS:
             raise ValueError(f"{name!r} is no fault of this portal; known are {', '.join(sorted(FAULTS))}")
-        changed = on != (name in self.faults)
         if name == "counter_reset":
             self.count = 0 if on else self.count
         elif name == "restart":
             if on:
                 self._restart()
-        elif on:
-            self.faults.add(name)
-        else:
-            self.faults.discard(name)
+        elif on != (name in self.faults):
+            self.faults ^= {name}
             self._frozen.clear()
-        return [encode(TamperLine(on))] if name == "tamper" and changed else []
+            if name == "tamper":
+                self._said.append(TamperLine(on))
 
     def _restart(self) -> None:
         self.count = 0
         self.occupied = False
         self._held.clear()
         self._tick_s += POWER_UP_S
-        self._background_due_s = -math.inf  # set-up and background are the first words after power-on
+        self._background_due_s = self._tick_s
+        self._said += SETUP
 
     # --- one interval of 200 ms -----------------------------------------------------------------
 
@@ -189,8 +194,6 @@ class TsaPortal:
             self._gamma_past.append(gamma)
             self._neutron_past.append(neutron)
             if at_s >= self._background_due_s:
-                if self._background_due_s == -math.inf:
-                    yield from SETUP
                 yield from self._background()
                 self._background_due_s = at_s + BACKGROUND_EVERY_S
 
@@ -221,20 +224,29 @@ class TsaPortal:
     def _background(self) -> list[Record]:
         gamma, neutron = np.sum(self._gamma, axis=0), np.sum(self._neutron, axis=0)
         gamma_tag = "GH" if max(gamma) > GAMMA_HIGH_CPS else "GL" if min(gamma) < GAMMA_LOW_CPS else "GB"
-        neutron_tag = (
-            "NL" if "neutron_low" in self.faults else "NH" if max(neutron) > NEUTRON_HIGH else "NB"
-        )
+        neutron_tag = "NL" if "neutron_low" in self.faults else "NH" if max(neutron) > NEUTRON_HIGH else "NB"
         return [self._counts(gamma_tag, gamma), self._counts(neutron_tag, neutron)]
 
     def _counts(self, tag: str, drawn: NDArray[np.int64]) -> CountsLine:
-        counts: tuple[int | None, ...] = tuple(min(int(count), MOST_COUNTS) for count in drawn)
+        counts = tuple(min(int(count), MOST_COUNTS) for count in drawn)
         if "frozen_counts" in self.faults:
-            counts = self._frozen.setdefault(tag, counts)  # type: ignore[arg-type,assignment]
-        if "partial" in self.faults:
-            counts = (*counts[:-1], None)
-        return CountsLine(tag, counts)
+            counts = self._frozen.setdefault(tag, counts)
+        return CountsLine(tag, (*counts[:-1], None) if "partial" in self.faults else counts)
 
     # --- what it believes -----------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the portal believes, as JSON values."""
+        return {
+            "occupied": self.occupied,
+            "occupancy_count": self.count,
+            "gamma_background": self.gamma_background,
+            "gamma_limit": self.gamma_limit,
+            "neutron_background": self.neutron_background,
+            "neutron_limit": self.neutron_limit,
+            "faults": sorted(self.faults),
+        }
 
     @property
     def gamma_background(self) -> float:
@@ -264,6 +276,9 @@ class TsaPortal:
         self._sent += 1
         if "half_line" in self.faults and self._sent % 7 == 0:
             line = line[: len(line) // 2]
+        if "garble" in self.faults and self._sent % 5 == 0:
+            place = int(self._random.integers(len(line) - 2))
+            line = line[:place] + b"#" + line[place + 1 :]
         lines = [line, line] if "duplicate" in self.faults else [line]
         holding = ("reorder" in self.faults and not self._held) or (
             "burst" in self.faults and self.occupied and self._scans < BURST_SCANS

@@ -13,6 +13,8 @@ export interface Picture {
 const LEVEL = 1;
 const STEP = 512;
 export const picture = signal<Picture | null>(null);
+/** What the station says of the image: its windows and presets. */
+export const facts = signal<ImageFacts | null>(null);
 let busy = false;
 let again = false;
 
@@ -47,17 +49,18 @@ async function fetchNew(scan: string): Promise<void> {
   }
   busy = true;
   try {
-    const facts = await getJson<ImageFacts>(`/v1/scans/${scan}/image`);
+    const found = await getJson<ImageFacts>(`/v1/scans/${scan}/image`);
     const step = 1 << LEVEL;
-    const rows = Math.ceil(facts.height / step);
-    const whole = facts.complete ? Math.ceil(facts.cols_done / step) : Math.floor(facts.cols_done / step);
+    const rows = Math.ceil(found.height / step);
+    const whole = found.complete ? Math.ceil(found.cols_done / step) : Math.floor(found.cols_done / step);
     let known = picture.peek()?.scan === scan ? (picture.peek() as Picture) : null;
     for (let from = known?.width ?? 0; from < whole; from += STEP) {
       const to = Math.min(whole, from + STEP);
-      known = append(known, facts, rows, await getColumns(scan, from, to, LEVEL));
+      known = append(known, found, rows, await getColumns(scan, from, to, LEVEL));
     }
     if (known && inspection.peek()?.scan?.scan_id === scan) {
-      picture.value = { ...known, noseM: ((facts.col_nose ?? 0) * facts.px_mm_x) / 1000, complete: facts.complete };
+      facts.value = found;
+      picture.value = { ...known, noseM: ((found.col_nose ?? 0) * found.px_mm_x) / 1000, complete: found.complete };
     }
   } catch {
     // No image yet: the next message of the stream asks again.
@@ -71,15 +74,15 @@ async function fetchNew(scan: string): Promise<void> {
   }
 }
 
-function append(known: Picture | null, facts: ImageFacts, rows: number, more: Uint16Array): Picture {
+function append(known: Picture | null, found: ImageFacts, rows: number, more: Uint16Array): Picture {
   const old = known?.data ?? new Uint16Array();
   const data = new Uint16Array(old.length + more.length);
   data.set(old);
   data.set(more, old.length);
   const step = 1 << LEVEL;
   return {
-    scan: facts.id, level: LEVEL, rows, width: data.length / rows, data, noseM: 0, complete: false,
-    mPerCol: (facts.px_mm_x * step) / 1000, mPerRow: (facts.px_mm_y * step) / 1000,
+    scan: found.id, level: LEVEL, rows, width: data.length / rows, data, noseM: 0, complete: false,
+    mPerCol: (found.px_mm_x * step) / 1000, mPerRow: (found.px_mm_y * step) / 1000,
   };
 }
 

@@ -1,0 +1,389 @@
+"""Appending: what a receipt promises, and that one bad draft, a full queue or a hung disk hurts nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from station.store import writer as writer_module
+from station.store.draft import BlobRef, Idem, Receipt
+from station.store.errors import (
+    BeyondHead,
+    NotStored,
+    RecordRejected,
+    Repeated,
+    StoreBusy,
+    StoreUnavailable,
+    Unknown,
+    UnknownConsumer,
+    WrongEpoch,
+)
+from station.store.journal import Store
+from station.store.mark import read_mark
+from station.store.writer import State, Writer
+from tests.support.journal import draft, of_inspection, open_small
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = open_small(tmp_path / "state")
+    yield store
+    await asyncio.to_thread(store.close)
+
+
+async def test_a_receipt_means_committed_marked_and_published(store: Store, tmp_path: Path) -> None:
+    receipt = await store.append([draft(n=1), draft(n=2)])
+    assert receipt == Receipt(store.epoch, 1, 2)
+    assert store.published == 2
+    mark = read_mark(tmp_path / "state" / "mark.bin")
+    assert mark is not None
+    assert mark.seq == 2
+    rows = await store.records_after(0)
+    assert [(row.seq, row.event()["data"]["n"]) for row in rows] == [(1, 1), (2, 2)]
+    assert rows[1].prev == rows[0].hash
+    assert mark.hash == rows[1].hash
+
+
+async def test_producers_share_commits_and_keep_their_own_order(store: Store) -> None:
+    async def produce(name: str) -> list[int]:
+        return [(await store.append([draft(name, n=n)])).first for n in range(20)]
+
+    seqs = await asyncio.gather(*(produce(f"p{index}") for index in range(64)))
+    assert sorted(seq for each in seqs for seq in each) == list(range(1, 64 * 20 + 1))
+    assert all(each == sorted(each) for each in seqs)
+    stats = store.stats
+    assert stats.group_records.total == 64 * 20
+    # Counts, not times: at most a commit per 10 records, and one sync of the mark for each commit.
+    assert stats.commits <= 64 * 20 / 10
+    assert stats.mark_syncs == stats.commits
+    assert stats.commit_seconds.count == stats.commits
+
+
+async def test_a_refused_draft_rejects_only_itself(store: Store) -> None:
+    unknown_blob = draft("bad", blobs=(BlobRef("photo", "ab" * 32),))
+    with pytest.raises(RecordRejected, match="data.n: 9007199254740992 exceeds"):
+        await store.append([draft(n=1), draft(n=2**53)])
+    results = await asyncio.gather(
+        store.append([draft("a")]),
+        store.append([draft("bad"), unknown_blob]),  # its first draft must go with it
+        store.append([draft("b"), draft("c")]),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], RecordRejected)
+    assert "FOREIGN KEY" in str(results[1])
+    assert [row.subject for row in await store.records_after(0)] == ["a", "b", "c"]
+    assert (await store.append([draft("d")])).first == 4  # no gap
+    assert store.state is State.OPEN
+
+
+async def test_nothing_to_append_is_refused(store: Store) -> None:
+    with pytest.raises(RecordRejected, match="nothing to append"):
+        await store.append([])
+
+
+async def test_a_key_is_executed_once(store: Store) -> None:
+    def idem(key: str) -> Idem:
+        return Idem("screen", key, b"r" * 32, 201, lambda receipt: f"stored at {receipt.first}")
+
+    first = await store.append([draft("d")], idem("k1"))
+    with pytest.raises(Repeated) as caught:
+        await store.append([draft("d")], idem("k1"))
+    assert (caught.value.stored.status, caught.value.stored.response) == (201, "stored at 1")
+    assert caught.value.stored.request_sha256 == b"r" * 32
+    # Two at once share a group: still once.
+    twice = await asyncio.gather(
+        store.append([draft("e")], idem("k2")), store.append([draft("e")], idem("k2")), return_exceptions=True
+    )
+    assert [type(result) for result in twice] == [Receipt, Repeated]
+    assert [row.subject for row in await store.records_after(0)] == ["d", "e"]
+    stored = await store.answer("screen", "k2")
+    assert stored is not None
+    assert stored.response == "stored at 2"
+    assert await store.answer("other", "k2") is None
+    assert first.first == 1
+
+
+async def test_only_the_newest_keys_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = writer_module.SET_HEAD  # the statements are compiled once: shrink the number in this one
+    assert text
+    from station.store import schema
+
+    monkeypatch.setattr(schema, "TRIM_IDEM", schema.TRIM_IDEM.replace("OFFSET 10000", "OFFSET 3"))
+    for n in range(6):
+        await store.append([draft()], Idem("c", str(n), b"", 201, lambda _: ""))
+    kept = [n for n in range(6) if await store.answer("c", str(n))]
+    assert kept == [3, 4, 5]
+
+
+async def test_a_response_that_cannot_be_made_rejects_only_its_own(store: Store) -> None:
+    def broken(_: Receipt) -> str:
+        raise KeyError("seq")
+
+    results = await asyncio.gather(
+        store.append([draft("a")]),
+        store.append([draft("b")], Idem("c", "k", b"", 201, broken)),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [Receipt, RecordRejected]
+    assert store.state is State.OPEN
+    assert [row.subject for row in await store.records_after(0)] == ["a"]
+
+
+async def test_large_data_is_encoded_in_the_writer_in_its_order(store: Store) -> None:
+    large = draft("large", text="x" * 200_000)
+    op = store._append_op([large], None)
+    assert getattr(op, "encoded") == []  # noqa: B009 - an Op does not promise it
+    futures = [store.append_soon([each]) for each in (draft("a"), large, draft("b"))]
+    assert [(await asyncio.wrap_future(future)).first for future in futures] == [1, 2, 3]
+    too_large = store.append_soon([draft(text="x" * 300_000)])
+    with pytest.raises(RecordRejected, match="at most 262144"):
+        await asyncio.wrap_future(too_large)
+
+
+async def test_a_cancelled_caller_does_not_take_its_record_back(store: Store) -> None:
+    task = asyncio.create_task(store.append([draft("kept")]))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await store.append([draft("after")])
+    assert [row.subject for row in await store.records_after(0)] == ["kept", "after"]
+
+
+# --- acknowledgements -----------------------------------------------------------------------------
+
+
+async def test_an_acknowledgement_moves_forward_and_never_back(store: Store, tmp_path: Path) -> None:
+    for _ in range(5):
+        await store.append([draft()])
+    moved = await store.ack("central", store.epoch, 3)
+    assert (moved.acked, moved.moved) == (3, True)
+    for seq in (3, 2, 0):
+        again = await store.ack("central", store.epoch, seq)
+        assert (again.acked, again.moved) == (3, False)
+    assert store.acked == {"central": 3}
+    with pytest.raises(BeyondHead) as beyond:
+        await store.ack("central", store.epoch, 6)
+    assert beyond.value.head == 5
+    with pytest.raises(WrongEpoch):
+        await store.ack("central", "0" * 32, 4)
+    with pytest.raises(UnknownConsumer):
+        await store.ack("nobody", store.epoch, 4)
+    await asyncio.to_thread(store.close)
+    again_open = open_small(tmp_path / "state")
+    assert again_open.acked == {"central": 3}
+    again_open.close()
+
+
+async def test_open_subjects_wait_for_their_seal_and_count_replays(store: Store) -> None:
+    for subject in ("i1", "i2"):
+        await store.append([of_inspection(subject, "carril.inspection.opened")])
+    await store.append([of_inspection("i1", "carril.inspection.sealed")])
+    assert [(each.subject, each.first_seq, each.tries) for each in await store.open_subjects()] == [
+        ("i2", 2, 0)
+    ]
+    assert [each.tries for each in await store.begin_replay()] == [1]
+    assert [each.tries for each in await store.begin_replay()] == [2]
+    await store.end_replay()
+    assert [each.tries for each in await store.open_subjects()] == [0]
+    assert [row.type for row in await store.records_of("i1")] == [
+        "carril.inspection.opened",
+        "carril.inspection.sealed",
+    ]
+
+
+async def test_subscribers_hear_of_each_commit_after_it_is_published(store: Store) -> None:
+    heard: list[tuple[int, int]] = []
+    stop = store.on_commit(lambda published: heard.append((published, store.published)))
+    store.on_commit(lambda _: None)
+    await store.append([draft(), draft()])
+    await store.append([draft()])
+    await asyncio.sleep(0)
+    assert [published for published, _ in heard] == [2, 3]
+    assert all(published <= known for published, known in heard)
+    stop()
+    await store.append([draft()])
+    await asyncio.sleep(0)
+    assert len(heard) == 2
+
+
+# --- what callers see of a slow or broken disk --------------------------------------------------
+
+
+class Gate:
+    """Holds COMMIT back until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.inside = threading.Event()
+        self.open = threading.Event()
+        commit = Writer._commit
+
+        def held(writer: Writer, tx: Any) -> None:
+            self.inside.set()
+            self.open.wait(20)
+            commit(writer, tx)
+
+        monkeypatch.setattr(Writer, "_commit", held)
+
+
+async def test_a_slow_disk_blocks_no_caller_and_the_queue_is_bounded(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    first = store.append_soon([draft("first")])
+    await asyncio.to_thread(gate.inside.wait)
+    waiting: list[Future[Receipt]] = []
+    began = time.monotonic()
+    while not waiting or not waiting[-1].done():
+        waiting.append(store.append_soon([draft("x" * 100, text="y" * 250_000)]))
+    assert time.monotonic() - began < 5  # 16 MiB of JSON, no disk in the way
+    assert isinstance(waiting.pop().exception(), StoreBusy)
+    assert 60 <= len(waiting) <= 70
+    assert store.published == 0
+    assert not first.done()
+    gate.open.set()
+    assert (await asyncio.wrap_future(first)).first == 1
+    receipts = [await asyncio.wrap_future(future) for future in waiting]
+    assert [receipt.first for receipt in receipts] == list(range(2, len(waiting) + 2))
+
+
+async def test_nothing_is_seen_before_its_mark(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.append([draft("seen")])
+    marking, go_on = threading.Event(), threading.Event()
+    set_mark = Writer._set_mark
+
+    def held(writer: Writer, tx: Any) -> None:
+        marking.set()
+        go_on.wait(20)
+        set_mark(writer, tx)
+
+    monkeypatch.setattr(Writer, "_set_mark", held)
+    future = store.append_soon([draft("unseen")])
+    await asyncio.to_thread(marking.wait)
+    assert await store.read(
+        lambda view: view.connection.execute("SELECT count(*) FROM record").fetchone()
+    ) == (2,)
+    assert store.published == 1
+    assert [row.subject for row in await store.records_after(0)] == ["seen"]
+    assert await store.records_of("unseen") == []
+    assert not future.done()
+    go_on.set()
+    assert (await asyncio.wrap_future(future)).last == 2
+    assert [row.subject for row in await store.records_after(0)] == ["seen", "unseen"]
+
+
+async def test_a_hung_disk_frees_its_waiters(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "HUNG_S", 0.2)
+    gate = Gate(monkeypatch)
+    running = store.append_soon([draft("running")])
+    await asyncio.to_thread(gate.inside.wait)
+    queued = store.append_soon([draft("queued")])
+    with pytest.raises(Unknown, match="may or may not be written"):
+        await asyncio.wrap_future(running)
+    with pytest.raises(NotStored):
+        await asyncio.wrap_future(queued)
+    with pytest.raises(StoreUnavailable, match="the disk hangs"):
+        await store.append([draft("later")])
+    assert store.silent_s > 0.2
+    gate.open.set()
+    while store.published == 0:
+        await asyncio.sleep(0.01)
+    assert [row.subject for row in await store.records_after(0)] == ["running"]  # it may be there, and is
+    assert (await store.append([draft("again")])).first == 2
+
+
+async def test_a_writer_that_dies_fails_every_waiter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+
+    def die(*_: Any) -> None:
+        gate.inside.set()
+        gate.open.wait(20)
+        raise SystemExit
+
+    monkeypatch.setattr(Writer, "_commit", die)
+    running = asyncio.create_task(store.append([draft("running")]))
+    await asyncio.to_thread(gate.inside.wait)
+    queued = [store.append_soon([draft("queued")]) for _ in range(3)]
+    gate.open.set()
+    with pytest.raises(StoreUnavailable):
+        await running
+    for future in queued:
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wrap_future(future)
+    with pytest.raises(StoreUnavailable, match="the writer ended with SystemExit"):
+        await store.append([draft("later")])
+    assert store.state is State.FAULTED
+
+
+async def test_three_bugs_in_a_minute_fault_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def buggy(*_: Any) -> None:
+        raise sqlite3.OperationalError("a statement that is wrong")  # no error code of SQLite
+
+    monkeypatch.setattr(Writer, "_commit", lambda *_: 1 / 0)
+    for _ in range(3):
+        with pytest.raises((StoreUnavailable, Unknown)):
+            await store.append([draft()])
+        while store.state is State.REOPENING:
+            await asyncio.sleep(0.01)
+    monkeypatch.undo()
+    assert store.state is State.FAULTED
+    with pytest.raises(StoreUnavailable):
+        await store.append([draft()])
+
+
+async def test_a_closed_store_refuses_and_what_was_queued_is_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    futures = [store.append_soon([draft(n=n)]) for n in range(50)]
+    await asyncio.to_thread(gate.inside.wait)
+    closing = asyncio.create_task(asyncio.to_thread(store.close))
+    gate.open.set()
+    await closing
+    assert [future.result().first for future in futures] == list(range(1, 51))
+    with pytest.raises(StoreUnavailable, match="the station stops"):
+        await store.append([draft()])
+    with pytest.raises(StoreUnavailable):
+        await store.records_after(0)
+    again = open_small(tmp_path / "state")
+    assert again.published == 50
+    again.close()
+
+
+async def test_a_look_up_that_takes_too_long_is_ended(store: Store) -> None:
+    forever = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+    with pytest.raises(StoreBusy, match="longer than 0.25 s"):
+        await store.read(lambda view: view.connection.execute(forever).fetchone())
+    assert await store.records_after(0) == []
+
+
+async def test_look_ups_can_write_nothing(store: Store) -> None:
+    await store.append([draft()])
+    for statement in ("DELETE FROM record", "BEGIN IMMEDIATE", "PRAGMA wal_checkpoint(TRUNCATE)"):
+
+        def look(view: Any, statement: str = statement) -> Any:
+            return view.connection.execute(statement).fetchall()
+
+        with pytest.raises(StoreUnavailable):
+            await store.read(look)
+    assert len(await store.records_after(0)) == 1
+
+
+async def test_the_log_is_kept_short(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "PASSIVE_FRAMES", 50)
+    monkeypatch.setattr(writer_module, "TRUNCATE_BYTES", 2_000_000)
+    largest = 0
+    for _ in range(150):
+        await store.append([draft(text="x" * 50_000)])
+        largest = max(largest, store.log_bytes)
+    assert store.stats.checkpoints >= 5
+    assert largest < 3_000_000  # 7.5 MB were written
+    assert len(await store.records_after(0)) == 150
