@@ -279,7 +279,7 @@ async def one_byte_segments(case: DriverCase) -> None:
 async def _read_again(case: DriverCase, recorded: bytes, piece: int) -> list[object]:
     async with served_again(recorded, piece, serial=case.serial) as (place, begin), Rig(case) as rig:
         _, hearing = await rig.open(place)
-        begin.set()
+        begin.set_result(rig.received)
         await rig.until(lambda: hearing.ended, "the end of a replay")
         return [case.essence(item) for item in hearing.items]
 

@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import dataclasses
-import fcntl
 import importlib
 import logging
 import os
 import pty
 import socket
-import termios
 import time
 import tty
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -254,19 +251,19 @@ def free_port() -> int:
 @contextlib.asynccontextmanager
 async def served_again(
     recorded: bytes, piece: int, *, serial: bool
-) -> AsyncIterator[tuple[int | str, asyncio.Event]]:
-    """Serve recorded bytes in segments of ``piece`` bytes; yield the place and the event that begins it.
+) -> AsyncIterator[tuple[int | str, asyncio.Future[bytearray]]]:
+    """Serve recorded bytes in segments of ``piece`` bytes; yield the place and what begins it.
 
-    Over TCP each connection gets them, then FIN; a serial line (pty) gets them once, then hangs up.
+    Over TCP each connection gets them at once, then FIN. A serial line (pty) knows of no connect: it gets
+    them when the future is given the buffer to which the driver's tap adds what it receives; then it
+    hangs up.
     """
-    begin = asyncio.Event()
+    begin: asyncio.Future[bytearray] = asyncio.get_running_loop().create_future()
     pieces = [recorded[start : start + piece] for start in range(0, len(recorded), piece)]
-
     served: list[asyncio.Task[None] | None] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.append(asyncio.current_task())
-        await begin.wait()
         with contextlib.suppress(ConnectionError):
             for segment in pieces:
                 writer.write(segment)
@@ -280,12 +277,13 @@ async def served_again(
     if serial:
         controller, line = pty.openpty()
         tty.setraw(line)
-        typing = asyncio.create_task(_type(controller, line, pieces, begin))
+        typing = asyncio.create_task(_type(controller, pieces, begin))
         try:
             yield os.ttyname(line), begin
         finally:
             typing.cancel()
             await asyncio.wait([typing])
+            os.close(line)
         return
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
@@ -295,20 +293,14 @@ async def served_again(
         await within(2.0, lambda: all(task is None or task.done() for task in served))
 
 
-async def _type(controller: int, line: int, pieces: list[bytes], begin: asyncio.Event) -> None:
-    """Send each piece down a serial line when the one before has been read, then hang up."""
+async def _type(controller: int, pieces: list[bytes], begin: asyncio.Future[bytearray]) -> None:
+    """Send each piece down a serial line when the one before has been received, then hang up."""
     try:
-        await begin.wait()
+        received = await begin
+        expected = len(received)
         for segment in pieces:
             for start in range(0, len(segment), PTY_BUFFER):
-                os.write(controller, segment[start : start + PTY_BUFFER])
-                await within(2.0, lambda: not _unread(line), 0)
+                expected += os.write(controller, segment[start : start + PTY_BUFFER])
+                await within(2.0, lambda wanted=expected: len(received) >= wanted, 0)  # type: ignore[misc]
     finally:
         os.close(controller)
-        os.close(line)
-
-
-def _unread(line: int) -> int:
-    count = array.array("i", [0])
-    fcntl.ioctl(line, termios.FIONREAD, count)
-    return count[0]

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
+from station.api.problems import Problem
 from station.domain.view import LaneView
-from station.runtime.bus import RESET, Bus, Message
+from station.runtime.bus import RESET, Bus, BusFull, Message, Subscription
 from station.store.chain import Row
 from station.store.journal import Store
 
@@ -39,14 +40,18 @@ def events_router(
         last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=80)] = "",
     ) -> StreamingResponse:
         """Stream everything after a record; ``Last-Event-ID`` wins over ``after``."""
-        stream = _stream(last_event_id or after)
+        try:
+            subscription = bus.subscribe()
+        except BusFull as error:
+            raise Problem(503, "too-many-screens", str(error), headers={"Retry-After": "5"}) from None
+        stream = _stream(subscription, last_event_id or after)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    async def _stream(after: str) -> AsyncIterator[bytes]:
+    async def _stream(subscription: Subscription, after: str) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         beat_s = 0.0
-        with bus.subscribe() as subscription:
+        with subscription:
             epoch, seq = store.epoch, store.published
             missed = await _missed(after, epoch, seq)
             for message in [RESET] if missed is None else missed:

@@ -40,7 +40,7 @@ from station.runtime.bus import Bus
 from station.runtime.clock import SystemClock
 from station.runtime.health import HealthChange
 from station.runtime.supervisor import Supervisor
-from station.runtime.watchdog import LoopLag
+from station.runtime.watchdog import LoopLag, Watchdog
 from station.store.journal import Store
 from station.store.open import open_store
 
@@ -84,6 +84,7 @@ class Daemon:
     bus: Bus = field(default_factory=Bus)
     screens: Screens = field(default_factory=Screens)
     lag: LoopLag = field(default_factory=LoopLag)
+    watchdog: Watchdog = field(default_factory=lambda: Watchdog(("supervisor", "lane")))
     scripted: ScriptedOfficer = field(init=False)
     facts: LaneFacts = field(init=False)
     store: Store = field(init=False)
@@ -112,7 +113,13 @@ class Daemon:
             self.store = await self._open_store(stack)
             self.devices = await self._simulate(stack)
             outputs = await self._open_lane(stack)
-            tasks = [self.host.run(self.stop), outputs.run(self.stop), self.lag.run(), self._tell_sealed()]
+            tasks = [
+                self.host.run(self.stop),
+                outputs.run(self.stop),
+                self.lag.run(),
+                self.watchdog.run(),
+                self._tell_sealed(),
+            ]
             running = [asyncio.create_task(task) for task in tasks]
             stack.push_async_callback(_finish, running)
             await self._serve(listener)
@@ -171,10 +178,17 @@ class Daemon:
             acknowledge=self._acknowledge,
             overlay=self._overlay,
         )
-        self.host = LaneHost(lane, ports)
+        self.host = LaneHost(lane, ports, partial(self.watchdog.beat, "lane"))
         stack.callback(self.host.close)
         crash = self.settings.state / "crash"
-        self.supervisor = Supervisor(self.devices, self.clock, self.host.reading, self._health, crash)
+        self.supervisor = Supervisor(
+            self.devices,
+            self.clock,
+            self.host.reading,
+            self._health,
+            crash,
+            beat=partial(self.watchdog.beat, "supervisor"),
+        )
         self.host.begin(lane.start(__version__, await self._found(), self.clock.stamp()))
         self.supervisor.start()
         stack.push_async_callback(self.supervisor.stop)
@@ -289,7 +303,7 @@ class LaneReport:
             lane="out_of_service" if core.mode == "out_of_service" else lane,
             devices={view.name: view.state for view in core.devices.values()},
             clock=core.clock_quality,
-            silent_s=max(0.0, self.daemon.clock.monotonic_s() - core.now_s),
+            silent_s=max(self.daemon.watchdog.late().values(), default=0.0),
         )
 
     def sealed(self) -> Mapping[bool, int]:

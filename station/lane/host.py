@@ -87,8 +87,9 @@ class Ports:
 class LaneHost:
     """One lane at work."""
 
-    def __init__(self, lane: Lane, ports: Ports) -> None:
-        """Wire the lane; nothing runs before ``run``."""
+    def __init__(self, lane: Lane, ports: Ports, beat: Callable[[], None] = lambda: None) -> None:
+        """Wire the lane; nothing runs before ``run``, which calls ``beat`` at every tick."""
+        self._beat = beat
         self.lane = lane
         self.live = Live(lane.core)
         self._ports = ports
@@ -136,6 +137,7 @@ class LaneHost:
         while not stop.is_set():
             await self._ports.clock.sleep(TICK_S)
             now = self._ports.clock.stamp()
+            self._beat()
             self._carry(self.lane.tick(now))
             self.live.flush(self._ports.bus, now.mono_ns / 1e9)
             unwell = self.lane.core.mode_cause == "cannot_record"

@@ -75,7 +75,9 @@ def fault_of(error: Exception) -> Fault:
             return _FAULTS.get(code & 0xFF, Fault.OTHER)
         # Without a code the driver itself refused to bind the values.
         return Fault.REFUSED
-    return Fault.REFUSED if isinstance(error, OverflowError | UnicodeError) else Fault.OTHER
+    if isinstance(error, UnicodeDecodeError):
+        return Fault.CORRUPT  # SQLite's own message quotes the damaged bytes
+    return Fault.REFUSED if isinstance(error, OverflowError) else Fault.OTHER
 
 
 def connect_writer(database: Path, quota_bytes: int, *, create: bool = False) -> sqlite3.Connection:

@@ -65,7 +65,10 @@ def remains(old: Path, mark: Mark | None) -> Old:
     seqs = [0]
     ends = []
     cursors: dict[str, tuple[int, int]] = {}
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(database.connect_reader(old)) as reader:
+    with (
+        contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
+        contextlib.closing(database.connect_reader(old)) as reader,
+    ):
         seqs += [row[0] or 0 for row in _read(reader, schema.MAX_SEQ)]
         epochs = [row[1] for row in _read(reader, schema.GET_STORE)]
         ends += [Before(epochs[0], row[0], row[1]) for row in _read(reader, schema.GET_HEAD) if epochs]
@@ -81,7 +84,7 @@ def _read(reader: sqlite3.Connection, statement: str) -> list[tuple[Any, ...]]:
     """Return what can still be read of a damaged database."""
     try:
         return reader.execute(statement).fetchall()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return []
 
 

@@ -11,13 +11,21 @@ import errno
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from station.store.blobs import BlobFiles, BlobRow, find_blob
 from station.store.chain import Row
 from station.store.database import log_of, size_of
 from station.store.draft import BlobRef, Draft, Idem, Receipt
-from station.store.errors import NotStored, RecordRejected, StoredResponse, StoreError, StoreFull
+from station.store.errors import (
+    NotStored,
+    RecordRejected,
+    StoredResponse,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 from station.store.feed import OpenSubject, read_after, read_open_subjects, read_subject
 from station.store.ops import Ack, Acked, AddBlob, Append, Op, Replay, find_answer
 from station.store.place import Before, Place
@@ -223,8 +231,7 @@ class Store:
 
     async def put_blob(self, data: bytes, media: str) -> str:
         """Keep bytes as ``keep_blob`` does, off the event loop."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._blob_threads, self.keep_blob, data, media)
+        return await self._in_thread(partial(self.keep_blob, data, media))
 
     async def find_blob(self, sha256: str) -> BlobRow | None:
         """Return what is known of a blob, or ``None``."""
@@ -233,8 +240,12 @@ class Store:
 
     async def read_blob(self, row: BlobRow, chunk: int) -> bytes:
         """Return one checked MiB of a blob; raises ``DamagedBlob``."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._blob_threads, self._blobs.read_chunk, row, chunk)
+        return await self._in_thread(partial(self._blobs.read_chunk, row, chunk))
+
+    async def _in_thread(self, call: Callable[[], Result]) -> Result:
+        if self._is_closed:
+            raise StoreUnavailable("The store is closed.")
+        return await asyncio.get_running_loop().run_in_executor(self._blob_threads, call)
 
     # --- the end --------------------------------------------------------------------------------
 

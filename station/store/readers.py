@@ -56,6 +56,7 @@ class Readers:
         self._idle: list[sqlite3.Connection] = []
         self._busy: set[sqlite3.Connection] = set()
         self._is_open = False
+        self._ended = False
         self.tip = Tip(bytes(16), 0, 0, bytes(32))
         """Set by the writer, always as a whole."""
 
@@ -78,11 +79,14 @@ class Readers:
 
     def end(self) -> None:
         """Close for ever."""
+        self._ended = True
         self.close(LIMIT_S)
         self._threads.shutdown(wait=True)
 
     async def run(self, fn: Callable[[View], Result]) -> Result:
         """Run ``fn`` in a thread; see ``look``."""
+        if self._ended:
+            raise StoreUnavailable("The journal is closed.")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.look, fn)
 
@@ -98,7 +102,7 @@ class Readers:
             try:
                 connection.execute("BEGIN")
                 return fn(view)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
                     raise StoreBusy(f"The look-up took longer than {LIMIT_S} s.") from error
                 raise StoreUnavailable(f"The journal cannot be read: {error}.") from error
@@ -131,5 +135,5 @@ class Readers:
     def _connect(self) -> sqlite3.Connection:
         try:
             return database.connect_reader(self._place.database)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreUnavailable(f"The journal cannot be read: {error}.") from error

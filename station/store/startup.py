@@ -99,7 +99,8 @@ def _open(place: Place) -> Journal:
             journal = _load(connection, mark, place)
             _compare(journal, found)
             _settle(journal, place)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, TypeError, ValueError, OverflowError) as error:
+            # A damaged page gives values of the wrong kind as well as errors.
             if _unreadable(error):
                 raise _Distrust(f"the database is unreadable: {error}") from error
             raise
@@ -109,7 +110,7 @@ def _open(place: Place) -> Journal:
         return journal
 
 
-def _unreadable(error: sqlite3.Error) -> bool:
+def _unreadable(error: Exception) -> bool:
     """Whether the file is damaged (a missing table or column is damage too), not the disk or a lock."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return fault_of(error) is Fault.CORRUPT or code == sqlite3.SQLITE_ERROR

@@ -177,6 +177,7 @@ class Writer:
         self._apply(group, tx)
         self._commit(tx)
         self._set_mark(tx)
+        self.beat_s = time.monotonic()
         database.check_identity(self._place.database, self.journal.identity)
         self.stats.commits += 1
         self.stats.commit_seconds.add(time.monotonic() - started)
@@ -386,4 +387,5 @@ class Writer:
 
 def _is_refusal(error: Exception) -> bool:
     """Whether one operation's own values are to blame, not the database or the disk."""
-    return fault_of(error) is Fault.REFUSED or not isinstance(error, sqlite3.Error | OSError)
+    fault = fault_of(error)
+    return fault is Fault.REFUSED or (fault is Fault.OTHER and not isinstance(error, sqlite3.Error))

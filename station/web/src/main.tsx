@@ -1,0 +1,75 @@
+/** The screen of one lane: starts the feed, the sound and the image, and draws what the station says. */
+
+import "./theme/font.css";
+import "./theme/tokens.css";
+import "./theme/layout.css";
+import "./theme/parts.css";
+import { render } from "preact";
+import { effect } from "@preact/signals";
+import { start } from "./api/feed";
+import { AlarmBand } from "./parts/AlarmBand";
+import { Band } from "./parts/Band";
+import { Boundary } from "./parts/Boundary";
+import { Decision, hold, release } from "./parts/Decision";
+import { Header, Simulated } from "./parts/Header";
+import { Menu } from "./parts/Menu";
+import { Lane } from "./screens/Lane";
+import { Viewer } from "./screens/Viewer";
+import { startSound } from "./sound/sound";
+import { language, setLanguage, t } from "./state/i18n";
+import { followImage } from "./state/image";
+import { acknowledge, order, seen } from "./state/orders";
+import { first, inspection, lane, stale } from "./state/station";
+import { night, view } from "./state/view";
+
+function Content() {
+  if (!lane.value) return <main class="loading"><p role="status">{t("loading")}</p></main>;
+  if (view.value === "menu") return <Menu />;
+  return view.value === "viewer" && inspection.value ? <Viewer /> : <Lane />;
+}
+
+function App() {
+  return (
+    <>
+      <Simulated />
+      <Boundary><Header /></Boundary>
+      <div class="bands">
+        <Band />
+        <AlarmBand />
+      </div>
+      <Boundary><Content /></Boundary>
+      <Decision />
+    </>
+  );
+}
+
+/** H, S, R and A; the keys that let something pass work on the lane's own screen only. */
+function key(event: KeyboardEvent): void {
+  const typing = event.target instanceof HTMLElement && event.target.matches("input, textarea, select, [contenteditable]");
+  if (event.repeat || typing || event.ctrlKey || event.altKey || event.metaKey) return;
+  const pressed = event.key.toLowerCase();
+  const alarm = first.peek();
+  const onLane = view.peek() === "lane";
+  if (pressed === "h") hold(seen());
+  else if (pressed === "s" && onLane) void order("secondary", seen());
+  else if (pressed === "r" && onLane) release(seen());
+  else if (pressed === "a" && alarm && alarm.state !== "ack") acknowledge(alarm.alarm_id);
+  else if (pressed === "escape") view.value = "lane";
+}
+
+setLanguage(language.peek());
+effect(() => {
+  document.documentElement.dataset.theme = night.value ? "night" : "day";
+});
+effect(() => {
+  document.body.classList.toggle("stale", stale.value && lane.value !== null);
+});
+effect(() => {
+  if (!inspection.value && view.peek() === "viewer") view.value = "lane";
+});
+addEventListener("keydown", key);
+addEventListener("contextmenu", (event) => event.preventDefault());
+start();
+startSound();
+followImage();
+render(<App />, document.getElementById("app") as HTMLElement);

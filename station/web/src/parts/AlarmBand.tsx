@@ -1,0 +1,65 @@
+/** The alarm of the first rank: what, how much, since when; acknowledged with one tap, on every screen. */
+
+import type { Alarm } from "../api/types";
+import { clock, code, number, t } from "../state/i18n";
+import { acknowledge, silence } from "../state/orders";
+import { alarms, clockUs, first, inspection, lane } from "../state/station";
+import { Button } from "./Button";
+import { Icon } from "./Icon";
+import { Photo } from "./Identity";
+
+const numeric = (value: unknown): value is number => typeof value === "number";
+
+export function alarmTitle(alarm: Alarm): string {
+  const ratio = alarm.values.ratio;
+  const name = code("alarm", alarm.code);
+  return numeric(ratio) ? `${name} ${t("alarm.ratio", { r: number(ratio, 1) })}` : name;
+}
+
+/** Counts and limit if it is a radiation alarm, then time, then whether it ended. */
+export function alarmFacts(alarm: Alarm): string {
+  const { counts, limit } = alarm.values;
+  const measured = numeric(counts)
+    ? t("alarm.values", { n: number(counts), limit: numeric(limit) ? number(limit) : "–" })
+    : null;
+  const at = clock(alarm.raised_utc_us, lane.value?.time_zone ?? "UTC");
+  return [measured, at, alarm.state === "rtn_unack" ? t("alarm.ended") : null].filter(Boolean).join(" · ");
+}
+
+export function AlarmBand() {
+  const alarm = first.value;
+  if (!alarm) return null;
+  const here = alarm.inspection_id !== null && alarm.inspection_id === inspection.value?.inspection_id;
+  const seen = alarm.state === "ack";
+  const more = alarms.value.length - 1;
+  return (
+    <section class={`alarm ${alarm.state}`} role="alert">
+      {here ? <Photo /> : <div />}
+      <div>
+        <div class="title">
+          <span class="mark">■ P{number(alarm.priority)}</span>
+          <h2 class="cut">{alarmTitle(alarm)}</h2>
+        </div>
+        <p class="strong cut">
+          {alarm.device && t("alarm.device", { device: alarm.device })}
+          {numeric(alarm.values.counts) && ` · ${t("alarm.place")}`}
+        </p>
+        <p class="cut">
+          {alarmFacts(alarm)}
+          {more > 0 && <b> · {t("alarm.more", { n: number(more) })}</b>}
+          {!alarm.stored && <b> · {t("alarm.notstored")}</b>}
+        </p>
+      </div>
+      <Button
+        pressed={(alarm.silenced_until_utc_us ?? 0) > clockUs.value}
+        onAct={silence}
+      >
+        <Icon name="silence" />
+        <span>{t("alarm.silence.1")}<br />{t("alarm.silence.2")}</span>
+      </Button>
+      <Button class="button ack" locked={seen} onAct={() => acknowledge(alarm.alarm_id)}>
+        {t(seen ? "alarm.acked" : "alarm.ack")}
+      </Button>
+    </section>
+  );
+}

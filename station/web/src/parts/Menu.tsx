@@ -1,0 +1,56 @@
+/** Night, sound test, alarms of lower rank, and the devices with their states. */
+
+import { soundTest } from "../sound/sound";
+import { code, t } from "../state/i18n";
+import { acknowledge } from "../state/orders";
+import { alarms, lane, stale } from "../state/station";
+import { night, toggleNight, view } from "../state/view";
+import { alarmFacts, alarmTitle } from "./AlarmBand";
+import { Button } from "./Button";
+
+export function Menu() {
+  const known = stale.value ? "old" : "";
+  return (
+    <main class="content menu">
+      <div class="choices">
+        <Button
+          onAct={() => {
+            view.value = "lane";
+          }}
+        >
+          {t("menu.close")}
+        </Button>
+        <Button onAct={toggleNight}>{t(night.value ? "menu.day" : "menu.night")}</Button>
+        <Button onAct={soundTest}>{t("menu.sound")}</Button>
+      </div>
+      <section class="panel" tabIndex={0} aria-label={t("menu.devices")}>
+        <h2>{t("menu.devices")}</h2>
+        <ul class={known}>
+          {lane.value?.devices.map((device) => (
+            <li key={device.name}>
+              <span class="cut strong">{device.name}</span>
+              <span class={device.state === "online" ? "muted" : "badge"}>{code("device", device.state)}</span>
+            </li>
+          ))}
+        </ul>
+      </section>
+      <section class="panel" tabIndex={0} aria-label={t("menu.alarms")}>
+        <h2>{t("menu.alarms")}</h2>
+        <ul class={known}>
+          {alarms.value.map((alarm) => (
+            <li key={alarm.alarm_id}>
+              <div>
+                <div class="strong">{alarmTitle(alarm)}</div>
+                <div class="muted">{alarm.device} {alarmFacts(alarm)}</div>
+              </div>
+              <Button locked={alarm.state === "ack"} onAct={() => acknowledge(alarm.alarm_id)}>
+                {t(alarm.state === "ack" ? "alarm.acked" : "alarm.ack")}
+              </Button>
+            </li>
+          ))}
+        </ul>
+        {alarms.value.length === 0 && <p class="muted">{t(stale.value ? "menu.alarms.unknown" : "menu.alarms.none")}</p>}
+      </section>
+    </main>
+  );
+}

@@ -1,0 +1,59 @@
+/** All the words of the radiograph, beside it: nothing covers a pixel of the image. */
+
+import type { Scan } from "../api/types";
+import { code, number, t } from "../state/i18n";
+import { inspection, now, stale } from "../state/station";
+import { axis, lengthM, scannedM } from "../state/view";
+import { Icon } from "./Icon";
+
+const BAR_M = 2;
+
+function scanText(scan: Scan | null): string {
+  if (!scan) return t(inspection.value?.coverage.scanner.state === "waiting" ? "scan.waiting" : "scan.none");
+  if (scan.state === "scanning") return t("scan.running", { m: number(scannedM.value, 1) });
+  if (scan.state === "complete") return t("scan.complete");
+  return t("scan.incomplete", { reason: scan.cause ? code("why", scan.cause) : "–" });
+}
+
+export function Rail() {
+  const scan = inspection.value?.scan ?? null;
+  return (
+    <div class="rail">
+      <div class="travel"><Icon name="travel" size={2.2} />{t("scan.travel")}</div>
+      <div class="strong">
+        <span class={scan?.state === "incomplete" ? "badge" : ""}>{scanText(scan)}</span>
+      </div>
+      {scan && scan.state !== "scanning" && (
+        <div class="muted"><span class={stale.value ? "old" : ""}>{t("scan.length", { m: number(lengthM.value, 1) })}</span></div>
+      )}
+      {scan && scan.calibration !== "measured" && <div class="muted cut">{t("scan.provisional")}</div>}
+      {scan && scan.starved_m2 > 0 && <div><span class="badge">{t("scan.starved", { a: number(scan.starved_m2, 2) })}</span></div>}
+      <div class="scale">
+        <span class="length" style={{ width: `${BAR_M * axis.value.scale}px` }} />
+        {t("scan.scale", { m: number(BAR_M) })}
+        <Icon name="open" size={2.8} />
+      </div>
+    </div>
+  );
+}
+
+/** The number of a strip: now while measuring, the highest second afterwards. */
+export function Value({ of }: { of: "gamma" | "neutron" }) {
+  const channel = inspection.value?.radiation[of];
+  const running = !channel || channel.state === "measuring" || channel.state === "waiting";
+  const cps = running ? now.value[`${of}_cps`] : channel.max_cps;
+  const limit = channel?.limit_cps;
+  const name = of === "gamma" ? (running ? "gamma.now" : "gamma.max") : running ? "neutron.now" : "neutron.max";
+  const look = channel?.alarm ? "badge red" : stale.value ? "old" : "";
+  return (
+    <div class="value">
+      <div>
+        <div class="strong">{t(name)}</div>
+        <div class="muted">
+          {channel?.state === "failed" ? t("rad.failed") : limit == null ? t("rad.nolimit") : t("rad.limit", { n: number(limit) })}
+        </div>
+      </div>
+      <span class={`number ${look}`}>{cps == null ? "–" : number(cps)}</span>
+    </div>
+  );
+}

@@ -1,0 +1,55 @@
+/** The advice and its first reasons; never the last one when the station is silent. */
+
+import type { Reason } from "../api/types";
+import { code, number, t } from "../state/i18n";
+import { inspection, stale } from "../state/station";
+import { Icon, type IconName } from "./Icon";
+
+const REASONS = 3;
+
+function reasonText(reason: Reason): string {
+  const values: Record<string, string | number> = {};
+  for (const [name, value] of Object.entries(reason.args)) {
+    const text = String(value ?? "–");
+    values[name] = name === "reason" ? code("why", text) : name === "outcome" ? code("outcome", text) : text;
+  }
+  return code("reason", reason.code, values);
+}
+
+interface Advice { level: string; icon: IconName | null; red: boolean; amber: boolean; lines: string[] }
+
+function advice(): Advice {
+  const vehicle = inspection.value;
+  const plain = { icon: null, red: false, amber: false };
+  if (stale.value) {
+    const lines = [t("rec.stale.1"), t("rec.stale.2"), t("rec.stale.3")];
+    return { ...plain, level: t("level.unknown"), icon: "not_fitted", lines };
+  }
+  if (!vehicle) return { ...plain, level: t("lane.free"), lines: [t("lane.free.text")] };
+  if (vehicle.level === null) {
+    return { ...plain, level: t("level.measuring"), icon: "waiting", lines: [t("rec.measuring.1"), t("rec.measuring.2")] };
+  }
+  const clear = vehicle.level === "clear";
+  const red = vehicle.level === "hold" || vehicle.level === "emergency";
+  const reasons = vehicle.reasons.map(reasonText);
+  const more = reasons.length - REASONS;
+  const shown = more > 0 ? [...reasons.slice(0, REASONS - 1), t("rec.more", { n: number(more + 1) })] : reasons;
+  return {
+    level: code("level", vehicle.level), icon: clear ? "clear" : null, red, amber: !clear && !red,
+    lines: clear ? [t("rec.clear")] : shown,
+  };
+}
+
+export function Recommendation() {
+  const { level, icon, red, amber, lines } = advice();
+  return (
+    <section class="advice panel" aria-live="polite">
+      <h2 class="muted strong">{t("rec.title")}</h2>
+      <div class="level">
+        {icon && <Icon name={icon} size={3.2} />}
+        <span class={red ? "badge red" : amber ? "badge" : ""}>{level}</span>
+      </div>
+      {lines.map((line, i) => <div key={line} class={`cut ${i === 0 ? "strong" : "muted"}`}>{line}</div>)}
+    </section>
+  );
+}
