@@ -53,7 +53,7 @@ async def _produce(store: Store) -> float:
 
 
 def _control(folder: Path):  # type: ignore[no-untyped-def]  # a local closure over two descriptors
-    """Return a function that writes raw rows (WAL, FULL, then a synced 4 KiB mark) and gives rows per second."""
+    """Return a function that writes raw rows (WAL, FULL, a synced 4 KiB mark): rows per second."""
     connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
     connection.execute("pragma journal_mode=wal")
     connection.execute("pragma synchronous=full")

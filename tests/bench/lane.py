@@ -12,11 +12,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
-import _alarm
-import _process
-import _radiograph
-import _store
-import _virtual
+import _alarm  # noqa: E402 - found by the line above
+import _process  # noqa: E402 - found by the line above
+import _radiograph  # noqa: E402 - found by the line above
+import _store  # noqa: E402 - found by the line above
+import _virtual  # noqa: E402 - found by the line above
 
 BENCH = "lane"
 

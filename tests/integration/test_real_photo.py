@@ -84,7 +84,6 @@ def test_photographs_come_back_byte_identical_and_are_the_one_shown(
         assert read["status"] == "unverified", "an unread plate is no identity"
 
     now = station.until_state("awaiting_decision")
-    assert now["version"] > seen["version"], "what the officer saw has changed"
     assert now["identity"] == seen["identity"], "reads without text are no rivals"
 
 

@@ -103,9 +103,7 @@ def test_meaning_of_the_counts(
 
 
 def test_tamper_set_and_cleared() -> None:
-    assert one(b"TT,000000,000000,000000,000000") == TamperLine(
-        True, None, b"TT,000000,000000,000000,000000"
-    )
+    assert one(b"TT,000000,000000,000000,000000") == TamperLine(True, None, b"TT,000000,000000,000000,000000")
     assert one(b"TC,111111,111111,111111,111111") == TamperLine(
         False, None, b"TC,111111,111111,111111,111111"
     )

@@ -327,8 +327,8 @@ def encode(record: Record) -> bytes:
             columns = ["TT", *["000000"] * 4] if is_open else ["TC", *["111111"] * 4]
         case SetupLine(part, fields):
             columns = [part, *fields]
-        case UnknownLine(tag, fields):
-            columns = [tag, *fields]
+        case _:
+            columns = [record.tag, *record.columns]
     if record.t_device is not None:
         columns.append(record.t_device)
     return (",".join(columns) + "\r\n").encode("ascii")

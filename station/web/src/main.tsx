@@ -53,7 +53,7 @@ function key(event: KeyboardEvent): void {
   if (pressed === "h") hold(seen());
   else if (pressed === "s" && onLane) void order("secondary", seen());
   else if (pressed === "r" && onLane) release(seen());
-  else if (pressed === "a" && alarm && alarm.state !== "ack") acknowledge(alarm.alarm_id);
+  else if (pressed === "a" && alarm && alarm.state !== "ack") void acknowledge(alarm.alarm_id, seen());
   else if (pressed === "escape") view.value = "lane";
 }
 

@@ -2,11 +2,13 @@
 
 import { getJson, screenId, send } from "./client";
 import type { Alarm, Lane, Live, Profile } from "./types";
-import { addLive, addRaw, ageS, clockUs, columns, inspection, setProfile, show, stale, tries } from "../state/station";
+import { addLive, addRaw, ageS, columns, first, inspection, setClock, setProfile, show, stale, tries } from "../state/station";
+import { view } from "../state/view";
 import { audio } from "../sound/sound";
 
 const FIRST_RETRY_MS = 500;
-const LAST_RETRY_MS = 5000;
+const LAST_RETRY_MS = 4000;
+const SILENT_S = 5;
 const SCREEN_MS = 5000;
 
 let source: EventSource | null = null;
@@ -15,20 +17,25 @@ let heardAt = performance.now();
 let retryMs = FIRST_RETRY_MS;
 let build = "";
 let touchedAt: number | null = null;
+let retry: ReturnType<typeof setTimeout> | undefined;
 
 export function start(): void {
   void open();
   setInterval(() => {
     ageS.value = (performance.now() - heardAt) / 1000;
+    if (source && ageS.peek() > SILENT_S) again();
   }, 100);
   setInterval(() => void report(), SCREEN_MS);
-  addEventListener("pointerdown", () => {
-    const fresh = touchedAt === null || performance.now() - touchedAt > SCREEN_MS;
-    touchedAt = performance.now();
-    if (fresh) void report();
-  });
+  for (const touch of ["pointerdown", "keydown"]) addEventListener(touch, touched);
 }
 
+function touched(): void {
+  const fresh = touchedAt === null || performance.now() - touchedAt > SCREEN_MS;
+  touchedAt = performance.now();
+  if (fresh) void report();
+}
+
+/** Takes a snapshot and listens from there. */
 async function open(): Promise<void> {
   source?.close();
   source = null;
@@ -38,9 +45,7 @@ async function open(): Promise<void> {
     heard();
     show(lane);
     void refreshProfile();
-    listen(new EventSource(`/v1/lane/events?after=${encodeURIComponent(lane.at)}`));
-    retryMs = FIRST_RETRY_MS;
-    tries.value = 0;
+    listen(lastId);
     document.body.dataset.ready = "1";
     void report();
   } catch {
@@ -48,15 +53,24 @@ async function open(): Promise<void> {
   }
 }
 
+/** Resumes after the last record that was seen; the station sends a reset when that is too long ago. */
+function resume(): void {
+  if (lastId) listen(lastId);
+  else void open();
+}
+
 function again(): void {
   source?.close();
   source = null;
   tries.value += 1;
-  setTimeout(() => void open(), retryMs * (0.8 + 0.4 * Math.random()));
+  clearTimeout(retry);
+  retry = setTimeout(resume, retryMs * (0.8 + 0.4 * Math.random()));
   retryMs = Math.min(LAST_RETRY_MS, retryMs * 2);
 }
 
-function listen(stream: EventSource): void {
+function listen(after: string): void {
+  source?.close();
+  const stream = new EventSource(`/v1/lane/events?after=${encodeURIComponent(after)}`);
   source = stream;
   const on = <T>(name: string, take: (data: T, event: MessageEvent<string>) => void) =>
     stream.addEventListener(name, (event) => {
@@ -69,9 +83,9 @@ function listen(stream: EventSource): void {
       return;
     }
     lastId = event.lastEventId;
+    document.body.dataset.lastId = lastId;
     show(record.lane);
     if (/occupancy\.ended|scan\.completed/.test(record.type)) void refreshProfile();
-    document.body.dataset.lastId = lastId;
   });
   on<{ lane: Lane }>("lane", (message) => show(message.lane));
   on<Live>("live", addLive);
@@ -80,28 +94,34 @@ function listen(stream: EventSource): void {
   });
   on<{ alarm: Alarm }>("alarm_raw", (message) => addRaw(message.alarm));
   on<{ utc_us: number; web: string }>("hb", (beat) => {
-    clockUs.value = beat.utc_us;
-    if (build && beat.web && beat.web !== build) void reload();
-    build = beat.web || build;
+    setClock(beat.utc_us);
+    if (build && beat.web && beat.web !== build) void reload(beat.web);
+    else build = beat.web || build;
   });
   on("reset", () => void open());
   on("bye", () => {
     heardAt = -Infinity;
     again();
   });
-  stream.onerror = again;
+  stream.onerror = () => {
+    if (source === stream) again();
+  };
 }
 
 function heard(): void {
   heardAt = performance.now();
   ageS.value = 0;
+  retryMs = FIRST_RETRY_MS;
+  tries.value = 0;
 }
 
-/** A new front end was built: load it once the page really is there. */
-async function reload(): Promise<void> {
-  if (stale.peek()) return;
+/** A new front end was built: load it once the page really is there and nothing needs the officer. */
+async function reload(next: string): Promise<void> {
+  if (stale.peek() || view.peek() !== "lane" || first.peek()?.state === "unack") return;
   const page = await fetch("/", { cache: "no-store" }).catch(() => null);
-  if (page?.ok) location.reload();
+  if (!page?.ok) return;
+  build = next;
+  location.reload();
 }
 
 async function refreshProfile(): Promise<void> {

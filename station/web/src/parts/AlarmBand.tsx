@@ -52,12 +52,12 @@ export function AlarmBand() {
       </div>
       <Button
         pressed={(alarm.silenced_until_utc_us ?? 0) > clockUs.value}
-        onAct={silence}
+        onAct={(from) => void silence(from)}
       >
         <Icon name="silence" />
         <span>{t("alarm.silence.1")}<br />{t("alarm.silence.2")}</span>
       </Button>
-      <Button class="button ack" locked={seen} onAct={() => acknowledge(alarm.alarm_id)}>
+      <Button class="button ack" locked={seen} onAct={(from) => void acknowledge(alarm.alarm_id, from)}>
         {t(seen ? "alarm.acked" : "alarm.ack")}
       </Button>
     </section>

@@ -1,9 +1,11 @@
 /** The decision bar: the same rectangles on every screen, Hold left, Release right, Hold always free. */
 
 import type { ComponentChildren } from "preact";
+import { effect } from "@preact/signals";
 import { clock, code, number, t } from "../state/i18n";
 import { note, officerInS, order, pending, readImage, releaseLock, secondaryFree, type Seen, unconfirmed } from "../state/orders";
 import { alarms, clockUs, inspection, lane, stale } from "../state/station";
+import { picture } from "../state/image";
 import { view } from "../state/view";
 import { Button } from "./Button";
 import { Icon } from "./Icon";
@@ -20,15 +22,17 @@ export function release(from: Seen): void {
 }
 
 let openedAt = 0;
-view.subscribe((now) => {
-  if (now === "viewer") openedAt = performance.now();
+/** Reading time counts from when this vehicle's image came up. */
+effect(() => {
+  void inspection.value?.inspection_id;
+  if (view.value === "viewer") openedAt = performance.now();
 });
 
 function ReadImage() {
   const read = inspection.value?.image_read ?? false;
   const none = read || stale.value || !inspection.value?.scan;
   return (
-    <Button class={none ? "button" : "button read"} locked={none} onAct={() => void readImage(openedAt)}>
+    <Button class={none ? "button" : "button read"} locked={none} onAct={(from) => void readImage(from, performance.now() - openedAt, picture.peek() ? 1 : 0)}>
       {t(read ? "viewer.wasread" : "viewer.read")}
     </Button>
   );

@@ -4,7 +4,7 @@ const PATHS = {
   hold: "M3 3h18v18H3zM9 8v8M15 8v8",
   secondary: "M2 20c7 0 5-13 17-13M14 2l6 5-6 5",
   release: "M3 13l6 6L21 5",
-  lock: "M5 11h14v10H5zM8 11V7a4 4 0 0 1 8 0v4",
+  lock: "M4 10h3V7a5 5 0 0 1 10 0v3h3v12H4zM9.500 10h5V7a2.500 2.500 0 0 0-5 0z",
   menu: "M3 6h18M3 12h18M3 18h18",
   done: "M4 13l5 5L20 6",
   waiting: "M4 12h.1M12 12h.1M20 12h.1",
@@ -32,7 +32,8 @@ export function Icon({ name, size = 2.6 }: { name: IconName; size?: number }) {
       style={{ width: `${size * wide}rem`, height }}
       fill={FILLED.has(name) ? "currentColor" : "none"}
       stroke="currentColor"
-      stroke-width={name === "waiting" ? 4 : 2.5}
+      fill-rule="evenodd"
+      stroke-width={FILLED.has(name) ? 0 : name === "waiting" ? 4 : 2.5}
       stroke-linecap={name === "waiting" ? "round" : "butt"}
       aria-hidden="true"
     >

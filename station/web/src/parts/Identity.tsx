@@ -40,7 +40,7 @@ export function Identity() {
       {vehicle?.plate_photo ? <img class="crop" src={`/v1/blobs/${vehicle.plate_photo}`} alt={t("photo.plate")} /> : <div />}
       {plate.known && <Qr text={plate.text} />}
       <div class={`cut plate ${plate.known ? "" : "wait"}`}>{plate.text}</div>
-      {vehicle && <div class={`cut container ${container.known ? "strong" : "muted"}`}>{container.text}</div>}
+      {vehicle && <div class={`cut container ${container.known ? "strong" : "muted wait"}`}>{container.text}</div>}
       <div class="cut muted">
         {probable ? <span class="badge">{t("plate.probable")}</span> : t(vehicle ? "manifest.none" : "lane.free.text")}
       </div>

@@ -43,7 +43,7 @@ export function Menu() {
                 <div class="strong">{alarmTitle(alarm)}</div>
                 <div class="muted">{alarm.device} {alarmFacts(alarm)}</div>
               </div>
-              <Button locked={alarm.state === "ack"} onAct={() => acknowledge(alarm.alarm_id)}>
+              <Button locked={alarm.state === "ack"} onAct={(from) => void acknowledge(alarm.alarm_id, from)}>
                 {t(alarm.state === "ack" ? "alarm.acked" : "alarm.ack")}
               </Button>
             </li>

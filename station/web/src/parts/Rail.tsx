@@ -26,7 +26,7 @@ export function Rail() {
       {scan && scan.state !== "scanning" && (
         <div class="muted"><span class={stale.value ? "old" : ""}>{t("scan.length", { m: number(lengthM.value, 1) })}</span></div>
       )}
-      {scan && scan.calibration !== "measured" && <div class="muted cut">{t("scan.provisional")}</div>}
+      {scan && scan.calibration === "provisional" && <div class="muted cut">{t("scan.provisional")}</div>}
       {scan && scan.starved_m2 > 0 && <div><span class="badge">{t("scan.starved", { a: number(scan.starved_m2, 2) })}</span></div>}
       <div class="scale">
         <span class="length" style={{ width: `${BAR_M * axis.value.scale}px` }} />

@@ -7,7 +7,8 @@ import { type Axis, axis, night } from "../state/view";
 import { colour, useDrawing } from "./drawing";
 
 const GAMMA_PER_S = 5;
-const HEADROOM = 1.25;
+const GAMMA_LOW = 0.9;
+const HEADROOM = 1.15;
 const TICK_M = 5;
 
 type Point = [x: number, cps: number];
@@ -15,9 +16,13 @@ type Context = CanvasRenderingContext2D;
 
 interface Scale { y: (cps: number) => number; height: number; width: number }
 
-function scaled(values: number[], channel: Channel | undefined, width: number, height: number): Scale {
-  const top = Math.max(1, (channel?.limit_cps ?? 0) * HEADROOM, ...values.map((value) => value * 1.08));
-  return { y: (cps) => height - 1 - (cps / top) * (height - 4), height, width };
+/** From `low` of the lowest value that is drawn, so that suppression of the background is seen, to above the limit. */
+function scaled(values: number[], channel: Channel | undefined, low: number, width: number, height: number): Scale {
+  const drawn = [...values, channel?.limit_cps, channel?.background_cps].filter((value) => value != null);
+  const [least, most] = drawn.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, 1]);
+  const bottom = Number.isFinite(least) ? least * low : 0;
+  const top = bottom + (most - bottom) * HEADROOM;
+  return { y: (cps) => height - 2 - ((cps - bottom) / (top - bottom)) * (height - 4), height, width };
 }
 
 function level(context: Context, { y, width }: Scale, cps: number | null | undefined, dash: number[], name: string): void {
@@ -92,7 +97,7 @@ function GammaStrip() {
   const canvas = useDrawing((context, width, height) => {
     const dots = samples.map((sample): Point => [map.x(sample[0], sample[2]), sample[1] * GAMMA_PER_S]);
     const line = sliding(samples, map);
-    const scale = scaled([...dots, ...line].map((point) => point[1]), channel, width, height);
+    const scale = scaled([...dots, ...line].map((point) => point[1]), channel, GAMMA_LOW, width, height);
     grid(context, map, scale);
     level(context, scale, channel?.background_cps, [2, 4], "muted");
     level(context, scale, channel?.limit_cps, [9, 6], "ink");
@@ -114,7 +119,7 @@ function NeutronStrip() {
   void night.value;
   const canvas = useDrawing((context, width, height) => {
     const line = steps(samples, map);
-    const scale = scaled(line.map((point) => point[1]), channel, width, height);
+    const scale = scaled(line.map((point) => point[1]), channel, 0, width, height);
     grid(context, map, scale);
     level(context, scale, channel?.background_cps, [2, 4], "muted");
     level(context, scale, channel?.limit_cps, [9, 6], "ink");

@@ -1,7 +1,7 @@
 /** The alarm's sound: looped buffers, so that it plays on when the page is busy. */
 
 import { effect, signal } from "@preact/signals";
-import { alarms } from "../state/station";
+import { alarms, stationUs } from "../state/station";
 
 export const audio = signal<"running" | "suspended" | "none">("none");
 
@@ -47,7 +47,7 @@ function loop(on: boolean): void {
 }
 
 function follow(): void {
-  const now = Date.now() * 1000;
+  const now = stationUs();
   loop(
     alarms.peek().some((alarm) => alarm.priority === 1 && alarm.state === "unack" && (alarm.silenced_until_utc_us ?? 0) < now),
   );

@@ -30,7 +30,27 @@ export const alarms = computed<Alarm[]>(() => {
   const unstored = rawAlarms.value.filter((raw) => !known.some((alarm) => alarm.alarm_id === raw.alarm_id));
   return [...unstored, ...known];
 });
-export const first = computed(() => alarms.value.find((alarm) => alarm.priority === 1) ?? null);
+const RANK: Record<Alarm["state"], number> = { unack: 0, ack: 1, rtn_unack: 2 };
+const CODES = ["neutron_alarm", "gamma_alarm"];
+const rank = (alarm: Alarm) => {
+  const code = CODES.indexOf(alarm.code);
+  return [RANK[alarm.state], code < 0 ? CODES.length : code] as const;
+};
+/** The P1 that an officer must see first: unacknowledged before seen, neutron before gamma. */
+export const first = computed<Alarm | null>(() => {
+  const urgent = alarms.value.filter((alarm) => alarm.priority === 1);
+  return urgent.sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1])[0] ?? null;
+});
+
+/** The station's own time now, in microseconds: a screen's clock may be wrong. */
+export function stationUs(): number {
+  return clockUs.peek() + Math.round((performance.now() - clockHeardAt) * 1000);
+}
+let clockHeardAt = 0;
+export function setClock(utcUs: number): void {
+  clockHeardAt = performance.now();
+  clockUs.value = utcUs;
+}
 
 /** Puts a new snapshot in place of the old one. */
 export function show(next: Lane): void {
@@ -60,18 +80,23 @@ export function addLive(live: Live): void {
   now.value = live.now;
   if (live.inspection_id !== inspection.peek()?.inspection_id) return;
   const old = strips.peek();
-  const aligned = [...live.gamma, ...live.neutron].every((sample) => sample[2] !== null);
-  strips.value = {
-    aligned: old.gamma.length ? old.aligned && aligned : aligned,
-    gamma: [...old.gamma, ...live.gamma].slice(-MAX_SAMPLES),
-    neutron: [...old.neutron, ...live.neutron].slice(-MAX_SAMPLES),
-  };
+  strips.value = joined(newer(old.gamma, live.gamma), newer(old.neutron, live.neutron));
+}
+
+/** Samples of one channel, the later ones added once. */
+function newer(old: Sample[], more: Sample[]): Sample[] {
+  const last = old.at(-1)?.[0] ?? -Infinity;
+  return [...old, ...more.filter((sample) => sample[0] > last)].slice(-MAX_SAMPLES);
+}
+
+function joined(gamma: Sample[], neutron: Sample[]): Strips {
+  return { aligned: gamma.length > 0 && gamma.every((sample) => sample[2] !== null), gamma, neutron };
 }
 
 /** Replaces the strips by the station's own, better aligned ones. */
 export function setProfile(profile: Profile): void {
   const rows = (strip: Profile["gamma"]): Sample[] =>
     strip.t_ms.map((t, i) => [t, strip.counts[i] ?? 0, strip.s_m?.[i] ?? null]);
-  const [gamma, neutron] = [rows(profile.gamma), rows(profile.neutron)];
-  strips.value = { aligned: gamma.length > 0 && gamma.every((row) => row[2] !== null), gamma, neutron };
+  const old = strips.peek();
+  strips.value = joined(newer(rows(profile.gamma), old.gamma), newer(rows(profile.neutron), old.neutron));
 }

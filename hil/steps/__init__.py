@@ -1,0 +1,1 @@
+"""The library of steps that plans are made of."""

@@ -1,0 +1,189 @@
+"""The power may fail at any moment: whatever anybody was told is there afterwards, and nothing is half there.
+
+A child process works under a preloaded recorder; its disk is then rebuilt as a cut at any operation could
+have left it, and opened. The same is done after a kill, a restart and then a cut. Stores with one deliberate
+fault each must be caught, or this test would prove nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from station.store.errors import StoreError
+from station.store.mark import read_mark
+from station.store.startup import open_journal
+from station.store.verify import verify
+from tests.support.journal import place_of
+from tests.support.power import Disk, Entry, build_recorder, read_log
+from tests.support.power_child import BLOB_TOLD, MUTANTS
+
+ROOT = Path(__file__).parents[2]
+GROUPS = 25
+
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = build_recorder(tmp_path_factory.mktemp("recorder"))
+    if library is None:
+        pytest.skip("no C compiler: the recorder cannot be built")
+    return library
+
+
+@pytest.fixture
+def fast(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: hundreds of disks are rebuilt."""
+    shm = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shm if os.access(shm, os.W_OK) else tmp_path) as folder:
+        yield Path(folder)
+
+
+def run(recorder: Path, **order: Any) -> None:
+    environment = os.environ | {"LD_PRELOAD": str(recorder), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.support.power_child", json.dumps({"mutant": ""} | order)]
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=60)
+
+
+def recorded(recorder: Path, folder: Path, mutant: str = "", groups: int = GROUPS) -> list[Entry]:
+    log = folder / f"log-{mutant}"
+    run(
+        recorder,
+        do="record",
+        mutant=mutant,
+        state=str(folder / f"state-{mutant}"),
+        log=str(log),
+        groups=groups,
+    )
+    return read_log(log)
+
+
+def states(entries: list[Entry], disk: Disk | None = None) -> Iterator[tuple[int, Disk]]:
+    """The disk before each operation, and after the last."""
+    disk = disk or Disk()
+    for index, entry in enumerate(entries):
+        yield index, disk
+        disk.apply(entry)
+    yield len(entries), disk
+
+
+def loss(folder: Path, notes: list[int]) -> str:
+    """Open what a cut left; return what was promised and is not there."""
+    seq = max((note for note in notes if note < BLOB_TOLD), default=0)
+    blobs = max((note - BLOB_TOLD for note in notes if note >= BLOB_TOLD), default=0)
+    marked = read_mark(folder / "mark.bin")
+    if seq > (marked.seq if marked else 0):
+        return f"record {seq} was told of, the mark is {marked}"
+    try:
+        journal = open_journal(place_of(folder))
+    except StoreError as error:
+        return f"it does not open: {error}"
+    with contextlib.closing(journal):
+        if journal.before is not None:
+            return "a new epoch began"
+        if journal.seq < seq:
+            return f"record {seq} was told of, the journal ends at {journal.seq}"
+        (integrity,) = journal.connection.execute("PRAGMA integrity_check").fetchone()
+        if integrity != "ok":
+            return f"the database is damaged: {integrity}"
+        (stored,) = journal.connection.execute("SELECT count(*) FROM blob").fetchone()
+        if stored < blobs:
+            return f"{blobs} blobs were told of, {stored} are there"
+    return "; ".join(verify(folder).faults)
+
+
+def cut_everywhere(
+    entries: list[Entry], fast: Path, chance: random.Random, points: int, disk: Disk | None = None
+) -> list[str]:
+    """Cut at ``points`` places, once losing everything unsynced and once some of it; return the losses."""
+    chosen = set(chance.sample(range(len(entries) + 1), min(points, len(entries) + 1)))
+    losses = []
+    for index, now in states(entries, disk):
+        if index not in chosen:
+            continue
+        for luck in (None, chance):
+            now.lose_power(fast / "cut", luck)
+            lost = loss(fast / "cut", now.notes)
+            if lost:
+                losses.append(f"cut before operation {index}: {lost}")
+    return losses
+
+
+# --- what must hold -------------------------------------------------------------------------------
+
+
+def test_nothing_promised_is_lost_wherever_the_power_fails(
+    recorder: Path, tmp_path: Path, fast: Path, soak: bool
+) -> None:
+    entries = recorded(recorder, tmp_path)
+    assert sum(entry.op == "N" for entry in entries) > GROUPS  # somebody was told something
+    assert cut_everywhere(entries, fast, random.Random(7), len(entries) if soak else 200) == []
+
+
+def kill_points(entries: list[Entry]) -> list[int]:
+    """Places where a kill leaves a whole commit in the log that was never synced."""
+    return [
+        index
+        for index, entry in enumerate(entries)
+        if entry.op == "S" and entry.path == "journal/station.db-wal"
+    ]
+
+
+def after_restart(
+    recorder: Path, entries: list[Entry], points: list[int], fast: Path, mutant: str = ""
+) -> Iterator[tuple[Disk, list[Entry]]]:
+    """Kill at each point and restart; gives the disk at the kill, and what the restart did to it."""
+    killed = {}
+    for index, disk in states(entries):
+        if index in points:
+            killed[fast / f"killed{index}"] = disk.restarted()
+            disk.kill(fast / f"killed{index}")
+    run(recorder, do="restart", mutant=mutant, folders=[str(folder) for folder in killed])
+    for folder, disk in killed.items():
+        yield disk, read_log(folder.with_suffix(".log"))
+
+
+def test_nothing_served_after_a_kill_is_lost_when_the_power_fails_then(
+    recorder: Path, tmp_path: Path, fast: Path, soak: bool
+) -> None:
+    entries = recorded(recorder, tmp_path)
+    chance = random.Random(11)
+    unsynced = kill_points(entries)
+    points = unsynced if soak else chance.sample(unsynced, 8) + chance.sample(range(60, len(entries)), 8)
+    losses = []
+    restarts = 0
+    for disk, restart in after_restart(recorder, entries, points, fast):
+        restarts += 1
+        losses += cut_everywhere(restart, fast, chance, len(restart) if soak else 6, disk)
+    assert restarts == len(set(points))
+    assert losses == []
+
+
+# --- what must be caught --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mutant", sorted(set(MUTANTS) - {"no_checkpoint_at_start"}))
+def test_a_store_with_this_fault_is_caught(recorder: Path, tmp_path: Path, fast: Path, mutant: str) -> None:
+    entries = recorded(recorder, tmp_path, mutant, groups=12)
+    chance = random.Random(3)
+    # Cuts after the store was made: its making is the same in all of them.
+    losses = cut_everywhere(entries, fast, chance, 80)
+    assert losses, f"{mutant} loses nothing: the replay does not see what it should"
+
+
+def test_a_restart_without_its_checkpoint_is_caught(recorder: Path, tmp_path: Path, fast: Path) -> None:
+    entries = recorded(recorder, tmp_path, groups=12)
+    points = kill_points(entries)[-8:]
+    losses = []
+    for disk, restart in after_restart(recorder, entries, points, fast, "no_checkpoint_at_start"):
+        losses += cut_everywhere(restart, fast, random.Random(5), 100, disk)
+    assert any("the journal ends at" in lost or "new epoch" in lost for lost in losses)

@@ -1,0 +1,152 @@
+"""What runs under the recorder: a store at work, and stores that restart. See ``test_power_loss.py``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from station.store import database, mark, startup
+from station.store import writer as writer_module
+from station.store.draft import BlobRef, Receipt
+from station.store.journal import Store
+from station.store.writer import Writer
+from tests.support.journal import draft, open_small
+from tests.support.power import Recorder
+
+BLOB_TOLD = 1 << 32
+"""Notes above this count blobs; below, they are sequence numbers."""
+
+
+def work(store: Store, recorder: Recorder, groups: int) -> None:
+    """Append in groups of changing size from several threads, with checkpoints and a few blobs."""
+
+    def told(done: Future[Receipt]) -> None:
+        # In the writer's thread, at the moment when the caller could know.
+        if done.exception() is None:
+            recorder.note(done.result().last)
+
+    for group in range(groups):
+        futures = []
+        for n in range(group % 4 + 1):
+            future = store.append_soon([draft(f"subject{group}", n=n, text="x" * (300 * (group % 7)))])
+            future.add_done_callback(told)
+            futures.append(future)
+        if group % 10 == 5:
+            name = store.keep_blob(f"blob {group}".encode() * 400, "text/plain")
+            recorder.note(BLOB_TOLD + group // 10 + 1)
+            store.append_soon([draft(blobs=(BlobRef("photo", name),))]).result(10)
+        for future in futures:
+            future.result(10)
+
+
+def record(state: Path, log: Path, groups: int) -> None:
+    """Record a store from its first moment on; it is never closed."""
+    recorder = Recorder()
+    recorder.record(state, log)
+    writer_module.PASSIVE_FRAMES = 60  # checkpoints within the short time of a test
+    store = open_small(state)
+    work(store, recorder, groups)
+
+
+def restart(folders: list[Path]) -> None:
+    """Restart a store in each folder, recording into ``<folder>.log`` what it does and says it has."""
+    recorder = Recorder()
+    for folder in folders:
+        recorder.record(folder, folder.with_suffix(".log"))
+        journal = startup.open_journal(_place(folder))
+        recorder.note(journal.seq)
+        recorder.record(folder, None)
+
+
+def _place(folder: Path) -> Any:
+    from tests.support.journal import place_of
+
+    return place_of(folder)
+
+
+# --- stores that are wrong: the tests must find each of them --------------------------------------
+
+
+def normal_sync() -> None:
+    """SQLite does not sync the log at each commit."""
+    database.WRITER_PRAGMAS["synchronous"] = ("NORMAL", 1)
+
+
+def mark_before_commit() -> None:
+    """The mark says more than the journal holds."""
+    commit, set_mark = Writer._commit, Writer._set_mark
+    Writer._commit = set_mark  # type: ignore[method-assign]
+    Writer._set_mark = commit  # type: ignore[method-assign]
+
+
+def mark_not_synced() -> None:
+    """The mark is written and not synced."""
+    mark.os = _Os()  # type: ignore[attr-defined]
+
+
+class _Os:
+    def __getattr__(self, name: str) -> Any:
+        return (lambda _: None) if name == "fdatasync" else getattr(os, name)
+
+
+def told_before_commit() -> None:
+    """Waiters are told before the commit."""
+    apply = Writer._apply
+
+    def apply_and_tell(self: Writer, group: Any, tx: Any) -> None:
+        apply(self, group, tx)
+        self.bell.ring(group, tx.seq)
+
+    Writer._apply = apply_and_tell  # type: ignore[method-assign]
+
+
+def no_checkpoint_at_start() -> None:
+    """What a killed process had not synced is served without a sync."""
+    startup.database = _Database()  # type: ignore[attr-defined]
+
+
+class _Database:
+    def __getattr__(self, name: str) -> Any:
+        return (lambda *_: True) if name == "checkpoint" else getattr(database, name)
+
+
+def row_before_blob() -> None:
+    """A blob's bytes are not synced before its row is."""
+    from station.store import blobs
+
+    blobs.write_synced = lambda path, content: path.write_bytes(content) and None
+
+
+MUTANTS = {
+    mutant.__name__: mutant
+    for mutant in (
+        normal_sync,
+        mark_before_commit,
+        mark_not_synced,
+        told_before_commit,
+        no_checkpoint_at_start,
+        row_before_blob,
+    )
+}
+
+
+def main() -> None:
+    order = json.loads(sys.argv[1])
+    if order["mutant"]:
+        MUTANTS[order["mutant"]]()
+    if order["do"] == "record":
+        record(Path(order["state"]), Path(order["log"]), order["groups"])
+    else:
+        restart([Path(folder) for folder in order["folders"]])
+    sys.stdout.flush()
+    os._exit(0)  # no clean end: the process is gone
+
+
+if __name__ == "__main__":
+    threading.excepthook = lambda hook: os._exit(3)
+    main()
