@@ -117,7 +117,7 @@ async def open_board(bench: Bench, _: NoArgs, put: Put) -> None:
     bench.stack.push_async_callback(emulator.stop)
     options = device.options.model_copy(update={"host": "127.0.0.1", "port": await emulator.start()})
     log = logging.getLogger("carril.hil")
-    driver = device.spec.driver(options, DriverContext(device.name, clock, log, lambda _way, _data: None))
+    driver = device.spec.make(options, DriverContext(device.name, clock, log, lambda _way, _data: None))
     identity = await driver.open()
     bench.stack.push_async_callback(driver.close)
     if not isinstance(driver, DigitalIo):

@@ -102,6 +102,12 @@ class AlarmBook:
                 return alarm
         return None
 
+    def revise(self, alarm_id: str, values: Args) -> None:
+        """Its numbers are known better now."""
+        if alarm_id in self._alarms:
+            alarm = self._alarms[alarm_id]
+            self._alarms[alarm_id] = replace(alarm, values={**alarm.values, **values})
+
     def ack(self, alarm_id: str) -> None:
         """Somebody has seen it."""
         self._keep(replace(self.get(alarm_id), acked=True))

@@ -214,11 +214,21 @@ class Portals:
         mine = passage is not None and passage.inspection.inspection_id == inspection_id
         if passage is not None and mine:
             self._maxima(occupancy, passage)
+            self._revise_alarms(device, passage)
             passage.inspection.work(+1, core.now_s)
         summary = _summary(device, portal, occupancy, opinion, self._limit(portal, "gamma"))
         payload = self._trace(occupancy, passage if mine else None, summary)
         self._closing[occupancy.occupancy_id] = (summary, opinion, portal_missing(portal, occupancy))
         core.effects.append(KeepTrace(inspection_id or "", occupancy.occupancy_id, payload))
+
+    def _revise_alarms(self, device: str, passage: Passage) -> None:
+        """Show an alarm's largest counts, not those of the record that raised it."""
+        for alarm in self._core.book.of(passage.inspection.inspection_id):
+            channel = alarm.code.removesuffix("_alarm")
+            counts, limit = passage.maxima.get(channel), passage.limits.get(channel)
+            if alarm.device == device and counts is not None and channel in passage.alarmed:
+                ratio = round(counts / limit, 2) if limit else None
+                self._core.book.revise(alarm.alarm_id, {"counts": counts, "ratio": ratio})
 
     def kept(self, result: TraceKept) -> None:
         """The profile is durable (or failed): now the occupancy counts as measured."""

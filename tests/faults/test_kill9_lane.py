@@ -16,11 +16,17 @@ from tests.support.station import Station, running_station
 
 STOP_LIMIT_S = 3.0
 SOME_LINES_BYTES = 200_000
+SLOW = 1.5
 
 
 @pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    with running_station(tmp_path) as running:
+def rate() -> float:
+    return 5.0
+
+
+@pytest.fixture
+def station(tmp_path: Path, rate: float) -> Iterator[Station]:
+    with running_station(tmp_path, rate=rate) as running:
         yield running
 
 
@@ -136,19 +142,21 @@ def _free(station: Station) -> None:
     station.until(free, "Release is free", 20)
 
 
+@pytest.mark.parametrize("rate", [SLOW])  # the scan must be longer than the stop
 def test_an_orderly_stop_in_the_middle_of_a_scan_loses_nothing(station: Station) -> None:
     with station.officer_away():
         scan = station.until(lambda: station.records("scan.started"), "the scan has begun")[0]
         raw = station.state / "scans" / f"{scan['scan_id']}.cls"
         station.until(lambda: raw.exists() and raw.stat().st_size > SOME_LINES_BYTES, "lines on the disk", 10)
         before = station.lane()["inspection"]
-        assert before["scan"]["state"] == "running"
+        assert before["scan"]["state"] == "scanning"
         assert station.stop() <= STOP_LIMIT_S
     assert raw.stat().st_size > SOME_LINES_BYTES, "the raw lines stay on the disk"
 
     after = back_again(station, before)
+    assert raw.exists()
     assert after["scan"]["scan_id"] == before["scan"]["scan_id"]
-    assert after["scan"]["state"] == "incomplete"
+    assert (after["scan"]["state"], after["scan"]["cause"]) == ("incomplete", "station_restart")
     assert after["coverage"]["scanner"]["state"] == "failed"
     assert after["level"] != "clear"
     assert_nothing_opened_by_itself(station)

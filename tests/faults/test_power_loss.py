@@ -7,56 +7,22 @@ fault each must be caught, or this test would prove nothing.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import random
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from station.store.errors import StoreError
-from station.store.mark import read_mark
-from station.store.startup import open_journal
-from station.store.verify import verify
-from tests.support.journal import place_of
-from tests.support.power import Disk, Entry, build_recorder, read_log
-from tests.support.power_child import BLOB_TOLD, MUTANTS
+from tests.support.power import Disk, Entry, read_log, run_recorded
+from tests.support.power_child import MUTANTS
+from tests.support.promises import loss
 
-ROOT = Path(__file__).parents[2]
 GROUPS = 25
-
-
-@pytest.fixture(scope="module")
-def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = build_recorder(tmp_path_factory.mktemp("recorder"))
-    if library is None:
-        pytest.skip("no C compiler: the recorder cannot be built")
-    return library
-
-
-@pytest.fixture
-def fast(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: hundreds of disks are rebuilt."""
-    shm = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shm if os.access(shm, os.W_OK) else tmp_path) as folder:
-        yield Path(folder)
-
-
-def run(recorder: Path, **order: Any) -> None:
-    environment = os.environ | {"LD_PRELOAD": str(recorder), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.support.power_child", json.dumps({"mutant": ""} | order)]
-    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=60)
 
 
 def recorded(recorder: Path, folder: Path, mutant: str = "", groups: int = GROUPS) -> list[Entry]:
     log = folder / f"log-{mutant}"
-    run(
+    run_recorded(
         recorder,
         do="record",
         mutant=mutant,
@@ -74,31 +40,6 @@ def states(entries: list[Entry], disk: Disk | None = None) -> Iterator[tuple[int
         yield index, disk
         disk.apply(entry)
     yield len(entries), disk
-
-
-def loss(folder: Path, notes: list[int]) -> str:
-    """Open what a cut left; return what was promised and is not there."""
-    seq = max((note for note in notes if note < BLOB_TOLD), default=0)
-    blobs = max((note - BLOB_TOLD for note in notes if note >= BLOB_TOLD), default=0)
-    marked = read_mark(folder / "mark.bin")
-    if seq > (marked.seq if marked else 0):
-        return f"record {seq} was told of, the mark is {marked}"
-    try:
-        journal = open_journal(place_of(folder))
-    except StoreError as error:
-        return f"it does not open: {error}"
-    with contextlib.closing(journal):
-        if journal.before is not None:
-            return "a new epoch began"
-        if journal.seq < seq:
-            return f"record {seq} was told of, the journal ends at {journal.seq}"
-        (integrity,) = journal.connection.execute("PRAGMA integrity_check").fetchone()
-        if integrity != "ok":
-            return f"the database is damaged: {integrity}"
-        (stored,) = journal.connection.execute("SELECT count(*) FROM blob").fetchone()
-        if stored < blobs:
-            return f"{blobs} blobs were told of, {stored} are there"
-    return "; ".join(verify(folder).faults)
 
 
 def cut_everywhere(
@@ -124,9 +65,9 @@ def cut_everywhere(
 def test_nothing_promised_is_lost_wherever_the_power_fails(
     recorder: Path, tmp_path: Path, fast: Path, soak: bool
 ) -> None:
-    entries = recorded(recorder, tmp_path)
+    entries = recorded(recorder, tmp_path, groups=300 if soak else GROUPS)
     assert sum(entry.op == "N" for entry in entries) > GROUPS  # somebody was told something
-    assert cut_everywhere(entries, fast, random.Random(7), len(entries) if soak else 200) == []
+    assert cut_everywhere(entries, fast, random.Random(7), len(entries)) == []
 
 
 def kill_points(entries: list[Entry]) -> list[int]:
@@ -147,7 +88,7 @@ def after_restart(
         if index in points:
             killed[fast / f"killed{index}"] = disk.restarted()
             disk.kill(fast / f"killed{index}")
-    run(recorder, do="restart", mutant=mutant, folders=[str(folder) for folder in killed])
+    run_recorded(recorder, do="restart", mutant=mutant, folders=[str(folder) for folder in killed])
     for folder, disk in killed.items():
         yield disk, read_log(folder.with_suffix(".log"))
 

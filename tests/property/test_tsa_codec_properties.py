@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +59,7 @@ def read(data: bytes, cuts: list[int]) -> list[object]:
     stream = TsaCodec()
     items: list[object] = []
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    for start, stop in zip(places, places[1:], strict=False):
+    for start, stop in pairwise(places):
         items += stream.feed(data[start:stop])
         assert len(stream._line) <= LINE_LIMIT
     return items + stream.end()

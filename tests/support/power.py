@@ -8,15 +8,20 @@ drops what it should have written (the kernel calls those pages clean), so only 
 from __future__ import annotations
 
 import ctypes
+import json
+import os
 import random
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 SOURCE = Path(__file__).with_name("disk_recorder.c")
+ROOT = Path(__file__).parents[2]
 SECTOR = 512
 _HEADER = struct.Struct("<cHHQQQ")
 
@@ -30,6 +35,13 @@ def build_recorder(folder: Path) -> Path | None:
     options = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
     subprocess.run([compiler, *options, "-o", library, SOURCE], check=True)
     return library
+
+
+def run_recorded(recorder: Path, **order: Any) -> None:
+    """Run ``power_child`` under the recorder."""
+    environment = os.environ | {"LD_PRELOAD": str(recorder), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.support.power_child", json.dumps({"mutant": ""} | order)]
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=50)
 
 
 class Recorder:
@@ -154,7 +166,7 @@ class Disk:
             _write(file.live, *change)
 
     def _rename(self, entry: Entry) -> None:
-        file = None
+        file = self.live.get(entry.path)
         if entry.op == "C":
             file = self.inodes[entry.inode] = _File()
         _change_names(self.live, entry, file)
@@ -225,8 +237,10 @@ def _change_names(names: Names, entry: Entry, file: _File | None) -> None:
     else:
         for path in _below(names, entry.other):
             del names[path]
+        # The new folder names the file itself, whether or not its old name ever was durable.
         for path in _below(names, entry.path):
             names[entry.other + path[len(entry.path) :]] = names.pop(path)
+        names[entry.other] = file
 
 
 def _below(names: Names, path: str) -> Iterator[str]:

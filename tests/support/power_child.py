@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,13 @@ from typing import Any
 from station.store import database, mark, startup
 from station.store import writer as writer_module
 from station.store.draft import BlobRef, Receipt
+from station.store.errors import StoreError
+from station.store.feed import read_after
 from station.store.journal import Store
 from station.store.writer import Writer
-from tests.support.journal import draft, open_small
+from tests.support.journal import draft, open_small, place_of
 from tests.support.power import Recorder
-
-BLOB_TOLD = 1 << 32
-"""Notes above this count blobs; below, they are sequence numbers."""
+from tests.support.promises import BLOB_TOLD
 
 
 def work(store: Store, recorder: Recorder, groups: int) -> None:
@@ -58,15 +60,52 @@ def restart(folders: list[Path]) -> None:
     recorder = Recorder()
     for folder in folders:
         recorder.record(folder, folder.with_suffix(".log"))
-        journal = startup.open_journal(_place(folder))
+        journal = startup.open_journal(place_of(folder))
         recorder.note(journal.seq)
         recorder.record(folder, None)
 
 
-def _place(folder: Path) -> Any:
-    from tests.support.journal import place_of
+def break_at_each(folder: Path, error: int) -> list[dict[str, Any]]:
+    """Let the k-th write, truncation or sync of a store at work fail, for k = 1, 2, … until none does."""
+    recorder = Recorder()
+    writer_module.PASSIVE_FRAMES = 20
+    results = []
+    for k in itertools.count(1):
+        state = folder / str(k)
+        recorder.record(state, folder / f"{k}.log")
+        store = open_small(state)
+        recorder.fail(k, error)
+        outcomes = [_outcome(store, recorder, n) for n in range(6)]
+        fired = recorder.fired
+        recorder.fail(0, 0)
+        while store.state == "reopening":
+            time.sleep(0.005)
+        last = _outcome(store, recorder, 99)
+        subjects = [row.subject for row in store._readers.look(lambda view: read_after(view, 0, 100))]
+        recorder.record(state, None)
+        results.append(
+            {
+                "k": k,
+                "outcomes": outcomes,
+                "last": last,
+                "subjects": subjects,
+                "epochs": store.stats.epochs,
+                "reopened": store.stats.reopened,
+            }
+        )
+        store.close()
+        if not fired:
+            return results
+    raise AssertionError
 
-    return place_of(folder)
+
+def _outcome(store: Store, recorder: Recorder, n: int) -> str:
+    future = store.append_soon([draft(f"s{n}", text="x" * 9000)])
+    try:
+        recorder.note(future.result(15).last)
+    except StoreError as error:
+        return type(error).__name__
+    return "stored"
 
 
 # --- stores that are wrong: the tests must find each of them --------------------------------------
@@ -141,6 +180,9 @@ def main() -> None:
         MUTANTS[order["mutant"]]()
     if order["do"] == "record":
         record(Path(order["state"]), Path(order["log"]), order["groups"])
+    elif order["do"] == "break":
+        results = break_at_each(Path(order["folder"]), order["error"])
+        Path(order["results"]).write_text(json.dumps(results))
     else:
         restart([Path(folder) for folder in order["folders"]])
     sys.stdout.flush()

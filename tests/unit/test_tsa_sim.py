@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 
 import numpy as np
@@ -165,13 +164,13 @@ def test_neutron_limit_of_published_means() -> None:
     assert [poisson_limit(mean, 1e-4) for mean in (1, 2, 5, 8, 20)] == [7, 10, 16, 21, 40]
 
 
-def test_the_occupancy_number_starts_again_after_a_day() -> None:
-    bench = Bench(CLEAN)
-    bench.passage()
-    assert bench.portal.count == 1
-    bench.plant.entry_green = False
-    bench.clock.advance(86_400)
-    bench.portal.step(bench.clock.monotonic_s())
+def test_the_occupancy_number_starts_again_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.rpm.tsa.portal.DAY_S", 60.0)  # else the plant moves for 17 million steps
+    bench = Bench()
+    bench.portal.count = 41
+    bench.run(59)
+    assert bench.portal.count == 41
+    bench.run(1)
     assert bench.portal.count == 0
 
 
@@ -272,7 +271,8 @@ def test_restart_in_mid_occupancy_is_silence_then_setup_then_scans_and_a_low_num
 
 
 def test_ten_times_the_rate() -> None:
-    assert len(times(faulty("rate_10x"), "GS")) > 8 * len(times(Bench(CLEAN).run(APPROACH_S + 10), "GS"))
+    usual, fast = Bench(CLEAN).passage(), faulty("rate_10x")
+    assert len(times(fast, "GS")) - 10 == pytest.approx(10 * (len(times(usual, "GS")) - 10), abs=10)
 
 
 def test_every_fault_is_known_and_ends_without_a_trace() -> None:
@@ -343,7 +343,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_the_others_hear_on() -
 async def test_a_pty_that_nobody_reads_stops_nothing() -> None:
     device = emulator()
     path = await device.start_pty()
-    assert os.path.exists(path)
+    assert path.startswith("/dev/")
     for _ in range(50):
         device._broadcast(b"GB,000001,000001,000001,000001\r\n" * 10)
     assert device._running is not None

@@ -31,7 +31,8 @@ INTERVAL_S = 0.2
 INTERVALS = 5
 HOLD_IN = 10
 NSIGMA = 7.0
-BACKGROUND_EVERY_S = 5.0
+BACKGROUND_EVERY = 25
+"""Vacant intervals from one background record to the next: 5 s."""
 BACKGROUND_TIME_S = 20.0
 NEUTRON_BACKGROUND_TIME_S = 120.0
 SCANS_PER_SPEED = 6
@@ -42,6 +43,8 @@ NEUTRON_HIGH = 9
 ALPHA = 1e-6
 DAY_S = 86_400.0
 POWER_UP_S = 2.0
+ROUNDING_S = 1e-6
+"""Two clocks that say the same time may differ by the rounding of their seconds."""
 MOST_COUNTS = 999_999
 FOOT_M, MPH_MPS = 0.3048, 0.44704
 
@@ -102,10 +105,9 @@ class TsaPortal:
         self.occupied = False
         self.count = 0
         self._random = np.random.default_rng(seed)
-        self._now_s = now_s
         self._day_ends_s = now_s + DAY_S
         self._tick_s = now_s + INTERVAL_S
-        self._background_due_s = now_s + BACKGROUND_EVERY_S
+        self._background_in = BACKGROUND_EVERY
         intervals = round(BACKGROUND_TIME_S / INTERVAL_S), round(NEUTRON_BACKGROUND_TIME_S / INTERVAL_S)
         self._gamma_past = deque(self._learn(plant.background.gamma_cps, intervals[0]), intervals[0])
         self._neutron_past = deque(self._learn(plant.background.neutron_cps, intervals[1]), intervals[1])
@@ -133,14 +135,13 @@ class TsaPortal:
         lines = [encode(line) for line in SETUP]
         if not self.occupied:
             lines += [encode(line) for line in self._background()]
-            self._background_due_s = self._now_s + BACKGROUND_EVERY_S
+            self._background_in = BACKGROUND_EVERY
         return lines
 
     def step(self, now_s: float) -> list[bytes]:
         """Return the lines up to ``now_s``, in order, with their faults."""
-        self._now_s = now_s
         lines: list[bytes] = []
-        while self._tick_s <= now_s:
+        while self._tick_s <= now_s + ROUNDING_S:
             self.plant.advance()
             said, self._said = self._said, []
             for record in itertools.chain(said, self._interval(self._tick_s)):
@@ -168,7 +169,7 @@ class TsaPortal:
         self.occupied = False
         self._held.clear()
         self._tick_s += POWER_UP_S
-        self._background_due_s = self._tick_s
+        self._background_in = 1
         self._said += SETUP
 
     # --- one interval of 200 ms -----------------------------------------------------------------
@@ -189,13 +190,14 @@ class TsaPortal:
         if self.occupied and self._vacant_intervals <= HOLD_IN:
             yield from self._scan()
         elif self.occupied:
-            yield from self._end(at_s)
+            yield from self._end()
         else:
             self._gamma_past.append(gamma)
             self._neutron_past.append(neutron)
-            if at_s >= self._background_due_s:
+            self._background_in -= 1
+            if self._background_in == 0:
                 yield from self._background()
-                self._background_due_s = at_s + BACKGROUND_EVERY_S
+                self._background_in = BACKGROUND_EVERY
 
     def _draw(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         gamma_cps, neutron_cps = np.array(self.plant.gamma_cps()), np.array(self.plant.neutron_cps())
@@ -213,10 +215,10 @@ class TsaPortal:
         if self._scans % SCANS_PER_SPEED == 0:
             yield _speed(self.plant.speed_mps)
 
-    def _end(self, at_s: float) -> Iterable[Record]:
+    def _end(self) -> Iterable[Record]:
         self.occupied = False
         self._vacant_intervals = 0
-        self._background_due_s = at_s + BACKGROUND_EVERY_S
+        self._background_in = BACKGROUND_EVERY
         self.count += 0 if "frozen_counter" in self.faults else 1
         if "missing_gx" not in self.faults:
             yield EndLine(self.count, round(self.neutron_background, 3))

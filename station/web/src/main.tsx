@@ -10,7 +10,7 @@ import { start } from "./api/feed";
 import { AlarmBand } from "./parts/AlarmBand";
 import { Band } from "./parts/Band";
 import { Boundary } from "./parts/Boundary";
-import { Decision, hold, release } from "./parts/Decision";
+import { Decision, hold, release, toImage } from "./parts/Decision";
 import { Header, Simulated } from "./parts/Header";
 import { Menu } from "./parts/Menu";
 import { Lane } from "./screens/Lane";
@@ -18,7 +18,7 @@ import { Viewer } from "./screens/Viewer";
 import { startSound } from "./sound/sound";
 import { language, setLanguage, t } from "./state/i18n";
 import { followImage } from "./state/image";
-import { acknowledge, order, seen } from "./state/orders";
+import { acknowledge, order, releaseLock, seen } from "./state/orders";
 import { first, inspection, lane, stale } from "./state/station";
 import { night, view } from "./state/view";
 
@@ -52,7 +52,7 @@ function key(event: KeyboardEvent): void {
   const onLane = view.peek() === "lane";
   if (pressed === "h") hold(seen());
   else if (pressed === "s" && onLane) void order("secondary", seen());
-  else if (pressed === "r" && onLane) release(seen());
+  else if (pressed === "r" && onLane) (releaseLock.peek() === null ? release(seen()) : toImage());
   else if (pressed === "a" && alarm && alarm.state !== "ack") void acknowledge(alarm.alarm_id, seen());
   else if (pressed === "escape") view.value = "lane";
 }

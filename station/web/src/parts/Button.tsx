@@ -19,6 +19,8 @@ interface Props {
   locked?: boolean;
   pressed?: boolean;
   onAct: (from: Seen) => void;
+  /** Where a locked button leads: to what would unlock it. */
+  onLocked?: () => void;
   children: ComponentChildren;
 }
 
@@ -54,7 +56,8 @@ function cancel(event: PointerEvent): void {
   if (press.peek()?.pointer === event.pointerId) press.value = null;
 }
 
-export function Button({ class: name = "button", label, locked = false, pressed, onAct, children }: Props) {
+export function Button({ class: name = "button", label, locked = false, pressed, onAct, onLocked, children }: Props) {
+  const act = (from: Seen) => (locked ? onLocked?.() : onAct(from));
   return (
     <button
       type="button"
@@ -68,13 +71,13 @@ export function Button({ class: name = "button", label, locked = false, pressed,
       onLostPointerCapture={cancel}
       onPointerUp={(event: PointerEvent) => {
         const from = up(event);
-        if (from && !locked) onAct(from);
+        if (from) act(from);
       }}
       onKeyDown={(event: KeyboardEvent) => {
         if (event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault();
       }}
       onClick={(event: MouseEvent) => {
-        if (event.detail === 0 && !locked) onAct(seen());
+        if (event.detail === 0) act(seen());
       }}
     >
       {children}

@@ -45,7 +45,7 @@ export function Checked() {
           const bad = check?.state === "failed" || check?.state === "bypassed";
           return (
             <li key={name}>
-              <Icon name={check?.state ?? "not_fitted"} size={2} />
+              <Icon name={check?.state ?? "not_fitted"} size={1.8} />
               <span class="strong">{code("check", name)}</span>
               <span class={`cut ${bad ? "badge" : "muted"}`}>{vehicle && check ? checkText(name, check) : "–"}</span>
             </li>

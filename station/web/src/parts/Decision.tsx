@@ -3,7 +3,9 @@
 import type { ComponentChildren } from "preact";
 import { effect } from "@preact/signals";
 import { clock, code, number, t } from "../state/i18n";
-import { note, officerInS, order, pending, readImage, releaseLock, secondaryFree, type Seen, unconfirmed } from "../state/orders";
+import {
+  dead, note, officerInS, order, pending, readImage, releaseLock, secondaryFree, type Seen, unconfirmed,
+} from "../state/orders";
 import { alarms, clockUs, inspection, lane, stale } from "../state/station";
 import { picture } from "../state/image";
 import { view } from "../state/view";
@@ -14,11 +16,14 @@ export function hold(from: Seen): void {
   if (pending.peek() !== "hold") void order("hold", from);
 }
 
-/** Releases, or leads to the image if only that is missing. */
 export function release(from: Seen): void {
+  void order("release", from);
+}
+
+/** Leads to the image if Release waits for it. */
+export function toImage(): void {
   const first = inspection.peek()?.release.locks[0]?.code;
-  if (first === "read_image" && !stale.peek() && view.peek() === "lane") view.value = "viewer";
-  else void order("release", from);
+  if (first === "read_image" && !stale.peek() && !dead.peek()) view.value = "viewer";
 }
 
 let openedAt = 0;
@@ -33,6 +38,7 @@ function ReadImage() {
   const none = read || stale.value || !inspection.value?.scan;
   return (
     <Button class={none ? "button" : "button read"} locked={none} onAct={(from) => void readImage(from, performance.now() - openedAt, picture.peek() ? 1 : 0)}>
+      <Icon name={read ? "done" : "eye"} size={3.2} />
       {t(read ? "viewer.wasread" : "viewer.read")}
     </Button>
   );
@@ -68,7 +74,6 @@ function Slot() {
 export function Decision() {
   const lock = releaseLock.value;
   const free = secondaryFree.value;
-  const leads = view.value === "lane" && inspection.value?.release.locks[0]?.code === "read_image" && !stale.value;
   return (
     <footer class="bar">
       <Button class="button hold" pressed={pending.value === "hold"} onAct={hold}>
@@ -80,7 +85,7 @@ export function Decision() {
         {t("secondary")}
       </Button>
       {view.value === "viewer" && !note.value ? <ReadImage /> : <div class="slot" role="status"><Slot /></div>}
-      <Button class="button release" locked={lock !== null && !leads} onAct={release}>
+      <Button class="button release" locked={lock !== null} onAct={release} onLocked={toImage}>
         <Icon name={lock === null ? "release" : "lock"} size={3.6} />
         <span>{t("release")}{lock !== null && <small>{lock}</small>}</span>
       </Button>

@@ -5,6 +5,7 @@ import { code, number, t } from "../state/i18n";
 import { inspection, now, stale } from "../state/station";
 import { axis, lengthM, scannedM } from "../state/view";
 import { Icon } from "./Icon";
+import { shownWindow } from "./Radiograph";
 
 const BAR_M = 2;
 
@@ -15,24 +16,44 @@ function scanText(scan: Scan | null): string {
   return t("scan.incomplete", { reason: scan.cause ? code("why", scan.cause) : "–" });
 }
 
-export function Rail() {
+/** State, length and doubts of the scan, line by line. */
+function Words() {
   const scan = inspection.value?.scan ?? null;
   return (
-    <div class="rail">
-      <div class="travel"><Icon name="travel" size={2.2} />{t("scan.travel")}</div>
-      <div class="strong">
+    <>
+      <div class="strong cut">
         <span class={scan?.state === "incomplete" ? "badge" : ""}>{scanText(scan)}</span>
       </div>
       {scan && scan.state !== "scanning" && (
         <div class="muted"><span class={stale.value ? "old" : ""}>{t("scan.length", { m: number(lengthM.value, 1) })}</span></div>
       )}
-      {scan && scan.calibration === "provisional" && <div class="muted cut">{t("scan.provisional")}</div>}
+      {scan && scan.calibration !== "measured" && <div class="muted cut">{t("scan.provisional")}</div>}
       {scan && scan.starved_m2 > 0 && <div><span class="badge">{t("scan.starved", { a: number(scan.starved_m2, 2) })}</span></div>}
+    </>
+  );
+}
+
+export function Rail() {
+  return (
+    <div class="rail">
+      <div class="travel"><Icon name="travel" size={2.2} />{t("scan.travel")}</div>
+      <Words />
       <div class="scale">
         <span class="length" style={{ width: `${BAR_M * axis.value.scale}px` }} />
         {t("scan.scale", { m: number(BAR_M) })}
         <Icon name="open" size={2.8} />
       </div>
+    </div>
+  );
+}
+
+/** The same in one line above the large image, with the window that is drawn. */
+export function RailLine() {
+  const [lo, hi] = shownWindow.value;
+  return (
+    <div class="rail line">
+      <Words />
+      <div class="muted">{t("viewer.window", { lo: number(lo), hi: number(hi) })}</div>
     </div>
   );
 }

@@ -2,7 +2,7 @@
 
 import type { Reason } from "../api/types";
 import { code, number, t } from "../state/i18n";
-import { inspection, stale } from "../state/station";
+import { first, inspection, stale } from "../state/station";
 import { Icon, type IconName } from "./Icon";
 
 const REASONS = 3;
@@ -16,16 +16,18 @@ function reasonText(reason: Reason): string {
   return code("reason", reason.code, values);
 }
 
-interface Advice { level: string; icon: IconName | null; red: boolean; amber: boolean; lines: string[] }
+interface Advice {
+  level: string; icon: IconName | null; red: boolean; amber: boolean; lines: string[];
+}
 
 function advice(): Advice {
   const vehicle = inspection.value;
   const plain = { icon: null, red: false, amber: false };
   if (stale.value) {
-    const lines = [t("rec.stale.1"), t("rec.stale.2"), t("rec.stale.3")];
+    const lines = first.value ? [t("rec.stale.1"), t("rec.stale.3")] : [t("rec.stale.1"), t("rec.stale.2"), t("rec.stale.3")];
     return { ...plain, level: t("level.unknown"), icon: "not_fitted", lines };
   }
-  if (!vehicle) return { ...plain, level: t("lane.free"), lines: [t("lane.free.text")] };
+  if (!vehicle) return { ...plain, level: t("lock.no_vehicle"), lines: [] };
   if (vehicle.level === null) {
     return { ...plain, level: t("level.measuring"), icon: "waiting", lines: [t("rec.measuring.1"), t("rec.measuring.2")] };
   }
@@ -35,7 +37,7 @@ function advice(): Advice {
   const more = reasons.length - REASONS;
   const shown = more > 0 ? [...reasons.slice(0, REASONS - 1), t("rec.more", { n: number(more + 1) })] : reasons;
   return {
-    level: code("level", vehicle.level), icon: clear ? "clear" : null, red, amber: !clear && !red,
+    level: code("level", vehicle.level), icon: clear ? "clear" : vehicle.level === "review_image" ? "eye" : null, red, amber: !clear && !red,
     lines: clear ? [t("rec.clear")] : shown,
   };
 }
@@ -46,10 +48,9 @@ export function Recommendation() {
     <section class="advice panel" aria-live="polite">
       <h2 class="muted strong">{t("rec.title")}</h2>
       <div class="level">
-        {icon && <Icon name={icon} size={3.2} />}
-        <span class={red ? "badge red" : amber ? "badge" : ""}>{level}</span>
+        <span class={red ? "badge red" : amber ? "badge" : ""}>{icon && <Icon name={icon} size={3.2} />}{level}</span>
       </div>
-      {lines.map((line, i) => <div key={line} class={`cut ${i === 0 ? "strong" : "muted"}`}>{line}</div>)}
+      {lines.map((line, i) => <div key={line} class={`${lines.length > 1 && !stale.value ? "cut" : ""} ${i === 0 ? "strong" : "muted"}`}>{line}</div>)}
     </section>
   );
 }

@@ -7,7 +7,7 @@ import { AxisRow, Strip } from "./Strips";
 import { Radiograph } from "./Radiograph";
 import { Rail, Value } from "./Rail";
 
-/** `rail`: width of the words beside the image in grid units, 0 for none. */
+/** `rail`: least width of the words beside the image, in grid units; 0: the image takes all. */
 export function Scan({ rail }: { rail: number }) {
   const panel = useRef<HTMLElement>(null);
   useEffect(() => {
@@ -25,7 +25,7 @@ export function Scan({ rail }: { rail: number }) {
     return () => observer.disconnect();
   }, [rail]);
   return (
-    <section class="scan panel" ref={panel} style={{ "--map": rail ? `${axis.value.width}px` : "100%" }}>
+    <section class={`scan panel ${rail ? "" : "whole"}`} ref={panel} style={{ "--map": `${axis.value.width}px` }}>
       <Radiograph />
       {rail > 0 && <Rail />}
       <Strip.gamma />

@@ -3,7 +3,7 @@
 import type { Channel, Sample } from "../api/types";
 import { t } from "../state/i18n";
 import { inspection, strips } from "../state/station";
-import { type Axis, axis, night } from "../state/view";
+import { type Axis, axis, night, view } from "../state/view";
 import { colour, useDrawing } from "./drawing";
 
 const GAMMA_PER_S = 5;
@@ -109,7 +109,12 @@ function GammaStrip() {
     context.lineWidth = 2;
     context.stroke();
   });
-  return <div class="strip"><canvas ref={canvas} role="img" aria-label={t("strip.gamma")} /></div>;
+  return (
+    <div class="strip">
+      <canvas ref={canvas} role="img" aria-label={t("strip.gamma")} />
+      {view.value === "viewer" && <b aria-hidden="true">γ</b>}
+    </div>
+  );
 }
 
 function NeutronStrip() {
@@ -129,7 +134,12 @@ function NeutronStrip() {
     context.lineWidth = 2;
     context.stroke();
   });
-  return <div class="strip"><canvas ref={canvas} role="img" aria-label={t("strip.neutron")} /></div>;
+  return (
+    <div class="strip">
+      <canvas ref={canvas} role="img" aria-label={t("strip.neutron")} />
+      {view.value === "viewer" && <b aria-hidden="true">n</b>}
+    </div>
+  );
 }
 
 export const Strip = { gamma: GammaStrip, neutron: NeutronStrip };

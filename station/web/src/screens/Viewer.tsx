@@ -6,6 +6,7 @@ import { view } from "../state/view";
 import { Button } from "../parts/Button";
 import { Icon } from "../parts/Icon";
 import { inverse, ownWindow, shownWindow } from "../parts/Radiograph";
+import { RailLine } from "../parts/Rail";
 import { Scan } from "../parts/Scan";
 
 const STEP = 0.1;
@@ -27,10 +28,10 @@ export function Viewer() {
   };
   return (
     <main class="content viewer">
+      <RailLine />
       <Scan rail={0} />
       <div class="tools">
         <Button
-          class="button wide"
           onAct={() => {
             view.value = "lane";
           }}

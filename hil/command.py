@@ -1,0 +1,99 @@
+"""``carril hil list`` and ``carril hil run``: prove that a lane, or one device of it, works."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from station.cli.errors import UserError
+from station.cli.lanes import add_lane_argument, read_lane
+
+PASSED, FAILED, BROKEN, ABORTED, REFUSED = range(5)
+EXITS = {"PASS": PASSED, "FAIL": FAILED, "ERROR": BROKEN, "TIMEOUT": BROKEN, "ABORTED": ABORTED}
+
+
+def register(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "hil",
+        help="prove on the bench that a lane or a device works",
+        epilog="exit code: 0 passed, 1 failed, 2 error or timeout, 3 aborted, 4 refused",
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    actions.add_parser("list", help="print the plans that are shipped").set_defaults(command=_list)
+    run = actions.add_parser("run", help="run a plan")
+    run.add_argument("--plan", required=True, metavar="NAME|FILE", help="a shipped plan, or a file (.toml)")
+    run.add_argument("--bench", action="store_true", required=True, help="without a daemon, on a bench")
+    add_lane_argument(run)
+    run.add_argument("--state", type=Path, metavar="DIR", help="state folder of the bench")
+    run.add_argument("--out", type=Path, metavar="DIR", help="where run.json and junit.xml are written")
+    run.set_defaults(command=_run)
+
+
+def _list(_: argparse.Namespace) -> int:
+    from hil.plan import shipped_plans
+
+    for plan in shipped_plans():
+        print(f"{plan.head.id:<12}v{plan.head.version}  {plan.head.target:<8}{plan.head.title.en}")
+    return PASSED
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hil.plan import PlanError, load_plan
+    from hil.report import printout, record_of, write_reports
+    from hil.run import execute
+    from hil.steps.library import Bench
+
+    try:
+        plan = load_plan(arguments.plan)
+    except PlanError as error:
+        raise UserError(str(error)) from error
+    lane_file = read_lane(arguments.lane)
+    state = (arguments.state or _state_home()).absolute()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    with _locked(state):
+        run = asyncio.run(execute(plan, Bench(lane_file)))
+        record = record_of(run, lane_file)
+        out = (arguments.out or state / "runs" / record["run_id"]).absolute()
+        print(printout(record))
+        try:
+            write_reports(record, out)
+        except OSError as error:
+            raise UserError(f"--out {out}: the reports cannot be written: {error.strerror}") from error
+    print(f"reports in {os.path.relpath(out)}")
+    return EXITS[run.result]
+
+
+def _state_home() -> Path:
+    from platformdirs import user_state_path
+
+    return user_state_path("carril") / "bench"
+
+
+@contextlib.contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    """Hold the state folder's lock, the same that a running station holds."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(f"--state {state}: cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise UserError(
+            f"--state {state} is in use by a station or another bench; stop that one, or give another folder",
+            REFUSED,
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(file)

@@ -1,0 +1,29 @@
+"""The recorder of disk operations, and a fast folder to rebuild disks in."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.power import build_recorder
+
+
+@pytest.fixture(scope="session")
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library to preload."""
+    library = build_recorder(tmp_path_factory.mktemp("recorder"))
+    if library is None:
+        pytest.skip("no C compiler: the recorder of disk operations cannot be built")
+    return library
+
+
+@pytest.fixture
+def fast(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
+        yield Path(folder)
