@@ -54,6 +54,7 @@ from drivers.readings import CameraRead, Inputs, PortalReading, ScannerReading
 
 __all__ = [
     "CHECKS",
+    "Check",
     "ContractBroken",
     "DriverCase",
     "Hearing",
@@ -63,6 +64,7 @@ __all__ = [
     "host_and_port",
 ]
 
+Check = Callable[[DriverCase], Awaitable[None]]
 CLOSE_LIMIT_S = 1.0
 """Longest time that ``close`` may take."""
 RECONNECTS = 100
@@ -316,7 +318,7 @@ async def unknown_option_is_refused(case: DriverCase) -> None:
             raise ContractBroken(f"{case.spec.name}: the unknown option {wrong} was accepted")
 
 
-CHECKS: tuple[Callable[[DriverCase], Awaitable[None]], ...] = (
+CHECKS: tuple[Check, ...] = (
     opens_and_identifies,
     readings_fit_the_role,
     closes_clean_and_twice,

@@ -18,6 +18,9 @@ from station.cli.lanes import add_lane_argument, read_lane
 PASSED, FAILED, BROKEN, ABORTED, REFUSED = range(5)
 EXITS = {"PASS": PASSED, "FAIL": FAILED, "ERROR": BROKEN, "TIMEOUT": BROKEN, "ABORTED": ABORTED}
 
+LOG_FILE = "run.log"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
 
 def register(subparsers: Any) -> None:
     """Add the sub-command."""
@@ -46,6 +49,8 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from uuid6 import uuid7
+
     from hil.plan import PlanError, load_plan
     from hil.report import printout, record_of, write_reports
     from hil.run import execute
@@ -57,16 +62,18 @@ def _run(arguments: argparse.Namespace) -> int:
         raise UserError(str(error)) from error
     lane_file = read_lane(arguments.lane)
     state = (arguments.state or _state_home()).absolute()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    run_id = str(uuid7())
+    out = (arguments.out or state / "runs" / run_id).absolute()
     with _locked(state):
-        run = asyncio.run(execute(plan, Bench(lane_file)))
-        record = record_of(run, lane_file)
-        out = (arguments.out or state / "runs" / record["run_id"]).absolute()
-        print(printout(record))
         try:
+            out.mkdir(parents=True, exist_ok=True)
+            logging.basicConfig(filename=out / LOG_FILE, filemode="w", format=LOG_FORMAT)
+            run = asyncio.run(execute(plan, Bench(lane_file, out)))
+            record = record_of(run_id, run, lane_file)
+            print(printout(record))
             write_reports(record, out)
         except OSError as error:
-            raise UserError(f"--out {out}: the reports cannot be written: {error.strerror}") from error
+            raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from error
     print(f"reports in {os.path.relpath(out)}")
     return EXITS[run.result]
 

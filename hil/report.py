@@ -1,4 +1,4 @@
-"""What a run leaves behind: the record as canonical JSON, and JUnit and a print-out rendered from it alone."""
+"""What a run leaves behind: the record as canonical JSON; JUnit and print-out are rendered from it alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from xml.etree import ElementTree  # written only; nothing is ever parsed with it
 
 import rfc8785
-from uuid6 import uuid7
 
 from drivers.api import Stamp
 from hil.measure import Limits, Measurement, show
@@ -26,12 +25,12 @@ _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 Record = dict[str, Any]
 
 
-def record_of(run: Run, lane_file: LaneFile) -> Record:
+def record_of(run_id: str, run: Run, lane_file: LaneFile) -> Record:
     """Return the run as JSON values: what ran on what, and every attempt with every value."""
     head = run.plan.head
     record: Record = {
         "record_version": RECORD_VERSION,
-        "run_id": str(uuid7()),
+        "run_id": run_id,
         "plan": {"id": head.id, "version": head.version, "sha256": run.plan.sha256, "target": head.target},
         "title": head.title.model_dump(),
         "software": __version__,
@@ -139,7 +138,8 @@ def junit(record: Record) -> bytes:
                 told = ElementTree.SubElement(case, name, message=legal(phase["outcome"]))
                 told.text = legal("\n".join(complaints(phase)))
     ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    content: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return content
 
 
 _JUNIT = {"failure": ("FAIL",), "error": ("ERROR", "TIMEOUT", "ABORTED"), "skipped": ("SKIP",)}
@@ -213,4 +213,4 @@ def printout(record: Record) -> str:
         f"{record['outcome']}  {counts['PASS']} passed, {counts['marginal']} of them marginal, "
         f"{counts['FAIL']} failed, {counts['UNSET']} unset, {counts['SKIPPED']} skipped"
     )
-    return legal("\n".join(lines)).replace("\r", "\\x0d")
+    return "\n".join(legal(line).replace("\n", "\\x0a").replace("\r", "\\x0d") for line in lines)

@@ -50,13 +50,14 @@ class TcpLink:
         self._writer = writer
         self._tap = tap
         self._peer = peer
+        self._closed = False
 
     async def read(self) -> bytes:
         """Return what has come; see ``Link.read``."""
         try:
             data = await self._reader.read(READ_SIZE)
         except OSError as error:
-            if self._writer.is_closing():
+            if self._closed:
                 return b""
             raise LinkLost(f"the link to {self._peer} broke ({error.strerror or error})") from error
         if data:
@@ -74,6 +75,9 @@ class TcpLink:
 
     async def close(self) -> None:
         """Close; see ``Link.close``."""
+        if self._closed:
+            return
+        self._closed = True
         self._writer.close()
         try:
             async with asyncio.timeout(CLOSE_S):

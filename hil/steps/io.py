@@ -110,7 +110,7 @@ async def open_board(bench: Bench, _: NoArgs, put: Put) -> None:
     """Start the emulated cabinet and open the lane's driver on it."""
     fitted = [device for device in bench.lane_file.devices if device.role == Role.DIGITAL_IO]
     if not fitted or fitted[0].mode != "emulated":
-        raise StepError("the lane file has no emulated I/O board; give --lane a file with mode = \"emulated\"")
+        raise StepError('the lane file has no emulated I/O board; give --lane a file with mode = "emulated"')
     device, clock = fitted[0], SystemClock()
     plant = Plant(bench.lane_file.geometry, Scenario(title="bench", truck=(SLOW,)), clock)
     emulator = ModbusEmulator(device.options, plant, clock, seed=1)
@@ -294,10 +294,14 @@ _EYE = "The photo-eye does not reach the barrier's controller, or its logic igno
 _ARM = "Take the lane out of service; check photo-eye, safety edge and the controller's program"
 _INPUTS = ("entry_loop", "booth_loop", "exit_loop", "barrier_up", "barrier_down", "obstruction", "estop_ok",
            "cabinet_closed")  # fmt: skip
-_TRAVEL = Gives("s", "Barrier drive, springs or end switches", "Look at the arm moving and at its end switches")
+_TRAVEL = Gives(
+    "s", "Barrier drive, springs or end switches", "Look at the arm moving and at its end switches"
+)
 
 STEPS = {
-    "io.open": Step(NoArgs, {"model": Gives("1", "Another board", "Compare it with the lane file")}, open_board),
+    "io.open": Step(
+        NoArgs, {"model": Gives("1", "Another board", "Compare it with the lane file")}, open_board
+    ),
     "io.inputs": Step(NoArgs, {f"{name}_ms": Gives("ms", _SLOW, _POLL) for name in _INPUTS}, toggle_inputs),
     "io.barrier_travel": Step(NoArgs, {"up_s": _TRAVEL, "down_s": _TRAVEL}, barrier_travel),
     "io.obstruction": Step(
@@ -312,7 +316,9 @@ STEPS = {
     "io.stuck": Step(
         Obstruction,
         {
-            "stuck_arm_reported_up": Gives("1", "The upper end switch is closed for ever", "Check the switch"),
+            "stuck_arm_reported_up": Gives(
+                "1", "The upper end switch is closed for ever", "Check the switch"
+            ),
             "stuck_arm_reported_down": Gives("1", "The arm moved although it was held", "Look at the arm"),
             "stuck_loop_holds_arm": Gives("1", "The controller ignores the exit loop", _ARM),
         },
@@ -322,7 +328,9 @@ STEPS = {
         NoArgs,
         {
             "outputs_held_before": Gives("1", "The board does not hold outputs", "Check the coil map"),
-            "dropped_s": Gives("s", "The cabinet's own watchdog is off or set wrong", "Set it in the controller"),
+            "dropped_s": Gives(
+                "s", "The cabinet's own watchdog is off or set wrong", "Set it in the controller"
+            ),
             "writes_in_between": Gives("1", "Something else writes to the board", "Find the other master"),
             "arm_down": Gives("1", "The arm stays up without orders", _ARM),
         },
@@ -331,9 +339,13 @@ STEPS = {
     "io.writes": Step(
         NoArgs,
         {
-            "unlisted_refused": Gives("1", "The driver lets unlisted outputs through", "Do not use this driver"),
+            "unlisted_refused": Gives(
+                "1", "The driver lets unlisted outputs through", "Do not use this driver"
+            ),
             "writes": Gives("1", "The write log is empty or was cut", "Run the plan alone on the board"),
-            "unlisted_writes": Gives("1", "A coil that is not in the map was written", "Compare the coil map"),
+            "unlisted_writes": Gives(
+                "1", "A coil that is not in the map was written", "Compare the coil map"
+            ),
         },
         writes,
     ),

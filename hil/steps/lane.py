@@ -35,6 +35,7 @@ START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 LOOK_S = 0.1
 PAGE = 200
+LOG_FILE = "station.log"
 SCANNED = "carril.scan.completed"
 ALARMS = ("carril.radiation_alarm.raised", "carril.lane_alarm.raised")
 DEVICE_SAID = (SCANNED, "carril.occupancy.ended", "carril.plate.read")
@@ -65,7 +66,9 @@ class Child:
     def alive(self) -> None:
         """Raise ``StepError`` once it has ended."""
         if self.process.returncode is not None:
-            raise StepError(f"the station ended by itself with exit code {self.process.returncode}")
+            raise StepError(
+                f"the station ended by itself with exit code {self.process.returncode}; see {LOG_FILE}"
+            )
 
     async def stop(self) -> int:
         """Ask it to stop, and insist after ten seconds; idempotent."""
@@ -121,11 +124,12 @@ async def start(bench: Bench, args: Start, put: Put) -> None:
     quick = re.sub(r"^gap_s *=.*$", f"gap_s = {args.gap_s}", scenario, count=1, flags=re.MULTILINE)
     (folder / "scenario.toml").write_text(quick)
     port = _free_port()
+    log = bench.stack.enter_context((bench.out / LOG_FILE).open("wb"))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "from station.cli.main import main; raise SystemExit(main())",
         "run", "--lane", str(folder / "lane.toml"), "--scenario", str(folder / "scenario.toml"),
         "--state", str(folder / "state"), "--port", str(port),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
         start_new_session=True,  # Ctrl-C in the terminal is for the bench, which stops its child itself
     )  # fmt: skip
     child = bench.parts[Child] = Child(process, port, "", args.rate)
@@ -260,10 +264,15 @@ def tell(rate: float, seen: Seen, put: Put) -> None:
     put("alarms", len(on_screen))
     put("images", len(seen.image_s))
     if on_screen:
-        put("alarm_to_screen_p99_ms", _p99([1e3 * _lag_s(rate, seen, item, item) / rate for item in on_screen]))
+        put(
+            "alarm_to_screen_p99_ms",
+            _p99([1e3 * _lag_s(rate, seen, item, item) / rate for item in on_screen]),
+        )
     if offered := _offered_s(rate, seen):
         put("decision_offered_s", max(offered))
-    waits = [rate * (seen.image_s[scan] - seen.columns_s[scan]) for scan in seen.image_s.keys() & seen.columns_s]
+    waits = [
+        rate * (seen.image_s[scan] - seen.columns_s[scan]) for scan in seen.image_s.keys() & seen.columns_s
+    ]
     if waits:
         put("image_available_s", max(waits))
     counts = Counter(item["seq"] for item in seen.records)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hil.measure import Measured, Strict
@@ -24,6 +25,8 @@ class Bench:
     """What the phases of one run share; closing ``stack`` undoes whatever a step opened."""
 
     lane_file: LaneFile
+    out: Path
+    """Where the run's reports and logs are written."""
     stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     parts: dict[type, Any] = field(default_factory=dict)
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from drivers.api import Clock
 from drivers.readings import Reading, ScanKey
+from station.domain.decision import Refused
 from station.domain.events import Event, RadiationAlarmRaised
 from station.domain.view import AlarmView, DeviceView, LaneView
 from station.lane.commands import Command
@@ -41,7 +42,7 @@ from station.lane.lane import Lane
 from station.lane.live import Live
 from station.runtime.bus import Bus, Message
 from station.store.draft import BlobRef, Draft, Idem, Receipt
-from station.store.errors import RecordRejected, Repeated, Unknown
+from station.store.errors import RecordRejected, Repeated, StoredResponse, Unknown
 
 log = logging.getLogger("carril.lane")
 
@@ -67,6 +68,10 @@ class Journal(Protocol):
 
     def append_soon(self, drafts: list[Draft], idem: Idem | None = None) -> Future[Receipt]:
         """Append atomically; the future resolves when it is durable, or failed."""
+        ...
+
+    async def answer(self, client: str, key: str) -> StoredResponse | None:
+        """Return what was answered to a command with this idempotency key, or ``None``."""
         ...
 
 
@@ -122,9 +127,15 @@ class LaneHost:
     ) -> Receipt:
         """Carry out an officer's command; returns when its record is durable.
 
-        Raises ``Refused``, or what the store raises; then nothing moved.
+        Raises ``Refused``, or what the store raises; then nothing moved. A repeat raises ``Repeated`` even
+        when the state that its first one made would refuse it now.
         """
-        effects = self.lane.command(command, self._ports.clock.stamp(), client, key, request_sha256)
+        try:
+            effects = self.lane.command(command, self._ports.clock.stamp(), client, key, request_sha256)
+        except Refused:
+            if key and (stored := await self._ports.journal.answer(client, key)) is not None:
+                raise Repeated(stored) from None
+            raise
         tokens = [effect.token for effect in effects if isinstance(effect, Append)]
         reply: asyncio.Future[Receipt] = self._loop.create_future()
         self._replies[tokens[0]] = reply

@@ -262,6 +262,7 @@ class SupervisedDevice:
 
     def _crashed(self, error: Exception, started_s: float) -> float:
         self._report(error)
+        self._memory.clear()
         now_s = self._clock.monotonic_s()
         what = f"a bug: {type(error).__name__}: {error}"
         if self._budget.crash(now_s, started_s):

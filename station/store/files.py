@@ -5,6 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+SPARE_BYTES = 1024 * 1024
+"""Less free room than this is a full disk."""
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return the free room of a folder's file system, ``None`` where there is no such folder."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the file system is full, not only some quota of ours."""
+    free = free_bytes(folder)
+    return free is not None and free < SPARE_BYTES
+
 
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable: a new or renamed file exists only from then on."""

@@ -30,6 +30,7 @@ from station.store.feed import OpenSubject, read_after, read_open_subjects, read
 from station.store.ops import Ack, Acked, AddBlob, Append, Op, Replay, find_answer
 from station.store.place import Before, Place
 from station.store.readers import Readers, View
+from station.store.schema import PAGE_BYTES
 from station.store.stats import Stats
 from station.store.waiting import Subscriber, Waiter
 from station.store.writer import State, Writer
@@ -122,7 +123,7 @@ class Store:
     @property
     def quota_ratio(self) -> float:
         """Used part of the database's quota."""
-        return size_of(self._place.database) / self._place.quota_bytes
+        return self._writer.pages * PAGE_BYTES / self._place.quota_bytes
 
     # --- writing --------------------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ def _open_journal(place: Place, ballast: Ballast) -> Journal:
     try:
         return open_journal(place)
     except StoreFull:
-        if not (ballast.full and ballast.release()):
+        if not ballast.release():
             raise
         return open_journal(place)
 
@@ -89,6 +89,7 @@ def _lock(state: Path) -> Callable[[], None]:
             f"The state folder {state} is in use by process {holder}: stop that one, or choose another "
             "folder with --state."
         ) from None
-    os.ftruncate(file, 0)
-    os.pwrite(file, b"%d\n" % os.getpid(), 0)
+    with contextlib.suppress(OSError):  # the number is only for the sentence above
+        os.ftruncate(file, 0)
+        os.pwrite(file, b"%d\n" % os.getpid(), 0)
     return lambda: os.close(file)

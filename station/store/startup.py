@@ -12,7 +12,6 @@ made aside and appears by one rename, so a crash at any step leaves something th
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from station.store.chain import rows, sound_rows
 from station.store.database import Fault, fault_of
 from station.store.epoch import Old, create, quarantine, remains
 from station.store.errors import StoreFull, StoreUnavailable, WrongStation
-from station.store.files import make_folder, sync_folder
+from station.store.files import is_full, make_folder, sync_folder
 from station.store.mark import Mark, MarkFile, read_mark
 from station.store.place import Before, Journal, Place
 
@@ -67,14 +66,11 @@ def _sentences(place: Place) -> Iterator[None]:
     """Turn failures of the disk into sentences for the person who must act."""
     try:
         yield
-    except sqlite3.Error as error:
-        if fault_of(error) is Fault.FULL:
+    except (sqlite3.Error, OSError) as error:
+        # On a full disk SQLite calls some failures of its own plain I/O errors.
+        if fault_of(error) is Fault.FULL or is_full(place.state):
             raise StoreFull(f"The disk of {place.state} is full: the journal cannot be opened.") from error
         raise StoreUnavailable(f"The journal in {place.state} cannot be opened: {error}.") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull(f"The disk of {place.state} is full: the journal cannot be opened.") from error
-        raise StoreUnavailable(f"The state folder {place.state} cannot be used: {error}.") from error
 
 
 def _check_first(place: Place) -> None:
@@ -93,6 +89,8 @@ def _open(place: Place) -> Journal:
             _check_owner(connection, place)
             if not database.checkpoint(connection, "TRUNCATE"):
                 raise StoreUnavailable(f"Somebody else reads {place.database}: its log cannot be emptied.")
+            # The log exists from here on; SQLite syncs its name later, but ignores a failure of that.
+            sync_folder(place.journal)
             found = read_mark(place.mark)
             mark = MarkFile(place.mark)
             undo.callback(mark.close)

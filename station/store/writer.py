@@ -21,13 +21,13 @@ from station.store.database import Fault, fault_of
 from station.store.errors import (
     NotStored,
     RecordRejected,
-    StoreBusy,
     StoreError,
     StoreFull,
     StoreRefused,
     StoreUnavailable,
     Unknown,
 )
+from station.store.intake import Intake
 from station.store.ops import Transaction
 from station.store.place import Journal, Place
 from station.store.readers import Readers, Tip
@@ -37,9 +37,6 @@ from station.store.startup import open_journal, renew_journal
 from station.store.stats import Stats
 from station.store.waiting import Bell, Waiter
 
-QUEUE_BYTES = 16 * 1024 * 1024
-GROUP_RECORDS = 512
-GROUP_BYTES = 4 * 1024 * 1024
 PASSIVE_FRAMES = 1000
 TRUNCATE_BYTES = 16 * 1024 * 1024
 BEAT_S = 1.0
@@ -71,19 +68,18 @@ class Writer:
         self._place = place
         self._readers = readers
         self._ballast = ballast
-        self._changed = threading.Condition()
-        self._queue: deque[Waiter] = deque()
-        self._queued_bytes = 0
+        self._intake = Intake()
         self._group: list[Waiter] = []
         self._bugs: deque[float] = deque(maxlen=BUGS_ALLOWED)
         self._frames = 0
         self._renew_cause = ""
-        self._stopping = False
         self._ended = threading.Event()
         self.journal = journal
         self.state = State.OPEN
         self.cause = ""
         """Why the journal is not open."""
+        self.pages = 0
+        """Pages of the database as of the last commit."""
         self.beat_s = time.monotonic()
         """When the thread last went round; it stands still while the disk hangs."""
         self.stats = Stats()
@@ -101,14 +97,7 @@ class Writer:
 
     def submit(self, waiter: Waiter) -> None:
         """Queue an operation; raises ``StoreBusy`` or ``StoreUnavailable`` at once, else tells the waiter."""
-        with self._changed:
-            if self._stopping or self.state is not State.OPEN or self.silent_s > HUNG_S:
-                raise StoreUnavailable(f"Nothing can be kept: {self.cause or 'the disk hangs'}.")
-            if self._queue and self._queued_bytes + waiter.op.size > QUEUE_BYTES:
-                raise StoreBusy(f"{self._queued_bytes} bytes wait for the disk already; try again.")
-            self._queue.append(waiter)
-            self._queued_bytes += waiter.op.size
-            self._changed.notify_all()
+        self._intake.put(waiter)
 
     @property
     def silent_s(self) -> float:
@@ -117,10 +106,7 @@ class Writer:
 
     def close(self) -> None:
         """Write what is queued, close everything, end the threads."""
-        with self._changed:
-            self._stopping = True
-            self.cause = self.cause or "the station stops"
-            self._changed.notify_all()
+        self._intake.stop()
         self._thread.join()
         self._watch.join()
 
@@ -128,10 +114,13 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while (group := self._take()) is not None:
+            while True:
+                self._group = group = self._intake.take(BEAT_S)
                 self.beat_s = time.monotonic()
                 if group:
                     self._write(group)
+                elif self._intake.stopping or self.state is State.FAULTED:
+                    break
                 elif self.state is State.REOPENING:
                     self._try_again()
                 else:
@@ -142,26 +131,11 @@ class Writer:
         finally:
             self._end()
 
-    def _take(self) -> list[Waiter] | None:
-        """Wait for work: a group, nothing after a second, or ``None`` at the end."""
-        with self._changed:
-            if not self._queue and not self._stopping:
-                self._changed.wait(BEAT_S)
-            if self.state is State.FAULTED or (self._stopping and not self._queue):
-                return None
-            group: list[Waiter] = []
-            records = size = 0
-            while self._queue and records < GROUP_RECORDS and size < GROUP_BYTES:
-                waiter = self._queue.popleft()
-                group.append(waiter)
-                records += waiter.op.records
-                size += waiter.op.size
-            self._queued_bytes -= size
-            self._group = group
-            return group
-
     def _write(self, group: list[Waiter]) -> None:
         """Make one group durable and tell its waiters."""
+        group = self._group = self._affordable(group)
+        if not group:
+            return
         tx = self._transaction()
         try:
             self._store(group, tx)
@@ -171,6 +145,16 @@ class Writer:
             # A failure after the waiters were told is one of the log alone.
             self._failed(self._group, tx, error)
         self._group = []
+
+    def _affordable(self, group: list[Waiter]) -> list[Waiter]:
+        """Return what may be written: while the ballast's room is in use, only what must be kept."""
+        if self._ballast.spent:
+            self._ballast.hold()
+        if not self._ballast.spent:
+            return group
+        refused = [waiter for waiter in group if not waiter.op.vital]
+        self.bell.fail(refused, StoreFull("The disk is full: only alarms and acknowledgements are kept."))
+        return [waiter for waiter in group if waiter.op.vital]
 
     def _store(self, group: list[Waiter], tx: Transaction) -> None:
         started, before = time.monotonic(), tx.seq
@@ -246,6 +230,7 @@ class Writer:
     def _publish(self, tx: Transaction) -> None:
         self.journal.seq, self.journal.hash, self.journal.acked = tx.seq, tx.hash, tx.acked
         self._readers.tip = self._tip()
+        self._intake.open()  # the watch may have shut it while the disk hung
 
     def _tip(self) -> Tip:
         return Tip(self.journal.epoch, self.journal.first_seq, self.journal.seq, self.journal.hash)
@@ -254,6 +239,7 @@ class Writer:
         """Keep the write-ahead log short; ``frames`` is about what the last commit added to it."""
         self._frames += frames
         connection = self.journal.connection
+        (self.pages,) = connection.execute("PRAGMA page_count").fetchone()
         if database.size_of(database.log_of(self._place.database)) > TRUNCATE_BYTES:
             connection.execute("PRAGMA busy_timeout=0").fetchone()  # never wait behind a reader
             try:
@@ -287,23 +273,20 @@ class Writer:
         """Give up the ballast for what must be kept; the handle is sound."""
         with contextlib.suppress(sqlite3.Error):
             self.journal.connection.rollback()  # SQLite has done so already, mostly
-        released = self._ballast.full and self._ballast.release()
-        vital = [waiter for waiter in group if released and waiter.op.vital]
-        refused = [waiter for waiter in group if waiter not in vital]
-        self.bell.fail(refused, StoreFull(f"No room for more records: {error}."))
-        if vital:
-            self._group = vital
-            self._write(vital)
+        vital = [waiter for waiter in group if waiter.op.vital]
+        if not (vital and self._ballast.release()):
+            self.bell.fail(group, StoreFull(f"No room for more records: {error}."))
+        else:
+            self._write(group)
 
     def _recover(self, group: list[Waiter], tx: Transaction, cause: str, *, renew: bool = False) -> None:
         """Replace the poisoned handle, never retrying a sync on it, and find out about the group."""
         self._set_state(State.REOPENING, cause)
         self._renew_cause = cause if renew else ""
-        self._fail_queued(NotStored(f"Not written: {cause}."))
         abandon(self._place, self.journal, self._readers, GATE_S)
         deadline = time.monotonic() + REOPEN_S
         while not self._try_again():
-            if self._stopping or time.monotonic() > deadline:
+            if self._intake.stopping or time.monotonic() > deadline:
                 self.bell.fail(group, self._in_doubt(tx, cause))
                 return
             time.sleep(0.05)
@@ -316,12 +299,11 @@ class Writer:
         renew, self._renew_cause = self._renew_cause, ""
         try:
             journal = renew_journal(self._place, renew) if renew else open_journal(self._place)
-        except StoreFull as error:
-            released = self._ballast.full and self._ballast.release()
-            log.error("%s%s", error, " The ballast was given up." if released else "")
-            return False
         except StoreError as error:
             self.cause = str(error)
+            if isinstance(error, StoreFull) and self._ballast.release():
+                log.error("the ballast was given up: %s", error)
+            self._let_readers_in()
             return False
         self.stats.reopened += 1
         self.stats.epochs += journal.epoch != self.journal.epoch
@@ -331,6 +313,12 @@ class Writer:
         self._set_state(State.OPEN, "")
         self.bell.ring([], journal.seq)
         return True
+
+    def _let_readers_in(self) -> None:
+        """What was published can still be read while nothing can be written, if the file is the same."""
+        with contextlib.suppress(OSError):
+            if database.identity_of(self._place.database)[0] == self.journal.identity[0]:
+                self._readers.open(self._tip())
 
     def _judge(self, group: list[Waiter], tx: Transaction, cause: str) -> None:
         """Tell the group what the reopened journal says: its records are there together or not at all."""
@@ -353,16 +341,17 @@ class Writer:
         if len(self._bugs) == BUGS_ALLOWED and now - self._bugs[0] < BUG_WINDOW_S:
             self._set_state(State.FAULTED, self.cause or "the writer failed three times in a minute")
 
-    def _fail_queued(self, error: StoreError) -> None:
-        with self._changed:
-            waiters = list(self._queue)
-            self._queue.clear()
-            self._queued_bytes = 0
-        self.bell.fail(waiters, error)
-
     def _set_state(self, state: State, cause: str) -> None:
-        with self._changed:
-            self.state, self.cause = state, cause
+        """Change the state; only an open journal takes anything in."""
+        self.state, self.cause = state, cause
+        if state is State.OPEN:
+            self._intake.open()
+        else:
+            self._refuse(cause)
+
+    def _refuse(self, cause: str) -> None:
+        """Let nobody in, and tell those in the queue, whose records are certainly not written."""
+        self.bell.fail(self._intake.shut(cause), StoreUnavailable(f"Not written: {cause}."))
 
     def _watch_disk(self) -> None:
         """Free everybody who waits for a disk that hangs; the writer itself cannot."""
@@ -370,15 +359,14 @@ class Writer:
             group = self._group
             if group and self.silent_s > HUNG_S:
                 self.bell.fail(group, Unknown("The disk hangs: the records may or may not be written."))
-                self._fail_queued(NotStored("Not written: the disk hangs."))
+                self._refuse("the disk hangs")
 
     def _end(self) -> None:
         """Tell everybody, and close; nothing that fails here may keep a waiter waiting."""
         if self.state is not State.FAULTED:
-            self._set_state(State.CLOSED, self.cause or "the journal is closed")
-        error = StoreUnavailable(f"The journal is closed: {self.cause}.")
-        self.bell.fail(self._group, error)
-        self._fail_queued(error)
+            self._set_state(State.CLOSED, self.cause or "the station stops")
+        lost = "The writer ended: nobody knows whether it was written. Look before writing it again."
+        self.bell.fail(self._group, Unknown(lost))
         self._ended.set()
         self._readers.end()
         with contextlib.suppress(sqlite3.Error, OSError):

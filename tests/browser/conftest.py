@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fixture_server import DIST, Fixture, fixture_lane
-from screen import Screen, open_screen
-from snapshots import free
+
+from tests.browser.fixture_server import DIST, Fixture, fixture_lane
+from tests.browser.screen import Screen, open_screen
+from tests.browser.snapshots import free
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [

@@ -65,7 +65,8 @@ class Screen:
     def until(self, expression: str, limit_s: float = LIMIT_S) -> Any:
         """Ask the page again until the answer is true; return it."""
         ends_s = time.monotonic() + limit_s
-        while not (answer := self.js(expression)):
+        wrapped = f"((found) => found instanceof Element || found)({expression})"
+        while not (answer := self.js(wrapped)):
             assert time.monotonic() < ends_s, f"not within {limit_s} s: {expression}\n{self.text()[:600]}"
             self.page.wait_for_timeout(20)
         return answer
@@ -82,11 +83,15 @@ class Screen:
     @property
     def release_free(self) -> bool:
         """Whether Release may be tapped."""
-        return bool(self.js("document.querySelector('.bar .release').getAttribute('aria-disabled') === 'false'"))
+        return bool(
+            self.js("document.querySelector('.bar .release')?.getAttribute('aria-disabled') === 'false'")
+        )
 
     def until_release_free(self, limit_s: float = LIMIT_S) -> None:
         """Wait until Release may be tapped."""
-        self.until("document.querySelector('.bar .release').getAttribute('aria-disabled') === 'false'", limit_s)
+        self.until(
+            "document.querySelector('.bar .release')?.getAttribute('aria-disabled') === 'false'", limit_s
+        )
 
     def middle(self, selector: str) -> tuple[float, float]:
         """Return the middle of an element, CSS pixels."""
@@ -110,8 +115,8 @@ def open_screen(
     def said(message: Any) -> None:
         lost = screen.outage and "Failed to load resource" in message.text
         refused = "409 (Conflict)" in message.text  # a refusal that the test asked for
-        if message.type in ("error", "warning") and not (lost or refused):
-            screen.errors.append(f"{message.type}: {message.text}")
+        if message.type == "error" and not (lost or refused):
+            screen.errors.append(f"{message.text} {message.location.get('url', '')}")
 
     page.on("console", said)
     page.on("pageerror", lambda error: screen.errors.append(f"exception: {error}"))

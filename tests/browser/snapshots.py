@@ -211,9 +211,7 @@ def secondary() -> LaneView:
 
 def alarm_neutron() -> LaneView:
     """A neutron alarm nobody acknowledged."""
-    channels = RadiationView(
-        gamma=GAMMA, neutron=NEUTRON.model_copy(update={"max_cps": 61, "alarm": True})
-    )
+    channels = RadiationView(gamma=GAMMA, neutron=NEUTRON.model_copy(update={"max_cps": 61, "alarm": True}))
     reason = Reason(rule="R2", code="neutron_alarm", args={"device": "rpm1", "counts": 61, "limit": 9})
     truck = vehicle(Level.HOLD, ("needs_supervisor",), reasons=(reason,), radiation=channels)
     return lane(truck, alarm("neutron_alarm", truck), alarm("tamper", truck, priority=2, values={}))

@@ -48,9 +48,7 @@ class Vehicle(RuleBasedStateMachine):
     def begins(self, check: str) -> None:
         self.inspection.begin(check, self.now_s)
 
-    @rule(
-        check=st.sampled_from(["rpm", "scanner"]), reason=st.sampled_from([None, None, "partial", "link"])
-    )
+    @rule(check=st.sampled_from(["rpm", "scanner"]), reason=st.sampled_from([None, None, "partial", "link"]))
     def ends(self, check: str, reason: str | None) -> None:
         self.inspection.finish(check, self.now_s, reason)
         if reason is None:

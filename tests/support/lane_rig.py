@@ -212,9 +212,7 @@ class Rig:
         key = ScanKey(1, self.seq)
         self.read(
             "scanner1",
-            ScanOpened(
-                self.stamp(), key, ScanKind.VEHICLE, 8, 1, 0.002, 65535, True, False, SCANNER
-            ),
+            ScanOpened(self.stamp(), key, ScanKind.VEHICLE, 8, 1, 0.002, 65535, True, False, SCANNER),
         )
         if end:
             self.wait(3.0)
@@ -272,5 +270,3 @@ class Rig:
 
     def last(self, kind: str) -> Any:
         return next(e for e in reversed(self.events) if e.type_name() == f"carril.{kind}")
-
-

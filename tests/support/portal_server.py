@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from drivers.api import BadFrame, DriverContext
 from drivers.plant.clock import PlantClock
@@ -43,7 +43,7 @@ class Wire:
 
 
 @contextlib.asynccontextmanager
-async def portal_wire() -> AsyncIterator[Wire]:
+async def portal_wire(memory: dict[str, Any] | None = None) -> AsyncIterator[Wire]:
     """A driver opened on a silent portal; virtual time stands still."""
     wire = Wire()
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
@@ -52,7 +52,8 @@ async def portal_wire() -> AsyncIterator[Wire]:
         accepted.put_nowait(writer)
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        context = DriverContext("rpm1", wire.clock, logging.getLogger("test"), lambda *_: None)
+        log = logging.getLogger("test")
+        context = DriverContext("rpm1", wire.clock, log, lambda *_: None, {} if memory is None else memory)
         wire.driver = TsaDriver(TsaOptions(port=server.sockets[0].getsockname()[1]), context)
         await wire.driver.open()
         wire.hearing = Hearing(wire.driver)

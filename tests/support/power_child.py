@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from station.store import database, mark, startup
 from station.store import writer as writer_module
+from station.store.chain import Row
 from station.store.draft import BlobRef, Receipt
 from station.store.errors import StoreError
 from station.store.feed import read_after
@@ -22,6 +23,8 @@ from station.store.writer import Writer
 from tests.support.journal import draft, open_small, place_of
 from tests.support.power import Recorder
 from tests.support.promises import BLOB_TOLD
+
+T = TypeVar("T")
 
 
 def work(store: Store, recorder: Recorder, groups: int) -> None:
@@ -69,34 +72,79 @@ def break_at_each(folder: Path, error: int) -> list[dict[str, Any]]:
     """Let the k-th write, truncation or sync of a store at work fail, for k = 1, 2, … until none does."""
     recorder = Recorder()
     writer_module.PASSIVE_FRAMES = 20
-    results = []
-    for k in itertools.count(1):
-        state = folder / str(k)
-        recorder.record(state, folder / f"{k}.log")
-        store = open_small(state)
-        recorder.fail(k, error)
-        outcomes = [_outcome(store, recorder, n) for n in range(6)]
-        fired = recorder.fired
-        recorder.fail(0, 0)
-        while store.state == "reopening":
+    results: list[dict[str, Any]] = []
+    while not results or results[-1]["fired"]:
+        results.append(_break_at(len(results) + 1, folder, error, recorder))
+    return results
+
+
+def _break_at(k: int, folder: Path, error: int, recorder: Recorder) -> dict[str, Any]:
+    state = folder / str(k)
+    recorder.record(state, folder / f"{k}.log")
+    store = open_small(state)
+    recorder.fail(k, error)
+    outcomes = [_outcome(store, recorder, n) for n in range(6)]
+    fired = recorder.fired
+    recorder.fail(0, 0)
+    result = {"k": k, "fired": fired, "outcomes": outcomes} | _recovery(store)
+    recorder.record(state, None)
+    store.close()
+    return result
+
+
+def break_for_a_while(folder: Path, error: int) -> dict[str, Any]:
+    """Let everything fail for 3 s."""
+    recorder = Recorder()
+    recorder.record(folder / "state", folder / "log")
+    store = open_small(folder / "state")
+    outcomes = [_outcome(store, recorder, 0)]
+    recorder.fail(1, error, for_ever=True)
+    began = time.monotonic()
+    outcomes += [_outcome(store, recorder, n) for n in (1, 2)]
+    answered_s = time.monotonic() - began
+    states = [store.state]
+    time.sleep(3 - answered_s if answered_s < 3 else 0)
+    rows = _patiently(lambda: _rows(store)) or []
+    recorder.fail(0, 0)
+    result = _recovery(store) | {
+        "outcomes": outcomes,
+        "answered_s": answered_s,
+        "states": states,
+        "readable": [row.subject for row in rows],
+    }
+    recorder.record(folder / "state", None)
+    store.close()
+    return result
+
+
+def _recovery(store: Store) -> dict[str, Any]:
+    """Append as soon as it works again, and say what is there then."""
+    began = time.monotonic()
+    last = _patiently(lambda: store.append_soon([draft("last")]).result(15))
+    recovered_s = time.monotonic() - began
+    rows = _patiently(lambda: _rows(store)) or []
+    return {
+        "last": last is not None,
+        "recovered_s": recovered_s,
+        "subjects": [row.subject for row in rows],
+        "epochs": store.stats.epochs,
+        "reopened": store.stats.reopened,
+    }
+
+
+def _rows(store: Store) -> list[Row]:
+    return store._readers.look(lambda view: read_after(view, 0, 100))
+
+
+def _patiently(call: Callable[[], T]) -> T | None:
+    """Do it as soon as the store has recovered; ``None`` when it has not in 5 s."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            return call()
+        except StoreError:
             time.sleep(0.005)
-        last = _outcome(store, recorder, 99)
-        subjects = [row.subject for row in store._readers.look(lambda view: read_after(view, 0, 100))]
-        recorder.record(state, None)
-        results.append(
-            {
-                "k": k,
-                "outcomes": outcomes,
-                "last": last,
-                "subjects": subjects,
-                "epochs": store.stats.epochs,
-                "reopened": store.stats.reopened,
-            }
-        )
-        store.close()
-        if not fired:
-            return results
-    raise AssertionError
+    return None
 
 
 def _outcome(store: Store, recorder: Recorder, n: int) -> str:
@@ -180,9 +228,9 @@ def main() -> None:
         MUTANTS[order["mutant"]]()
     if order["do"] == "record":
         record(Path(order["state"]), Path(order["log"]), order["groups"])
-    elif order["do"] == "break":
-        results = break_at_each(Path(order["folder"]), order["error"])
-        Path(order["results"]).write_text(json.dumps(results))
+    elif order["do"] in ("break", "outage"):
+        breaks: Callable[[Path, int], Any] = break_at_each if order["do"] == "break" else break_for_a_while
+        Path(order["results"]).write_text(json.dumps(breaks(Path(order["folder"]), order["error"])))
     else:
         restart([Path(folder) for folder in order["folders"]])
     sys.stdout.flush()

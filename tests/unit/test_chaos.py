@@ -169,7 +169,7 @@ async def test_slicer_sends_single_bytes(stage: Stage) -> None:
     while sum(map(len, seen)) < 6:
         seen.append(await asyncio.wait_for(line.reader.read(100), 2))
     assert b"".join(seen) == b"sliced"
-    assert len(seen) > 3
+    assert len(seen) > 1  # segments that come close together may be read as one
     assert stage.proxy.struck >= 5
 
 

@@ -273,6 +273,8 @@ def test_a_stream_that_ends_in_mid_line_counts_the_half_line() -> None:
     assert stream.feed(b"GS,1,2,3,4\nGS,1,2") == [CountsLine("GS", (1, 2, 3, 4), None, b"GS,1,2,3,4")]
     assert stream.end() == [BadFrame("truncated", 11, b"GS,1,2")]
     assert TsaCodec().end() == []
+    assert stream.feed(b"G" * 300)
+    assert stream.end() == []  # counted already, as too long
 
 
 def test_speed_units_that_disagree_by_more_than_two_percent() -> None:

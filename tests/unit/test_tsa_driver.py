@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -147,6 +148,16 @@ async def test_the_setup_hash_is_over_the_last_of_every_setup_line() -> None:
         assert {item.setup_hash for item in again} == {both.setup_hash}
         assert changed.setup_hash != both.setup_hash
         assert (first.values["nsigma"], changed.values["nsigma"]) == (6.5, 7.0)  # defect 5
+
+
+async def test_a_setup_that_is_said_again_after_a_reconnect_is_no_change() -> None:
+    memory: dict[str, Any] = {}
+    hashes = []
+    for _ in range(2):
+        async with portal_wire(memory) as wire:
+            burst = only(await wire.send(b"SG1,300,100,5,10,6.5,0\nSN2,1,2,3,4,x\n", 2), PortalSetup)
+            hashes.append([item.setup_hash for item in burst])
+    assert hashes[1] == [hashes[0][1]] * 2
 
 
 # --- the wrong dialect ----------------------------------------------------------------------------

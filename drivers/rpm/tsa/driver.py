@@ -85,7 +85,8 @@ class TsaDriver:
         self._stream = codec.TsaCodec()
         self._stamps: Stamper
         self._dialect = DialectGuard()
-        self._setup: dict[str, str] = {}
+        # Kept over broken links, so that a portal that says the same again has the same set-up.
+        self._setup: dict[str, str] = context.memory.setdefault("setup", {})
 
     async def open(self) -> DeviceIdentity:
         """Connect; the protocol has no identity (the firmware's version comes later, in SG3)."""

@@ -4,6 +4,7 @@ import "./theme/font.css";
 import "./theme/tokens.css";
 import "./theme/layout.css";
 import "./theme/parts.css";
+import "./theme/panels.css";
 import { render } from "preact";
 import { effect } from "@preact/signals";
 import { start } from "./api/feed";

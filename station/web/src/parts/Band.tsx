@@ -8,11 +8,11 @@ export function Band() {
   if (!stale.value || !lane.value) return null;
   const old = ageS.value;
   return (
-    <div class="band">
+    <section class="band" aria-label={t("lock.stale")}>
       <Icon name="warning" size={3.2} />
       <b>{t("stale.title", { s: Number.isFinite(old) ? number(Math.floor(old)) : "–" })}</b>
       <span>{tries.value > 0 && t("stale.try", { n: number(tries.value) })}</span>
       <span class="unseen" role="alert">{t("lock.stale")}</span>
-    </div>
+    </section>
   );
 }

@@ -31,7 +31,7 @@ function devicesText(): string {
 
 function Devices() {
   const bad = !stale.value && lane.value?.devices.some((device) => device.required && device.state !== "online");
-  return <span class={bad ? "badge" : stale.value ? "old" : ""}>{devicesText()}</span>;
+  return <div class={bad ? "badge" : "old"}><span>{devicesText()}</span></div>;
 }
 
 export function Checked() {
@@ -39,7 +39,7 @@ export function Checked() {
   return (
     <section class="checked panel">
       <h2 class="muted strong">{t("checked.title")}</h2>
-      <ul class={stale.value ? "old" : ""}>
+      <ul class="old">
         {SHOWN.map((name) => {
           const check = vehicle?.coverage[name];
           const bad = check?.state === "failed" || check?.state === "bypassed";
@@ -64,7 +64,7 @@ export function Brief({ plate }: { plate: string }) {
     <section class="brief panel">
       <div class="cut plate">{plate}</div>
       <div class="cut strong">{vehicle?.identity.container?.text ?? t("container.none")}</div>
-      <ul class={stale.value ? "old" : ""}>
+      <ul class="old">
         {SHOWN.map((name) => (
           <li key={name}>
             <Icon name={vehicle?.coverage[name].state ?? "not_fitted"} size={1.8} />
@@ -72,7 +72,7 @@ export function Brief({ plate }: { plate: string }) {
           </li>
         ))}
       </ul>
-      <div><span class="muted">{t("devices")}</span> <Devices /></div>
+      <div class="state"><span class="muted">{t("devices")}</span> <Devices /></div>
     </section>
   );
 }

@@ -8,11 +8,8 @@ import { Button } from "./Button";
 import { Icon } from "./Icon";
 
 export function Simulated() {
-  return (
-    <div class={lane.value?.simulated ? "sim" : ""}>
-      {lane.value?.simulated && <p><b>{t("sim.title")}</b>{t("sim.text")}</p>}
-    </div>
-  );
+  if (!lane.value?.simulated) return <div />;
+  return <section class="sim" aria-label={t("sim.title")}><p><b>{t("sim.title")}</b>{t("sim.text")}</p></section>;
 }
 
 function Mode() {
@@ -64,7 +61,7 @@ export function Header() {
         >
           <Icon name="menu" />
           {t("menu")}
-          {low > 0 && <span class="badge">{number(low)}</span>}
+          {low > 0 && <span class="badge">{`▲ ${number(low)}`}</span>}
         </Button>
       </div>
     </header>

@@ -9,7 +9,6 @@ import { alarmFacts, alarmTitle } from "./AlarmBand";
 import { Button } from "./Button";
 
 export function Menu() {
-  const known = stale.value ? "old" : "";
   return (
     <main class="content menu">
       <div class="choices">
@@ -25,7 +24,7 @@ export function Menu() {
       </div>
       <section class="panel" tabIndex={0} aria-label={t("menu.devices")}>
         <h2>{t("menu.devices")}</h2>
-        <ul class={known}>
+        <ul class="old">
           {lane.value?.devices.map((device) => (
             <li key={device.name}>
               <span class="cut strong">{device.name}</span>
@@ -36,7 +35,7 @@ export function Menu() {
       </section>
       <section class="panel" tabIndex={0} aria-label={t("menu.alarms")}>
         <h2>{t("menu.alarms")}</h2>
-        <ul class={known}>
+        <ul class="old">
           {alarms.value.map((alarm) => (
             <li key={alarm.alarm_id}>
               <div>

@@ -78,7 +78,7 @@ export function Radiograph() {
   return (
     <Button
       class="picture"
-      label={t("scan.open")}
+      label={[t("scan.open"), rest].filter(Boolean).join(". ")}
       onAct={() => {
         view.value = "viewer";
       }}

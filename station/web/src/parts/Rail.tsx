@@ -2,7 +2,7 @@
 
 import type { Scan } from "../api/types";
 import { code, number, t } from "../state/i18n";
-import { inspection, now, stale } from "../state/station";
+import { inspection, now } from "../state/station";
 import { axis, lengthM, scannedM } from "../state/view";
 import { Icon } from "./Icon";
 import { shownWindow } from "./Radiograph";
@@ -25,7 +25,7 @@ function Words() {
         <span class={scan?.state === "incomplete" ? "badge" : ""}>{scanText(scan)}</span>
       </div>
       {scan && scan.state !== "scanning" && (
-        <div class="muted"><span class={stale.value ? "old" : ""}>{t("scan.length", { m: number(lengthM.value, 1) })}</span></div>
+        <div class="muted old"><span>{t("scan.length", { m: number(lengthM.value, 1) })}</span></div>
       )}
       {scan && scan.calibration !== "measured" && <div class="muted cut">{t("scan.provisional")}</div>}
       {scan && scan.starved_m2 > 0 && <div><span class="badge">{t("scan.starved", { a: number(scan.starved_m2, 2) })}</span></div>}
@@ -65,7 +65,6 @@ export function Value({ of }: { of: "gamma" | "neutron" }) {
   const cps = running ? now.value[`${of}_cps`] : channel.max_cps;
   const limit = channel?.limit_cps;
   const name = of === "gamma" ? (running ? "gamma.now" : "gamma.max") : running ? "neutron.now" : "neutron.max";
-  const look = channel?.alarm ? "badge red" : stale.value ? "old" : "";
   return (
     <div class="value">
       <div>
@@ -74,7 +73,7 @@ export function Value({ of }: { of: "gamma" | "neutron" }) {
           {channel?.state === "failed" ? t("rad.failed") : limit == null ? t("rad.nolimit") : t("rad.limit", { n: number(limit) })}
         </div>
       </div>
-      <span class={`number ${look}`}>{cps == null ? "–" : number(cps)}</span>
+      <div class={channel?.alarm ? "number old badge red" : "number old"}><span>{cps == null ? "–" : number(cps)}</span></div>
     </div>
   );
 }

@@ -29,7 +29,8 @@ function advice(): Advice {
   }
   if (!vehicle) return { ...plain, level: t("lock.no_vehicle"), lines: [] };
   if (vehicle.level === null) {
-    return { ...plain, level: t("level.measuring"), icon: "waiting", lines: [t("rec.measuring.1"), t("rec.measuring.2")] };
+    const line = `${t("rec.measuring.1")} ${t("rec.measuring.2")}`;
+    return { ...plain, level: t("level.measuring"), icon: "waiting", lines: [line] };
   }
   const clear = vehicle.level === "clear";
   const red = vehicle.level === "hold" || vehicle.level === "emergency";

@@ -1,0 +1,159 @@
+"""A full disk is refused loudly at once, what was stored stays readable, and room brings everything back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from station.store.errors import StoreError, StoreFull
+from station.store.feed import read_after
+from station.store.journal import Store
+from station.store.ops import Ack
+from station.store.verify import verify
+from tests.support.journal import draft, open_small
+
+DISK_BYTES = 12 * 1024 * 1024
+BALLAST_BYTES = 1024 * 1024
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 12 MB."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(mounted)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a small disk cannot be mounted here: that needs root")
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Leave no byte free."""
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 512, 1):
+            try:
+                while file.write(b"x" * size):
+                    pass
+            except OSError:
+                continue
+
+
+def count(store: Store) -> int:
+    return len(store._readers.look(lambda view: read_after(view, 0, 100_000)))
+
+
+def ack(store: Store, seq: int) -> int:
+    acked: int = store._submitted(lambda: Ack("central", store.epoch, seq)).result(10).acked
+    return acked
+
+
+def until_full(store: Store) -> tuple[int, float]:
+    """Append until it is refused; how many were stored, and how long the refusal took."""
+    stored = 0
+    while True:
+        began = time.monotonic()
+        error = store.append_soon([draft(text="x" * 20_000)]).exception(10)
+        if error is not None:
+            assert isinstance(error, StoreFull), error
+            return stored, time.monotonic() - began
+        stored += 1
+
+
+def test_a_full_quota_refuses_records_but_nothing_else(tmp_path: Path) -> None:
+    store = open_small(tmp_path / "state", quota_bytes=1_000_000)
+    stored, refused_s = until_full(store)
+    assert 20 < stored < 60
+    assert refused_s < 1
+    assert count(store) == stored
+    assert ack(store, 5) == 5
+    assert store.state == "open"
+    assert 0.5 < store.quota_ratio <= 1.05
+    store.close()
+    # A larger quota is all it takes.
+    store = open_small(tmp_path / "state")
+    assert store.append_soon([draft()]).result(10).first == stored + 1
+    store.close()
+    assert verify(tmp_path / "state").ok
+
+
+def test_a_full_disk_is_said_at_once_and_leaves_room_for_alarms(disk: Path) -> None:
+    store = open_small(disk / "state", ballast_bytes=BALLAST_BYTES)
+    assert (disk / "state" / "ballast").stat().st_size == BALLAST_BYTES
+    for n in range(20):
+        store.append_soon([draft(n=n)]).result(10)
+    fill(disk / "filler")
+    before = count(store)
+
+    _, refused_s = until_full(store)
+    assert refused_s < 1
+    stored = count(store)
+    assert stored >= before
+    with pytest.raises(StoreFull):
+        store.keep_blob(b"x" * 3_000_000, "image/jpeg")
+
+    # The ballast is given up for what must be kept.
+    fill(disk / "filler2")
+    alarm = store.append_soon([draft("rpm1", prio=0, type="carril.radiation_alarm.raised")]).result(10)
+    assert alarm.last == stored + 1
+    assert not (disk / "state" / "ballast").exists()
+    assert ack(store, alarm.last) == alarm.last
+    assert count(store) == stored + 1
+    assert store.state == "open"
+    # And for nothing else, or the next alarm would find no room.
+    ordinary = store.append_soon([draft()]).exception(10)
+    assert isinstance(ordinary, StoreFull)
+    assert "only alarms" in str(ordinary)
+
+    # Space returns.
+    (disk / "filler").unlink()
+    (disk / "filler2").unlink(missing_ok=True)
+    began = time.monotonic()
+    assert store.append_soon([draft("back")]).result(10).first == stored + 2
+    assert time.monotonic() - began < 5
+    while not (disk / "state" / "ballast").exists():
+        assert time.monotonic() - began < 5, "the reserve is not made again"
+        time.sleep(0.05)
+    epoch = store.epoch
+    store.close()
+    again = open_small(disk / "state", ballast_bytes=BALLAST_BYTES)
+    assert (again.epoch, again.published) == (epoch, stored + 2)
+    again.close()
+    report = verify(disk / "state")
+    assert report.ok, report.faults
+
+
+def test_a_station_starts_on_a_full_disk(disk: Path) -> None:
+    store = open_small(disk / "state", ballast_bytes=BALLAST_BYTES)
+    for n in range(200):
+        store.append_soon([draft(n=n, text="x" * 2000)]).result(10)
+    epoch = store.epoch
+    store.close()
+    fill(disk / "filler")
+    # A new consumer must be written down, and there is room for that only where the ballast was.
+    store = open_small(
+        disk / "state", ballast_bytes=BALLAST_BYTES, consumers=[("central", True), ("port", True)]
+    )
+    assert (store.epoch, store.published) == (epoch, 200)
+    assert store.acked["port"] == 0
+    assert count(store) == 200
+    (disk / "filler").unlink()
+    assert store.append_soon([draft()]).result(10).first == 201
+    store.close()
+
+
+def test_a_new_station_on_a_full_disk_is_one_sentence(disk: Path) -> None:
+    fill(disk / "filler")
+    with pytest.raises(StoreError, match=r"full|No space left"):
+        open_small(disk / "state", ballast_bytes=BALLAST_BYTES)
+    (disk / "filler").unlink()
+    store = open_small(disk / "state", ballast_bytes=BALLAST_BYTES)
+    assert (store.first_seq, store.before) == (1, None)
+    store.close()
