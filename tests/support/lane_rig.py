@@ -139,7 +139,7 @@ class Rig:
             elif isinstance(effect, Append):
                 self._append(effect)
             elif isinstance(effect, KeepPictures):
-                photo = {"photo": BLOB for _ in effect.read.pictures}
+                photo = {"photo": BLOB} if effect.read.pictures else {}
                 self.carry(self.lane.result(PicturesKept(effect, photo), self.stamp()))
             elif isinstance(effect, KeepTrace):
                 self.carry(self.lane.result(TraceKept(effect, BLOB), self.stamp()))
