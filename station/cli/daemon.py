@@ -113,15 +113,10 @@ class Daemon:
             self.store = await self._open_store(stack)
             self.devices = await self._simulate(stack)
             outputs = await self._open_lane(stack)
-            tasks = [
-                self.host.run(self.stop),
-                outputs.run(self.stop),
-                self.lag.run(),
-                self.watchdog.run(),
-                self._tell_sealed(),
-            ]
-            running = [asyncio.create_task(task) for task in tasks]
-            stack.push_async_callback(_finish, running)
+            running = [asyncio.create_task(task) for task in (self.lag.run(), self.watchdog.run())]
+            lasting = [self.host.run(self.stop), outputs.run(self.stop), self._tell_sealed()]
+            acting = [asyncio.create_task(task) for task in lasting]
+            stack.push_async_callback(_finish, acting, running)
             await self._serve(listener)
 
     # --- parts, in the order of the start ---------------------------------------------------------
@@ -360,9 +355,11 @@ def _web_build(dist: Path | None) -> str:
     return str(int(index.stat().st_mtime)) if index and index.is_file() else ""
 
 
-async def _finish(tasks: list[asyncio.Task[None]]) -> None:
-    """Give tasks that watch ``stop`` a moment for their last act, then cancel."""
-    _, late = await asyncio.wait(tasks, timeout=1.0)
+async def _finish(acting: list[asyncio.Task[None]], running: list[asyncio.Task[None]]) -> None:
+    """Give tasks that watch ``stop`` a moment for their last act; cancel the others at once."""
+    for task in running:
+        task.cancel()
+    _, late = await asyncio.wait(acting, timeout=1.0)
     for task in late:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*acting, *running, return_exceptions=True)

@@ -73,10 +73,10 @@ class Evidence:
 
     async def profile(self, inspection_id: str) -> dict[str, Any] | None:
         """Return the strips of an inspection."""
-        samples = self._host.live.profile(inspection_id)
-        passage = samples["passage"] if samples else None
-        if samples is not None and passage is not None:
-            return strips(passage, samples["gamma"], samples["neutron"], self._portal_m)
+        passage = self._host.lane.core.passage
+        if passage is not None and passage.inspection.inspection_id == inspection_id:
+            gamma, neutron = self._host.live.samples(inspection_id)
+            return strips(passage, gamma, neutron, self._portal_m)
         record = await self._sealed(inspection_id)
         traces = [b["sha256"] for b in record["blobs"] if b["role"] == "trace"] if record else []
         data = await self._read_blob(traces[0]) if traces else None

@@ -98,15 +98,7 @@ class Live:
             },
         }
 
-    def profile(self, inspection_id: str) -> dict[str, Any] | None:
-        """Return the strips of a running or recent inspection, in the vehicle's own metres if known."""
-        profile = self._profiles.get(inspection_id)
-        if profile is None:
-            return None
-        passage = self._core.passage
-        mine = passage is not None and passage.inspection.inspection_id == inspection_id
-        return {
-            "gamma": list(profile.gamma),
-            "neutron": list(profile.neutron),
-            "passage": passage if mine else None,
-        }
+    def samples(self, inspection_id: str) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+        """Return gamma and neutron samples of a running or recent inspection; empty before the first."""
+        profile = self._profiles.get(inspection_id, Profile())
+        return list(profile.gamma), list(profile.neutron)

@@ -1,0 +1,77 @@
+"""The central interface over a real socket, with a lane that is only a set of values."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import uvicorn
+
+from station.api.app import create_app
+from station.api.services import LaneHealth, Services
+from station.runtime.clock import SystemClock
+from station.store.journal import Store
+
+
+@dataclass
+class LaneValues:
+    """What the routes ask of the lane."""
+
+    state: str = "ok"
+    devices: dict[str, str] = field(default_factory=lambda: {"rpm1": "online"})
+    silent_s: float = 0.0
+    sealed_count: dict[bool, int] = field(default_factory=lambda: {True: 3, False: 0})
+
+    def health(self) -> LaneHealth:
+        return LaneHealth(self.state, self.devices, "sync", self.silent_s)
+
+    def sealed(self) -> Mapping[bool, int]:
+        return self.sealed_count
+
+
+@dataclass
+class Served:
+    """A station's interface, and a client of it."""
+
+    store: Store
+    services: Services
+    lane: LaneValues
+    client: httpx2.AsyncClient
+    port: int
+
+    def feed(self, after: int, **parameters: object) -> dict[str, object]:
+        """Return the parameters of a feed request."""
+        return {"after": after, "epoch": self.store.epoch} | parameters
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serve(store: Store, web_dist: Path | None = None) -> AsyncIterator[Served]:
+    """Serve a store on a loopback port until the block ends."""
+    lane = LaneValues()
+    services = Services(store, store.station, SystemClock(), asyncio.Event(), lane, web_dist)
+    config = uvicorn.Config(
+        create_app(services), lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=2
+    )
+    server = _Server(config)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=40) as client:
+                yield Served(store, services, lane, client, port)
+        finally:
+            services.stop.set()
+            server.should_exit = True
+            await serving
