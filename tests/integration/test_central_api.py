@@ -1,0 +1,381 @@
+"""The rest of the central interface, and who may use it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from station.domain.events import catalogue
+from tests.support.journal import draft, of_inspection, open_small
+from tests.support.served import Served, serve
+
+
+def problem(reply: httpx2.Response, status: int, name: str) -> dict[str, Any]:
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = reply.json()
+    assert found["type"] == f"urn:carril:problem:{name}"
+    assert found["status"] == status
+    assert found["detail"]
+    return found
+
+
+async def test_a_client_begins_at_the_index(central: Served) -> None:
+    for _ in range(3):
+        await central.store.append([draft()])
+    assert (await central.client.get("/v1")).json() == {
+        "station": "LAR-04",
+        "epoch": central.store.epoch,
+        "first_seq": 1,
+        "oldest": 1,
+        "head": 3,
+        "clock": "sync",
+        "api": "1.0",
+        "limits": {"limit": 2000, "wait": 30, "page_bytes": 4194304},
+    }
+
+
+# --- consumers ------------------------------------------------------------------------------------
+
+
+async def ack(central: Served, seq: object, **changes: object) -> httpx2.Response:
+    body = {"epoch": central.store.epoch, "seq": seq} | changes
+    return await central.client.post("/v1/consumers/central/ack", json=body)
+
+
+async def test_acknowledging_is_cumulative_and_idempotent(central: Served) -> None:
+    for _ in range(5):
+        await central.store.append([draft()])
+    epoch = central.store.epoch
+    assert (await central.client.get("/v1/consumers/central")).json() == {"epoch": epoch, "acked": 0}
+    assert (await ack(central, 3)).json() == {"epoch": epoch, "acked": 3, "moved": True}
+    assert (await ack(central, 3)).json() == {"epoch": epoch, "acked": 3, "moved": False}
+    assert (await ack(central, 1)).json() == {"epoch": epoch, "acked": 3, "moved": False}
+    assert (await central.client.get("/v1/consumers/central")).json() == {"epoch": epoch, "acked": 3}
+    health = (await central.client.get("/v1/health")).json()
+    assert health["consumers"] == {"central": {"depth": 2}}
+
+
+async def test_reading_never_acknowledges(central: Served) -> None:
+    await central.store.append([draft()])
+    await central.client.get("/v1/feed", params=central.feed(0))
+    assert (await central.client.get("/v1/consumers/central")).json()["acked"] == 0
+
+
+async def test_a_lying_consumer_changes_nothing(central: Served) -> None:
+    await central.store.append([draft()])
+    assert problem(await ack(central, 2), 409, "beyond-head")["head"] == 1
+    changed = problem(await ack(central, 1, epoch="0" * 32), 409, "epoch-changed")
+    assert changed["epoch"] == central.store.epoch
+    assert (await central.client.get("/v1/consumers/central")).json()["acked"] == 0
+    problem(await central.client.get("/v1/consumers/nobody"), 404, "not-found")
+    body = {"epoch": central.store.epoch, "seq": 1}
+    problem(await central.client.post("/v1/consumers/nobody/ack", json=body), 404, "not-found")
+
+
+async def test_concurrent_acknowledgements_end_at_the_highest(central: Served) -> None:
+    for _ in range(40):
+        await central.store.append([draft()])
+    replies = await asyncio.gather(*(ack(central, seq) for seq in (7, 31, 2, 40, 19, 40, 1)))
+    assert all(reply.status_code == 200 for reply in replies)
+    assert central.store.acked == {"central": 40}
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b"[" * 100_000, "body"),
+        (b'{"epoch":"x"}', "body.seq"),
+        (b'{"epoch":"x","seq":1}', "body.epoch"),
+        (b'{"epoch":"%b","seq":"1"}', "body.seq"),
+        (b'{"epoch":"%b","seq":true}', "body.seq"),
+        (b'{"epoch":"%b","seq":1.0}', "body.seq"),
+        (b'{"epoch":"%b","seq":-1}', "body.seq"),
+        (b'{"epoch":"%b","seq":9007199254740992}', "body.seq"),
+        (b'{"epoch":"%b","seq":1,"nack":[]}', "body.nack"),
+    ],
+)
+async def test_a_malformed_acknowledgement_names_its_field(
+    central: Served, content: bytes, field: str
+) -> None:
+    content = content.replace(b"%b", central.store.epoch.encode())
+    headers = {"Content-Type": "application/json"}
+    reply = await central.client.post("/v1/consumers/central/ack", content=content, headers=headers)
+    found = problem(reply, reply.status_code, "bad-request" if reply.status_code == 400 else "invalid")
+    if reply.status_code == 422:
+        assert any(error["field"].startswith(field) for error in found["errors"]), found
+    else:
+        assert field == "body"
+
+
+# --- records and inspections ----------------------------------------------------------------------
+
+
+async def test_a_record_is_the_exact_bytes_that_were_hashed(central: Served) -> None:
+    await central.store.append([draft(n=1.0, text="é")])
+    reply = await central.client.get("/v1/records/1")
+    (row,) = await central.store.records_after(0)
+    assert reply.content == row.body
+    assert reply.headers["content-type"] == "application/cloudevents+json"
+    assert reply.headers["etag"] == f'"{row.hash.hex()}"'
+    problem(await central.client.get("/v1/records/2"), 404, "not-found")
+    for wrong in ("0", "x", "-1"):
+        problem(await central.client.get(f"/v1/records/{wrong}"), 400, "bad-parameter")
+
+
+PLATE = {"identity": {"status": "accepted", "plate": {"text": "AB 12-34"}, "container": None}}
+BOX = {
+    "identity": {"status": "accepted", "plate": {"text": "AB 12-34"}, "container": {"text": "CSQU3054383"}}
+}
+
+
+async def test_inspections_are_found_by_what_their_records_say_last(central: Served) -> None:
+    opened, resolved, sealed = (
+        f"carril.{name}" for name in ("inspection.opened", "identity.resolved", "inspection.sealed")
+    )
+    await central.store.append([of_inspection("i1", opened), of_inspection("i1", resolved, **PLATE)])
+    await central.store.append([of_inspection("i2", opened), of_inspection("i2", resolved, **BOX)])
+    await central.store.append([of_inspection("i1", sealed, **PLATE)])
+    # An amendment never reopens what is sealed.
+    await central.store.append([of_inspection("i1", "carril.inspection.amended")])
+
+    async def search(**parameters: str) -> list[tuple[str, str, int]]:
+        reply = await central.client.get("/v1/inspections", params=parameters)
+        assert reply.status_code == 200, reply.text
+        return [(item["id"], item["state"], item["last_seq"]) for item in reply.json()["items"]]
+
+    both = [("i2", "open", 4), ("i1", "sealed", 6)]
+    assert await search() == both
+    assert await search(plate="ab1234") == both
+    assert await search(container="csqu 305438-3") == both[:1]
+    assert await search(plate="AB1234", container="CSQU3054383") == both[:1]
+    assert await search(plate="AB123") == []
+    one = (await central.client.get("/v1/inspections/i1")).json()
+    assert one["plate"] == "AB1234"
+    assert [(line["seq"], line["type"]) for line in one["records"]] == [
+        (1, opened),
+        (2, resolved),
+        (5, sealed),
+        (6, "carril.inspection.amended"),
+    ]
+    problem(await central.client.get("/v1/inspections/i3"), 404, "not-found")
+    found = problem(await central.client.get("/v1/inspections?since=yesterday"), 400, "bad-parameter")
+    assert found["errors"][0]["field"] == "query.since"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state"),
+    [("release", "decided"), ("secondary", "referred_secondary"), ("hold", "awaiting_decision")],
+)
+async def test_only_an_executed_order_changes_the_state(central: Served, verdict: str, state: str) -> None:
+    for name, data in (
+        ("inspection.opened", {}),
+        ("decision.requested", {}),
+        ("decision.recorded", {"verdict": verdict}),
+    ):
+        await central.store.append([of_inspection("i1", f"carril.{name}", **data)])
+    assert (await central.client.get("/v1/inspections/i1")).json()["state"] == state
+
+
+async def test_a_long_list_of_inspections_goes_on(central: Served) -> None:
+    opened = [of_inspection(f"i{n}", "carril.inspection.opened") for n in range(250)]
+    for start in range(0, 250, 50):
+        await central.store.append(opened[start : start + 50])
+    seen: list[str] = []
+    after: dict[str, str] = {}
+    for _ in range(3):
+        found = (await central.client.get("/v1/inspections", params=after)).json()
+        seen += [item["id"] for item in found["items"]]
+        after = {"after": found["next"]}
+    assert seen == [f"i{n}" for n in reversed(range(250))]
+    assert found["next"] is None
+
+
+# --- schemas, health, metrics ---------------------------------------------------------------------
+
+
+async def test_every_event_has_its_schema(central: Served) -> None:
+    names = (await central.client.get("/v1/schemas")).json()["items"]
+    assert len(names) == len(catalogue())
+    for name in names:
+        schema = (await central.client.get(f"/v1/schemas/{name}")).json()
+        assert schema["$id"] == f"urn:carril:schema:{name}"
+    assert (await central.client.get("/v1/schemas/inspection.sealed")).status_code == 200
+    for wrong in ("inspection.sealed:9", "nonsense", "inspection.sealed:x"):
+        problem(await central.client.get(f"/v1/schemas/{wrong}"), 404, "not-found")
+
+
+async def test_health_says_how_each_part_is(central: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    await central.store.append([draft()])
+    assert (await central.client.get("/healthz")).json() == {"status": "ok"}
+    found = (await central.client.get("/v1/health")).json()
+    assert found["lane"] == "ok"
+    assert found["devices"] == {"rpm1": "online"}
+    assert found["store"]["state"] == "open"
+    assert 0 < found["store"]["quota"] < 0.01
+    central.lane.silent_s = 6.0
+    silent = await central.client.get("/healthz")
+    assert "The lane has given no sign of life for 6 s" in problem(silent, 503, "silent")["detail"]
+    central.lane.silent_s = 0.0
+    monkeypatch.setattr(type(central.store), "silent_s", 7.0)
+    assert "The journal" in problem(await central.client.get("/healthz"), 503, "silent")["detail"]
+
+
+async def test_metrics_count_what_happened(central: Served) -> None:
+    for _ in range(4):
+        await central.store.append([draft(), draft()])
+    await ack(central, 3)
+    reply = await central.client.get("/metrics")
+    assert reply.headers["content-type"].startswith("text/plain; version=")
+    lines = reply.text.splitlines()
+    for line in (
+        'carril_inspections_sealed_total{lane="LAR-04",simulated="true"} 3.0',
+        'carril_inspections_sealed_total{lane="LAR-04",simulated="false"} 0.0',
+        'carril_device_state{device="rpm1",state="online"} 1.0',
+        "carril_store_head_seq 8.0",
+        'carril_store_acked_seq{consumer="central"} 3.0',
+        "carril_store_epochs_total 0.0",
+        'carril_store_fsync_total{file="mark"} 5.0',
+        'carril_store_fsync_total{file="wal"} 5.0',
+        "carril_store_group_records_sum 8.0",
+        "carril_store_group_records_count 5.0",
+        'carril_store_group_records_bucket{le="2.0"} 5.0',
+        "carril_store_commit_seconds_count 5.0",
+    ):
+        assert line in lines, line
+    (age,) = (line for line in lines if line.startswith("carril_store_oldest_unacked_seconds{"))
+    assert 0 <= float(age.split()[1]) < 60
+
+
+# --- who may speak, and what is answered to nonsense ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "sentence"),
+    [
+        ({"Host": "evil.example"}, "Host 'evil.example' is not this computer"),
+        ({"Host": "127.0.0.1.evil.example"}, "is not this computer"),
+        ({"Host": "[::1"}, "is not this computer"),
+        ({"Origin": "https://evil.example"}, "Origin 'https://evil.example' is not this station"),
+        ({"Origin": "null"}, "Origin 'null' is not this station"),
+        ({"Origin": "http://127.0.0.1:1"}, "is not this station"),
+    ],
+)
+async def test_pages_from_elsewhere_are_refused(
+    central: Served, headers: dict[str, str], sentence: str
+) -> None:
+    for reply in (
+        await central.client.get("/v1", headers=headers),
+        await central.client.post("/v1/consumers/central/ack", json={}, headers=headers),
+    ):
+        assert sentence in problem(reply, 403, "forbidden")["detail"]
+
+
+async def test_our_own_pages_and_names_are_let_in(central: Served) -> None:
+    for host in (f"127.0.0.1:{central.port}", f"localhost:{central.port}", "[::1]"):
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        assert (await central.client.get("/v1", headers=headers)).status_code == 200
+
+
+async def test_a_command_needs_its_header_and_a_program_acknowledges_without(central: Served) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        reply = await central.client.request(method, "/v1/lane/decisions", json={})
+        assert "X-Carril: 1" in problem(reply, 403, "forbidden")["detail"]
+        reply = await central.client.request(method, "/v1/feed", headers={"X-Carril": "1"})
+        assert problem(reply, 405, "method-not-allowed")
+        assert reply.headers["allow"] == "GET"
+    assert (await ack(central, 0)).status_code == 200
+    sneaky = await central.client.post("/v1/consumers/a/ack/../../lane/decisions", json={})
+    assert sneaky.status_code in (403, 404)
+
+
+async def test_unknown_paths_are_problems(central: Served) -> None:
+    for path in (
+        "/v1/nothing",
+        "/nothing",
+        "/v1/lane/",
+        "/docs",
+        "/assets/x.js",
+        "/assets/../pyproject.toml",
+    ):
+        problem(await central.client.get(path), 404, "not-found")
+
+
+async def test_every_answer_carries_the_content_policy(central: Served) -> None:
+    for path in ("/", "/v1", "/nothing", "/v1/feed"):
+        headers = (await central.client.get(path)).headers
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_body_has_at_most_1_mib_whether_it_says_so_or_not(central: Served) -> None:
+    url = "/v1/consumers/central/ack"
+    declared = await central.client.post(url, content=b"x" * (1024 * 1024 + 1))
+    assert problem(declared, 413, "too-large")["limit"] == 1024 * 1024
+
+    async def chunks() -> Any:
+        for _ in range(30):
+            yield b" " * 65536
+
+    undeclared = await central.client.post(url, content=chunks())
+    problem(undeclared, 413, "too-large")
+    just_right = await central.client.post(
+        url, content=b" " * (1024 * 1024 - 2) + b"[]", headers={"Content-Type": "application/json"}
+    )
+    problem(just_right, 422, "invalid")
+    assert (await central.client.get("/v1")).status_code == 200
+
+
+async def test_half_a_body_is_no_command(central: Served) -> None:
+    await central.store.append([draft()])
+    body = json.dumps({"epoch": central.store.epoch, "seq": 1}).encode()
+    head = (
+        f"POST /v1/consumers/central/ack HTTP/1.1\r\nHost: 127.0.0.1:{central.port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body) + 10}\r\n\r\n"
+    )
+    _, writer = await asyncio.open_connection("127.0.0.1", central.port)
+    writer.write(head.encode() + body)
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await central.client.get("/v1/consumers/central")).json()["acked"] == 0
+
+
+# --- the screen -----------------------------------------------------------------------------------
+
+
+async def test_a_missing_screen_says_how_to_build_it(central: Served) -> None:
+    reply = await central.client.get("/")
+    assert reply.status_code == 503
+    assert reply.headers["content-type"].startswith("text/html")
+    assert "Screen not built: run <code>make web</code>" in reply.text
+    assert (await central.client.get("/v1")).status_code == 200
+
+
+async def test_the_built_screen_is_served_with_the_right_caching(tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    (dist / "assets").mkdir(parents=True)
+    (dist / "index.html").write_text("<!doctype html>screen")
+    (dist / "favicon.svg").write_text("<svg/>")
+    (dist / "assets" / "index-Ab12.js").write_text("1")
+    (tmp_path / "secret").write_text("no")
+    store = await asyncio.to_thread(open_small, tmp_path / "state")
+    async with serve(store, dist) as served:
+        page = await served.client.get("/")
+        assert (page.status_code, page.text) == (200, "<!doctype html>screen")
+        assert page.headers["cache-control"] == "no-store"
+        script = await served.client.get("/assets/index-Ab12.js")
+        assert script.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert script.headers["content-type"].startswith("text/javascript")
+        assert (await served.client.get("/favicon.svg")).headers["cache-control"] == "no-cache"
+        for path in ("/%2e%2e%2fsecret", "/assets/%2e%2e%2f%2e%2e%2fsecret", "/..%2fsecret", "/assets"):
+            problem(await served.client.get(path), 404, "not-found")
+    await asyncio.to_thread(store.close)
