@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from station.api.problems import Problem
 
 MAX_BODY_BYTES = 1024 * 1024
+_DRAINED_TIMES = 16
 
 
 class _TooLarge(Exception):
@@ -30,7 +31,7 @@ class BodyLimit:
         try:
             body = await self._body(headers, receive)
         except _TooLarge:
-            # The rest was not read, so the connection cannot be used again.
+            # The rest may not have been read, so the connection cannot be used again.
             refusal = Problem(
                 413,
                 "too-large",
@@ -52,16 +53,22 @@ class BodyLimit:
     async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
         """Return the whole body, or ``None`` when the client went away within it."""
         declared = headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > self._limit:
+        patience = self._limit * _DRAINED_TIMES
+        if declared.isdigit() and int(declared) > patience:
             raise _TooLarge
         body = b""
+        size = 0
         more = True
         while more:
             message = await receive()
             if message["type"] != "http.request":
                 return None
-            body += message.get("body", b"")
-            if len(body) > self._limit:
-                raise _TooLarge
+            size += len(message.get("body", b""))
+            if size > patience:
+                break
+            # What is too long is read and dropped: a client that still writes would not hear the refusal.
+            body = body + message.get("body", b"") if size <= self._limit else b""
             more = message.get("more_body", False)
+        if size > self._limit:
+            raise _TooLarge
         return body

@@ -26,7 +26,7 @@ class Histogram:
 
     def buckets(self) -> list[tuple[str, int]]:
         """Return (bound, values up to it), ending with ``+Inf``."""
-        names = [*(str(bound) for bound in self.bounds), "+Inf"]
+        names = [*(str(float(bound)) for bound in self.bounds), "+Inf"]
         sums = [sum(self._counts[: index + 1]) for index in range(len(names))]
         return list(zip(names, sums, strict=True))
 

@@ -202,7 +202,7 @@ async def poll(central: Served, after: int, wait: int = 30, **parameters: Any) -
 async def waiting(central: Served, count: int) -> None:
     """Return when this many long polls wait."""
     async with asyncio.timeout(10):
-        while central.services.waits._held.get("127.0.0.1", 0) != count:  # noqa: ASYNC110 - no one says so
+        while central.services.waits._held.get("127.0.0.1", 0) != count:
             await asyncio.sleep(0.005)
 
 

@@ -339,6 +339,43 @@ async def test_three_bugs_in_a_minute_fault_the_store(store: Store, monkeypatch:
         await store.append([draft()])
 
 
+async def shell(command: str) -> None:
+    """Touch SQLite's files from another process, as whoever does such things."""
+    process = await asyncio.create_subprocess_shell(command)
+    assert await process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "rm {0}/station.db",
+        "rm {0}/station.db-wal",
+        "rm -r {0}",
+        "mv {1} {0}/station.db; rm {0}/station.db-wal",
+    ],
+)
+async def test_files_that_somebody_replaced_are_noticed_before_anybody_is_told(
+    store: Store, tmp_path: Path, deed: str
+) -> None:
+    journal, old = tmp_path / "state" / "journal", tmp_path / "old.db"
+    await shell(f"cp {journal}/station.db {old}")
+    for n in range(5):
+        await store.append([draft(n=n)])
+    epoch = store.epoch
+    await shell(deed.format(journal, old))
+    with pytest.raises(Unknown, match="Look before writing it again"):
+        await store.append([draft("in doubt")])
+    assert store.epoch != epoch
+    assert store.before is not None
+    assert (store.before.epoch.hex(), store.first_seq) == (epoch, store.before.last + 1)
+    assert store.before.last >= 5  # no number that was told is given again
+    (opening,) = await store.records_after(store.before.last)
+    assert opening.type == "carril.epoch.opened"
+    assert opening.prio == 0
+    assert (await store.append([draft("after")])).epoch == store.epoch
+    assert store.stats.epochs == 1
+
+
 async def test_a_closed_store_refuses_and_what_was_queued_is_written(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,9 +50,18 @@ class Served:
 
 
 class _Server(uvicorn.Server):
+    """Ends at once when the station stops, instead of at uvicorn's next tick."""
+
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stop = stop
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        await self._stop.wait()
 
 
 @contextlib.asynccontextmanager
@@ -63,7 +72,8 @@ async def serve(store: Store, web_dist: Path | None = None) -> AsyncIterator[Ser
     config = uvicorn.Config(
         create_app(services), lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=2
     )
-    server = _Server(config)
+    done = asyncio.Event()
+    server = _Server(config, done)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -73,5 +83,5 @@ async def serve(store: Store, web_dist: Path | None = None) -> AsyncIterator[Ser
                 yield Served(store, services, lane, client, port)
         finally:
             services.stop.set()
-            server.should_exit = True
+            done.set()
             await serving
