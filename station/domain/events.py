@@ -329,6 +329,20 @@ class ConfigApplied(LaneEvent):
     lane_file_sha256: str
 
 
+class EpochOpened(LaneEvent):
+    """The journal could not be trusted and began anew behind it; the old one is kept in quarantine.
+
+    ``previous``, ``previous_last`` and ``previous_hash`` are what is known of the epoch before.
+    """
+
+    PRIO: ClassVar[Prio] = Prio.ALARM
+    first_seq: int
+    previous: str | None
+    previous_last: int
+    previous_hash: str | None
+    cause: str
+
+
 # --- catalogue ----------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from station.store.readers import View
 
 PAGE_BYTES = 4 * 1024 * 1024
 _LAST = 2**63 - 1
+_NOT_REAL = sum(FLAGS.values())
 
 
 class Trimmed(Exception):
@@ -111,7 +112,7 @@ def _item(seq: int, row: Row | None, sound: bool, *, simulated: bool) -> bytes:
     begin = b'{"seq":%d,"hash":"%b",' % (seq, digest)
     if row is None or not sound:
         return begin + b'"withheld":"damaged"}'
-    if row.flags & sum(FLAGS.values()) and not simulated:
+    if row.flags & _NOT_REAL and not simulated:
         return begin + b'"withheld":"simulated"}'
     return begin + b'"event":' + row.body + b"}"
 

@@ -187,7 +187,7 @@ class Store:
     # --- reading --------------------------------------------------------------------------------
 
     async def read(self, fn: Callable[[View], Result]) -> Result:
-        """Run a synchronous look-up in a thread, inside a read transaction of at most 250 ms.
+        """Run a synchronous look-up in a thread, inside a read transaction of at most 250 ms of work.
 
         It returns plain values and keeps nothing of the view. Raises ``StoreBusy``, ``StoreUnavailable``, and
         whatever ``fn`` raises.

@@ -22,6 +22,9 @@ from station.store.place import Place
 
 THREADS = 4
 LIMIT_S = 0.25
+"""Work of one look-up; time that its thread waits for a busy computer does not count …"""
+WALL_LIMIT_S = 2.0
+"""… up to here."""
 _STEPS = 1000
 """SQLite's own instructions between two looks at the time."""
 
@@ -91,14 +94,16 @@ class Readers:
         return await loop.run_in_executor(self._threads, self.look, fn)
 
     def look(self, fn: Callable[[View], Result]) -> Result:
-        """Run ``fn`` in a read transaction of at most 250 ms.
+        """Run ``fn`` in a read transaction of at most 250 ms of work.
 
         Raises ``StoreBusy`` when it took longer, ``StoreUnavailable`` when the journal is closed or broken.
         """
         with self._borrowed() as connection:
             view = View(connection, self.tip)
-            deadline = time.monotonic() + LIMIT_S
-            connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+            work_until, wall_until = time.thread_time() + LIMIT_S, time.monotonic() + WALL_LIMIT_S
+            connection.set_progress_handler(
+                lambda: time.thread_time() > work_until or time.monotonic() > wall_until, _STEPS
+            )
             try:
                 connection.execute("BEGIN")
                 return fn(view)

@@ -78,7 +78,7 @@ class Writer:
         self.state = State.OPEN
         self.cause = ""
         """Why the journal is not open."""
-        self.pages = 0
+        self.pages: int = journal.connection.execute("PRAGMA page_count").fetchone()[0]
         """Pages of the database as of the last commit."""
         self.beat_s = time.monotonic()
         """When the thread last went round; it stands still while the disk hangs."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from station.domain.events import EpochOpened
 from station.store import epoch as epoch_module
 from station.store import startup
 from station.store.errors import StateLocked, StoreRefused, StoreUnavailable, WrongStation
@@ -60,8 +61,9 @@ def assert_new_epoch(state: Path, before: tuple[str, int] | None, cause: str) ->
     known = store.before
     store.close()
     event = last_event(state, first)
-    assert event["type"] == "carril.epoch.opened"
-    assert event["prio"] == 0
+    assert event["type"] == EpochOpened.type_name()
+    assert event["prio"] == EpochOpened.PRIO == 0
+    EpochOpened.model_validate(event["data"])
     assert cause in event["data"]["cause"]
     assert damaged == ()
     assert head == first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -374,6 +375,33 @@ async def test_files_that_somebody_replaced_are_noticed_before_anybody_is_told(
     assert opening.prio == 0
     assert (await store.append([draft("after")])).epoch == store.epoch
     assert store.stats.epochs == 1
+
+
+async def test_damage_found_at_work_begins_a_new_epoch(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.append([draft()])
+    epoch = store.epoch
+
+    def malformed(*_: Any) -> None:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "_apply", malformed)
+        with pytest.raises(StoreUnavailable, match="malformed"):
+            await store.append([draft("lost")])
+    async with asyncio.timeout(5):
+        while store.epoch == epoch:
+            await asyncio.sleep(0.005)
+    assert store.before is not None
+    assert (store.before.epoch.hex(), store.before.last, store.first_seq) == (epoch, 1, 2)
+    assert (await store.append([draft()])).first == 3
+    (kept,) = (tmp_path / "state" / "quarantine").glob("*/journal/station.db")
+    assert kept.stat().st_size > 0
+    (opening, _) = await store.records_after(1)
+    assert "malformed" in opening.event()["data"]["cause"]
 
 
 async def test_a_closed_store_refuses_and_what_was_queued_is_written(

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -163,5 +162,5 @@ class JournalMachine(RuleBasedStateMachine):
         assert {each.subject: each.first_seq for each in opened} == self.open
 
 
-TestJournal = pytest.mark.soak(JournalMachine.TestCase)  # hypothesis calls its data flaky at times: open
+TestJournal = JournalMachine.TestCase
 TestJournal.settings = settings(max_examples=settings().max_examples // 2, stateful_step_count=30)
