@@ -69,7 +69,7 @@ CLOSE_LIMIT_S = 1.0
 """Longest time that ``close`` may take."""
 RECONNECTS = 100
 SLICED_BYTES = 8_000
-"""Replayed bytes that are cut into single bytes; a longer recording is cut into longer pieces."""
+"""So many bytes are cut into single ones; the rest of a longer recording is cut into longer pieces."""
 
 READINGS_OF: Mapping[Role, tuple[type, ...]] = {
     Role.PORTAL_MONITOR: get_args(PortalReading),
@@ -257,6 +257,19 @@ async def junk_between_records(case: DriverCase) -> None:
         await rig.hear(hearing, 1, "after the junk")
 
 
+async def tap_sees_every_byte(case: DriverCase) -> None:
+    """Every byte of the link, either way, passes the tap once and in order."""
+    async with Rig(case) as rig:
+        carried = rig.proxy.carried = bytearray(), bytearray()
+        _, hearing = await rig.open()
+        await rig.hear(hearing, case.readings, "a healthy link")
+        for way, passed, seen in zip(("to us", "from us"), carried, (rig.received, rig.sent), strict=True):
+            count = len(passed)
+            await within(1.0, lambda seen=seen, count=count: len(seen) >= count)  # type: ignore[misc]
+            sound = seen[:count] == passed[:count]
+            expect(sound, f"the tap saw {len(seen)} bytes {way}, other than the {count} of the link")
+
+
 async def one_byte_segments(case: DriverCase) -> None:
     """The same bytes in segments of one byte give the same readings."""
     async with Rig(case) as rig:
@@ -266,8 +279,8 @@ async def one_byte_segments(case: DriverCase) -> None:
         if not case.replayable:
             whole = [case.essence(reading) for reading in hearing.readings[: case.readings]]
     if case.replayable:
-        whole = await _read_again(case, recorded, len(recorded))
-        sliced = await _read_again(case, recorded, max(1, len(recorded) // SLICED_BYTES))
+        whole = await _read_again(case, [recorded])
+        sliced = await _read_again(case, _sliced(recorded))
     else:
         async with Rig(case) as rig:
             rig.proxy.set("slicer", size=max(1, len(recorded) // SLICED_BYTES))
@@ -278,8 +291,16 @@ async def one_byte_segments(case: DriverCase) -> None:
     expect(whole == sliced, f"whole segments give\n{whole}\nsingle bytes give\n{sliced}")
 
 
-async def _read_again(case: DriverCase, recorded: bytes, piece: int) -> list[object]:
-    async with served_again(recorded, piece, serial=case.serial) as (place, begin), Rig(case) as rig:
+def _sliced(recorded: bytes) -> list[bytes]:
+    """Cut into single bytes, behind the first ``SLICED_BYTES`` into as many longer pieces."""
+    rest = recorded[SLICED_BYTES:]
+    size = len(rest) // SLICED_BYTES + 1
+    single = [recorded[at : at + 1] for at in range(min(SLICED_BYTES, len(recorded)))]
+    return single + [rest[at : at + size] for at in range(0, len(rest), size)]
+
+
+async def _read_again(case: DriverCase, pieces: list[bytes]) -> list[object]:
+    async with served_again(pieces, serial=case.serial) as (place, begin), Rig(case) as rig:
         _, hearing = await rig.open(place)
         begin.set_result(rig.received)
         await rig.until(lambda: hearing.ended, "the end of a replay")
@@ -327,6 +348,7 @@ CHECKS: tuple[Check, ...] = (
     cut_in_mid_record,
     half_open_invents_nothing,
     junk_between_records,
+    tap_sees_every_byte,
     one_byte_segments,
     wall_clock_steps,
     unknown_option_is_refused,

@@ -266,7 +266,14 @@ class LinesLost:
 
 @dataclass(frozen=True, slots=True)
 class ScanClosed:
-    """A scan ended; ``aborted`` names the cause when it did not end by itself."""
+    """A scan ended.
+
+    ``aborted`` names the cause when it is not whole: it did not end by itself, or its device contradicts
+    itself (``samples_crc``, ``wrong_total``) or saw the vehicle without a beam (``beam_off``).
+
+    ``samples_crc`` is the device's checksum, compared with the samples that came; ``None`` where it could
+    not be, because lines are lost or no end came.
+    """
 
     stamp: Stamp
     key: ScanKey

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,17 +66,31 @@ def _run(arguments: argparse.Namespace) -> int:
     run_id = str(uuid7())
     out = (arguments.out or state / "runs" / run_id).absolute()
     with _locked(state):
-        try:
+        with _writing(out):
             out.mkdir(parents=True, exist_ok=True)
             logging.basicConfig(filename=out / LOG_FILE, filemode="w", format=LOG_FORMAT)
-            run = asyncio.run(execute(plan, Bench(lane_file, out)))
-            record = record_of(run_id, run, lane_file)
-            print(printout(record))
+        run = asyncio.run(execute(plan, Bench(lane_file, out)))
+        record = record_of(run_id, run, lane_file)
+        _print(printout(record))
+        with _writing(out):
             write_reports(record, out)
-        except OSError as error:
-            raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from error
-    print(f"reports in {os.path.relpath(out)}")
+    _print(f"reports in {os.path.relpath(out)}")
     return EXITS[run.result]
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from error
+
+
+def _print(text: str) -> None:
+    """Print whatever the terminal: what it cannot show, or its going away, must not cost the reports."""
+    coding = sys.stdout.encoding or "utf-8"
+    with contextlib.suppress(BrokenPipeError):
+        print(text.encode(coding, "backslashreplace").decode(coding), flush=True)
 
 
 def _state_home() -> Path:

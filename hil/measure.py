@@ -93,7 +93,7 @@ def judge(limits: Limits, value: Measured | None) -> Measurement:
     if limits.equals is not None or limits.one_of is not None:
         allowed = limits.one_of if limits.one_of is not None else (limits.equals,)
         inside, marginal = any(_same(value, one) for one in allowed), False
-    elif isinstance(value, bool | str):
+    elif isinstance(value, bool) or not isinstance(value, int | float):
         inside, marginal = False, False
     else:
         inside = _between(value, limits.min, limits.max)
@@ -107,7 +107,11 @@ def _same(value: Measured, wanted: Measured | None) -> bool:
 
 
 def _between(value: float, low: float | None, high: float | None) -> bool:
-    return math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+    return (
+        (isinstance(value, int) or math.isfinite(value))
+        and (low is None or value >= low)
+        and (high is None or value <= high)
+    )
 
 
 def show(value: Measured | None) -> str:

@@ -63,7 +63,10 @@ class Phase(Strict):
         if self.use not in steps:
             raise ValueError(f"step {self.use!r} is unknown{_near(self.use, steps)}")
         step = steps[self.use]
-        step.args.model_validate(self.args)
+        try:
+            step.args.model_validate(self.args)
+        except ValidationError as error:
+            raise ValueError(f"args: {_told(error)}") from error
         names = [limits.name for limits in self.measure]
         for limits in self.measure:
             gives = step.gives.get(limits.name)
@@ -126,12 +129,8 @@ def load_plan(name: str) -> Plan:
     except OSError as error:
         raise PlanError(f"--plan {path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        told = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'plan'}: {one['msg'].removeprefix('Value error, ')}"
-            for one in error.errors()
-        )
-        raise PlanError(f"--plan {path}: {told}") from error
-    except ValueError as error:  # no TOML, or no UTF-8
+        raise PlanError(f"--plan {path}: {_told(error)}") from error
+    except (ValueError, RecursionError) as error:  # no TOML, or no UTF-8
         raise PlanError(f"--plan {path}: is no TOML file: {error}") from error
     return Plan(read.plan, read.setup, read.main, read.teardown, hashlib.sha256(content).hexdigest())
 
@@ -140,6 +139,14 @@ def shipped_plans() -> Iterator[Plan]:
     """Yield the shipped plans in the order of their names."""
     for path in sorted(SHIPPED.glob("*.toml")):
         yield load_plan(str(path))
+
+
+def _told(error: ValidationError) -> str:
+    """Return what is wrong in one line: where, and what."""
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc'])) or 'plan'}: {one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors()
+    )
 
 
 def _near(name: str, known: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from xml.etree import ElementTree  # written only; nothing is ever parsed with i
 import rfc8785
 
 from drivers.api import Stamp
-from hil.measure import Limits, Measurement, show
+from hil.measure import Limits, Measured, Measurement, show
 from hil.run import Attempt, PhaseRun, Run
 from station import __version__
 from station.lanefile import LaneFile
@@ -19,6 +20,8 @@ from station.lanefile import LaneFile
 RECORD_VERSION = 1
 RUN_FILE = "run.json"
 JUNIT_FILE = "junit.xml"
+GREATEST_INTEGER = 2**53 - 1
+"""Of canonical JSON [RFC 8785, 3.2.2.3]."""
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 allows in no form. [W3C, Extensible Markup Language 1.0, fifth edition, section 2.2]"""
 
@@ -88,13 +91,10 @@ def _attempt(attempt: Attempt) -> Record:
 
 
 def _measurement(m: Measurement) -> Record:
-    value = _text(m.value) if isinstance(m.value, str) else m.value
-    if isinstance(value, float) and value - value != 0:  # NaN or infinite: JSON has neither
-        value = str(value)
     return {
         "name": m.limits.name,
         "unit": m.limits.unit,
-        "value": value,
+        "value": _value(m.value),
         "limit": m.limits.text(),
         "limits": _limits(m.limits),
         "outcome": str(m.outcome),
@@ -102,8 +102,21 @@ def _measurement(m: Measurement) -> Record:
     }
 
 
+def _value(value: Measured | None) -> Measured | None:
+    """Return a value as canonical JSON can hold it: no NaN, nothing infinite, no integer above 2^53 - 1."""
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return str(value) if isinstance(value, int) and abs(value) > GREATEST_INTEGER else value
+
+
 def _limits(limits: Limits) -> Record:
-    return limits.model_dump(mode="json", exclude={"name", "unit"}, exclude_none=True)
+    rules = limits.model_dump(exclude={"name", "unit"}, exclude_none=True)
+    return {
+        name: [_value(one) for one in rule] if isinstance(rule, tuple) else _value(rule)
+        for name, rule in rules.items()
+    }
 
 
 def _text(text: str) -> str:

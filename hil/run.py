@@ -89,7 +89,10 @@ async def execute(plan: Plan, bench: Bench) -> Run:
         if late:
             run.details.append(("timeout", f"the plan took longer than its {plan.head.timeout_s:g} s"))
             work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        (ended,) = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(ended, Exception):
+            log.error("the engine broke", exc_info=ended)
+            run.details.append(("engine", f"the bench itself is broken: {_sentence(ended)}; see run.log"))
         for phase_run in (one for one in run.phases if one.part == "teardown"):
             await _phase(phase_run, bench, clock)
         await _close(run, bench)
@@ -123,7 +126,7 @@ def _verdict(run: Run) -> Result:
         return Result.ABORTED
     if "timeout" in codes or Result.TIMEOUT in results:
         return Result.TIMEOUT
-    if "close" in codes or Result.ERROR in results:
+    if codes & {"close", "engine"} or Result.ERROR in results:
         return Result.ERROR
     return Result.FAIL if Result.FAIL in results else Result.PASS
 

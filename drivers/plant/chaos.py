@@ -69,11 +69,12 @@ class ChaosProxy:
         self.args: dict[str, Any] = {}
         self.struck = 0
         """How often the present fault has done its harm."""
+        self.carried: tuple[bytearray, bytearray] | None = None
+        """Set to two empty arrays to keep all that goes to the station, and all that goes to the device."""
         self.flowing = asyncio.Event()
         """Cleared while nothing may pass."""
         self.flowing.set()
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
         self._flapping: asyncio.Task[None] | None = None
         self._end: asyncio.TimerHandle | None = None
         self._links: dict[asyncio.Task[None], _Link] = {}
@@ -133,14 +134,14 @@ class ChaosProxy:
         self._listener.listen()
         self._listener.setblocking(False)
         self.port = int(self._listener.getsockname()[1])
-        self._accepting = asyncio.create_task(self._accept(self._listener))
+        # No task: one that is cancelled as a connection comes would lose it.
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     def _refuse(self) -> None:
-        if self._accepting is not None:
-            self._accepting.cancel()
         if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
-        self._accepting = self._listener = None
+        self._listener = None
 
     def _drop(self, *, rst: bool) -> None:
         self.struck += len(self._links)
@@ -156,20 +157,24 @@ class ChaosProxy:
             self._listen()
             await asyncio.sleep(half_s)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            near, _ = await loop.sock_accept(listener)
-            near.setblocking(False)
-            if self.fault == "reset":
-                self.struck += 1
-                _close(near, rst=True)
-                continue
-            link = _Link(self, near)
-            link.begin(self.fault)
-            task = asyncio.create_task(link.run())
-            self._links[task] = link
-            task.add_done_callback(self._links.pop)
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            near, _ = listener.accept()
+        except OSError:
+            return  # it has gone again
+        near.setblocking(False)
+        if self.fault == "reset":
+            self.struck += 1
+            _close(near, rst=True)
+            return
+        link = _Link(self, near)
+        link.begin(self.fault)
+        task = asyncio.create_task(link.run())
+        self._links[task] = link
+        task.add_done_callback(self._end_link)
+
+    def _end_link(self, task: asyncio.Task[None]) -> None:
+        self._links.pop(task).close()  # here, because a task that is cancelled at once never ran
 
 
 class _Link:
@@ -208,8 +213,11 @@ class _Link:
         finally:
             for task in tasks:
                 task.cancel()
-            for end in (self._near, self._far):
-                _close(end, rst=self.rst)
+
+    def close(self) -> None:
+        """Close both ends."""
+        for end in (self._near, self._far):
+            _close(end, rst=self.rst)
 
     async def _read(self, source: socket.socket, queue: asyncio.Queue[tuple[float, bytes]]) -> None:
         while data := await self._loop.sock_recv(source, CHUNK):
@@ -227,7 +235,10 @@ class _Link:
             if self._dead:
                 self._proxy.struck += 1
             elif data:
-                await self._send(sink, await self._spoil(data, sink) if from_device else data)
+                data = await self._spoil(data, sink) if from_device else data
+                if self._proxy.carried is not None:
+                    self._proxy.carried[0 if from_device else 1].extend(data)
+                await self._send(sink, data)
             else:
                 sink.shutdown(socket.SHUT_WR)
             if not data:

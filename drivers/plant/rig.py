@@ -155,7 +155,8 @@ class Rig:
         emulator = case.emulator()
         self.dials = emulator.DIALS
         self.emulator = emulator(case.validated("" if case.serial else 1), self.plant, self.clock, 1)
-        self.received = bytearray()
+        self.received, self.sent = bytearray(), bytearray()
+        """All that the drivers' taps have seen."""
         self.place: int | str = ""
         self._proxy: ChaosProxy | None = None
         self._open: list[tuple[Driver, Hearing]] = []
@@ -195,8 +196,8 @@ class Rig:
         return self.case.spec.make(self.case.validated(self.place if place is None else place), context)
 
     def _tap(self, direction: str, data: bytes) -> None:
-        if direction == "rx":
-            self.received += data
+        self.received += data if direction == "rx" else b""
+        self.sent += data if direction == "tx" else b""
 
     async def open(self, place: int | str | None = None) -> tuple[Driver, Hearing]:
         """Make and open a driver and listen to it."""
@@ -250,16 +251,15 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def served_again(
-    recorded: bytes, piece: int, *, serial: bool
+    pieces: list[bytes], *, serial: bool
 ) -> AsyncIterator[tuple[int | str, asyncio.Future[bytearray]]]:
-    """Serve recorded bytes in segments of ``piece`` bytes; yield the place and what begins it.
+    """Serve recorded bytes in these segments; yield the place and what begins it.
 
     Over TCP each connection gets them at once, then FIN. A serial line (pty) knows of no connect: it gets
     them when the future is given the buffer to which the driver's tap adds what it receives; then it
     hangs up.
     """
     begin: asyncio.Future[bytearray] = asyncio.get_running_loop().create_future()
-    pieces = [recorded[start : start + piece] for start in range(0, len(recorded), piece)]
     served: list[asyncio.Task[None] | None] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -36,6 +36,11 @@ STOP_LIMIT_S = 10.0
 LOOK_S = 0.1
 PAGE = 200
 LOG_FILE = "station.log"
+FEED_FILE = "feed.ndjson"
+STATION = (
+    "import ctypes; ctypes.CDLL(None).prctl(1, 15)\n"  # PR_SET_PDEATHSIG: it stops when the bench is killed
+    "from station.cli.main import main; raise SystemExit(main())"
+)
 SCANNED = "carril.scan.completed"
 ALARMS = ("carril.radiation_alarm.raised", "carril.lane_alarm.raised")
 DEVICE_SAID = (SCANNED, "carril.occupancy.ended", "carril.plate.read")
@@ -126,7 +131,7 @@ async def start(bench: Bench, args: Start, put: Put) -> None:
     port = _free_port()
     log = bench.stack.enter_context((bench.out / LOG_FILE).open("wb"))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from station.cli.main import main; raise SystemExit(main())",
+        sys.executable, "-c", STATION,
         "run", "--lane", str(folder / "lane.toml"), "--scenario", str(folder / "scenario.toml"),
         "--state", str(folder / "state"), "--port", str(port),
         stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
@@ -176,6 +181,7 @@ async def trucks(bench: Bench, args: Trucks, put: Put) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        (bench.out / FEED_FILE).write_text("".join(f"{json.dumps(item)}\n" for item in seen.records))
         tell(child.rate, seen, put)
 
 
@@ -318,8 +324,8 @@ async def stop(bench: Bench, _: NoArgs, put: Put) -> None:
 
 
 _LOOK = "Look at the station's load, at its log and at the disk"
-_RECORD = "Keep the state folder, run `carril verify` on it and report it"
-_DEVICES = "See in the record which truck is missing, and which device was silent then"
+_RECORD = f"Report it with {FEED_FILE} and {LOG_FILE} of this run"
+_DEVICES = f"See in {FEED_FILE} of this run which truck is missing, and which device was silent then"
 
 STEPS = {
     "lane.start": Step(Start, {}, start),
@@ -329,7 +335,7 @@ STEPS = {
             "sealed": Gives("1", "A truck did not get through the lane", _DEVICES),
             "barrier_openings": Gives("1", "A truck was not let out, or the arm opened twice", _DEVICES),
             "openings_without_decision": Gives("1", "The arm opened without an officer's order",
-                                               "Take the lane out of service at once and find out why"),
+                                               f"Take the lane out of service; {FEED_FILE} says when"),
             "alarms": Gives("1", "No alarm was raised although a truck carries a source", _DEVICES),
             "alarm_to_screen_p99_ms": Gives("ms", "The station is too slow or the disk too busy", _LOOK),
             "decision_offered_s": Gives("s", "The lane waits for something that never comes", _LOOK),

@@ -149,6 +149,11 @@ class GrossRun:
         self._peak: int | None = None
         self._first_s: float | None = None
 
+    @property
+    def alarmed(self) -> bool:
+        """Whether a window has crossed the limit: nothing that comes later takes that back."""
+        return self._first_s is not None
+
     def push(self, total: int | None, t_s: float) -> bool:
         """Take the counts of one interval over all panels; return whether this is the first crossing.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from imaging.radiation.background import Background, BackgroundRules
 from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun, GrossThreshold, not_possible
-from imaging.radiation.neutron import neutron_limit
+from imaging.radiation.neutron import predictive_limit
 from imaging.radiation.verdict import OpinionResult, Verdict
 
 NEUTRON_RECORD_S = 1.0
@@ -42,16 +42,16 @@ class StationOpinion:
 
     def _renew(self, channel: str) -> None:
         estimate = self._background[channel].estimate()
-        if estimate is None:
-            return
         if channel == "gamma":
-            self._gamma = self._threshold.limit(estimate)
-            self._refusal = "background_too_low"
+            self._gamma = self._threshold.limit(estimate) if estimate else None
+            self._refusal = "background_too_low" if estimate else "no_background"
+        elif estimate is None:
+            self._neutron = None
         else:
-            counted = estimate.total_cps * estimate.counting_s
-            expected = (counted + 0.5) * NEUTRON_RECORD_S / estimate.counting_s
+            counted = round(estimate.total_cps * estimate.counting_s)
             records = max(1, round(self._config.design_s / NEUTRON_RECORD_S))
-            self._neutron = neutron_limit(expected, self._config.p_occupancy / records)
+            p = self._config.p_occupancy / records
+            self._neutron = predictive_limit(counted, estimate.counting_s, NEUTRON_RECORD_S, p)
 
     def limit(self, channel: str) -> int | None:
         """Return the station's limit: gamma counts per window (alarm above), neutron counts (alarm at)."""
@@ -73,10 +73,10 @@ class StationOpinion:
 
     def scan(self, channel: str, mono_ns: int, total: int | None, interval_s: float) -> Verdict | None:
         """Take one scan record; return a verdict at the first crossing, at once."""
-        if channel != "gamma" or self._run is None:
+        if channel != "gamma" or self._run is None or self._unfit:
             return None
         if abs(interval_s - self._config.interval_s) > 1e-3:
-            self._run, self._unfit = None, "interval"
+            self._unfit = "interval"
             return None
         if not self._run.push(total, (mono_ns - self._opened_ns) / 1e9):
             return None
@@ -93,7 +93,7 @@ class StationOpinion:
         gamma = self._background["gamma"].estimate()
         if gamma and self._opened_ns - gamma.newest_ns > self._rules.old_s * 1e9:
             doubts = (*doubts, "background_old")
-        if self._run is None:
+        if self._run is None or (self._unfit and not self._run.alarmed):
             verdict = not_possible(self._unfit or self._refusal)
         else:
             verdict = self._run.verdict(doubts, self._notes())

@@ -27,7 +27,8 @@ class VehicleFinder:
     """Watches columns arrive and knows the vehicle's first line as soon as it was seen.
 
     A line belongs to a vehicle when at least four detectors see more than air and its noise; three such
-    lines in a row make a vehicle. Lines without data neither begin nor end a row of lines.
+    lines in a row make a vehicle. Lines without data neither begin nor end a row of lines; those with no
+    line of air between them and the vehicle may hide a part of it.
     """
 
     def __init__(self, calibration: Calibration) -> None:
@@ -39,18 +40,35 @@ class VehicleFinder:
         """Last line of the vehicle so far."""
         self._run_start = 0
         self._run = 0
+        self._hidden = 0
+        """Lines without data before the last row of vehicle lines, inside it or right after it."""
+        self._blanks = 0
+        """Lines without data since the last line with data."""
+        self._behind_vehicle = False
+        """Whether the last line with data was one of the vehicle."""
+
+    @property
+    def blind(self) -> int:
+        """Lines without data that may hide a part of the vehicle."""
+        return self._hidden + (self._blanks if self._behind_vehicle else 0)
 
     def push(self, columns: Columns) -> None:
         """Look at the next columns."""
         bad = columns.flags & np.uint8(NO_DATA | DEAD_DETECTOR)
         seen = (columns.d16 < self._below) & (bad == 0)
-        occupied = np.count_nonzero(seen, axis=1) >= LEAST_ROWS
-        blank = (columns.flags & np.uint8(NO_DATA)).all(axis=1)
-        for i in np.flatnonzero(~blank):
+        occupied = (np.count_nonzero(seen, axis=1) >= LEAST_ROWS).tolist()
+        blank = ((columns.flags & np.uint8(NO_DATA)) != 0).all(axis=1).tolist()
+        for i in range(len(blank)):
+            if blank[i]:
+                self._blanks += 1
+                continue
+            if occupied[i] or self._behind_vehicle:
+                self._hidden += self._blanks
+            self._blanks, self._behind_vehicle = 0, occupied[i]
             if not occupied[i]:
                 self._run = 0
                 continue
-            line = columns.first + int(i)
+            line = columns.first + i
             if self._run == 0:
                 self._run_start = line
             self._run += 1

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from station import __version__
-from station.api import blobs, consumers, feed, health, inspections, records, schemas, web
+from station.api import blobs, consumers, devices, feed, health, inspections, records, schemas, web
 from station.api.auth import LocalOnly
 from station.api.limits import BodyLimit
+from station.api.parameters import refuse_others
 from station.api.problems import REFUSALS, handle_problems
 from station.api.services import Services
 
 _ROUTERS = (
     health.router,
+    devices.router,
     feed.router,
     consumers.router,
     records.router,
@@ -35,6 +37,7 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses=REFUSALS,
+        dependencies=[Depends(refuse_others)],
         generate_unique_id_function=_operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )

@@ -1,19 +1,22 @@
 """Blobs for download: immutable bytes under their SHA-256, whole or one range [RFC 9110, RFC 9530].
 
-Each MiB is checked against its digest before it is sent. Damage that shows only behind the first MiB cuts
-the connection; from then on the blob is refused.
+Each MiB is checked against its digest, all of them before the first byte is sent. Damage that happens while
+they are sent cuts the connection.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import hashlib
 import re
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from station.api.problems import Problem
+from station.api.problems import Problem, refusals
 from station.api.services import Lent, Services, client_of
 from station.store.blobs import CHUNK_BYTES, BlobRow, DamagedBlob
 
@@ -21,11 +24,19 @@ router = APIRouter(prefix="/v1/blobs", tags=["central"])
 
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the bytes, in hex")]
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}
+_TURN_S = 2.0
+"""How long a download waits for its turn: a screen asks for all pictures of a truck at once."""
+_BYTES: dict[str, Any] = {
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: _BYTES | {"description": "The whole blob, in its own media type"},
     206: _BYTES | {"description": "The range that was asked for"},
     304: {"description": "The client has it"},
+    **refusals("not-found", "trimmed", "damaged", "range", "too-many", "store-unavailable"),
+}
+_HEAD_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: _RESPONSES[status] for status in _RESPONSES if status in (200, 304, 404, 410, 503)
 }
 
 
@@ -43,7 +54,7 @@ async def blob(request: Request, sha256: Sha256, services: Lent) -> Response:
     return _Download(services, client_of(request), row, part, _headers(row, tag))
 
 
-@router.head("/{sha256}", response_class=Response, responses={200: _RESPONSES[200], 304: _RESPONSES[304]})
+@router.head("/{sha256}", response_class=Response, responses=_HEAD_RESPONSES)
 async def blob_head(request: Request, sha256: Sha256, services: Lent) -> Response:
     """Return what a download of the whole blob would say of itself."""
     row = await _find(services, sha256)
@@ -66,11 +77,15 @@ def _headers(row: BlobRow, tag: str) -> dict[str, str]:
     return {
         "ETag": tag,
         "Accept-Ranges": "bytes",
-        "Repr-Digest": f"sha-256=:{base64.b64encode(row.sha256).decode()}:",
+        "Repr-Digest": _digest(row.sha256),
         "Cache-Control": "private, max-age=31536000, immutable",
         # A camera's bytes must never act as a page of ours.
         "Content-Security-Policy": "sandbox; default-src 'none'",
     }
+
+
+def _digest(sha256: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
 
 
 def _matches(header: str, tag: str) -> bool:
@@ -117,7 +132,7 @@ class _Download(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send headers and bytes, or a problem."""
         downloads = self._services.downloads
-        if not downloads.take(self._client):
+        if not await downloads.turn(self._client, _TURN_S):
             detail = f"At most {downloads.limit} downloads of one client may run at a time."
             refusal = Problem(429, "too-many", detail, headers={"Retry-After": "1"})
             await refusal.response()(scope, receive, send)
@@ -128,27 +143,27 @@ class _Download(Response):
             downloads.give(self._client)
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        part, store = self._span, self._services.store
-        chunks = range(part.start // CHUNK_BYTES, -(-part.stop // CHUNK_BYTES))
-        started = False
-        for index in chunks:
-            try:
-                chunk = await store.read_blob(self._row, index)
-            except DamagedBlob as error:
-                if started:
-                    raise  # the client sees a connection that ends too early
-                await Problem(410, "damaged", str(error)).response()(scope, receive, send)
-                return
-            if not started:
-                await self._start(send)
-                started = True
-            offset = index * CHUNK_BYTES
-            inside = chunk[max(part.start - offset, 0) : part.stop - offset]
+        """Read twice: once for the digest of a part, which stands before it, and once to send."""
+        try:
+            self.headers["Content-Digest"] = _digest(await self._sha256())
+        except DamagedBlob as error:
+            await Problem(410, "damaged", str(error)).response()(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for inside in self._bytes():  # damage from now on: the connection ends too early
             await send({"type": "http.response.body", "body": inside, "more_body": True})
-        if not started:
-            await self._start(send)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _start(self, send: Send) -> None:
-        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        await send(start)
+    async def _sha256(self) -> bytes:
+        digest = hashlib.sha256()
+        async for inside in self._bytes():
+            await asyncio.to_thread(digest.update, inside)
+        return digest.digest()
+
+    async def _bytes(self) -> AsyncIterator[bytes]:
+        """Yield the part, at most a MiB at a time, each checked against the digest of its chunk."""
+        part = self._span
+        for index in range(part.start // CHUNK_BYTES, -(-part.stop // CHUNK_BYTES)):
+            chunk = await self._services.store.read_blob(self._row, index)
+            offset = index * CHUNK_BYTES
+            yield chunk[max(part.start - offset, 0) : part.stop - offset]

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from station.api.feed import Epoch, Seq, beyond_head, epoch_changed
-from station.api.problems import Problem
+from station.api.problems import Problem, refusals
 from station.api.services import Lent
 from station.store.errors import BeyondHead, UnknownConsumer, WrongEpoch
 
@@ -37,7 +37,7 @@ class Moved(Cursor):
     moved: bool
 
 
-@router.get("/{name}")
+@router.get("/{name}", responses=refusals("not-found"))
 async def consumer(name: str, services: Lent) -> Cursor:
     """Return a consumer's cursor, so that a reinstalled central system learns where it was."""
     acked = services.store.acked.get(name)
@@ -46,7 +46,10 @@ async def consumer(name: str, services: Lent) -> Cursor:
     return Cursor(epoch=services.store.epoch, acked=acked)
 
 
-@router.post("/{name}/ack")
+_ACK_REFUSALS = refusals("not-found", "epoch-changed", "beyond-head", "invalid", "store-unavailable")
+
+
+@router.post("/{name}/ack", responses=_ACK_REFUSALS)
 async def ack(name: str, body: AckBody, services: Lent) -> Moved:
     """Acknowledge all records up to one: cumulative, idempotent, durable before the answer."""
     services.contact.asked_s = services.clock.monotonic_s()

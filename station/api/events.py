@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
-from station.api.problems import Problem
+from station.api.problems import Problem, refusals
 from station.domain.view import LaneView
 from station.runtime.bus import RESET, Bus, BusFull, Message, Subscription
 from station.store.chain import Row
@@ -22,6 +22,10 @@ from station.store.journal import Store
 
 HEARTBEAT_S = 1.0
 MAX_REPLAY = 256
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    **refusals("too-many-screens"),
+}
 
 
 def events_router(
@@ -34,7 +38,7 @@ def events_router(
     """Return ``GET /v1/lane/events``."""
     router = APIRouter(prefix="/v1/lane", tags=["lane"])
 
-    @router.get("/events", response_class=StreamingResponse)
+    @router.get("/events", response_class=StreamingResponse, responses=_RESPONSES)
     async def events(
         after: Annotated[str, Query(max_length=80)] = "",
         last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=80)] = "",

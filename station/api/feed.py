@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from station.api.problems import Problem
+from station.api.problems import Problem, refusals
 from station.api.services import Lent, Services, client_of
 from station.store.errors import BeyondHead, WrongEpoch
 from station.store.feed import PAGE_BYTES, Page, Trimmed, page_bytes, read_alarms, read_page
@@ -66,7 +66,13 @@ class FeedPage(BaseModel):
     items: list[FeedItem]
 
 
-@router.get("/v1/feed", response_class=Response, responses={200: {"model": FeedPage}})
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": FeedPage},
+    **refusals("epoch-changed", "beyond-head", "trimmed", "too-many", "store-unavailable"),
+}
+
+
+@router.get("/v1/feed", response_class=Response, responses=_RESPONSES)
 async def feed(request: Request, query: Annotated[FeedQuery, Query()], services: Lent) -> Response:
     """Return the records after a cursor; with ``wait`` as soon as there is one."""
     services.contact.asked_s = services.clock.monotonic_s()

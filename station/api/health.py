@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from station.api.feed import LIMITS
 from station.api.metrics import render
-from station.api.problems import Problem
+from station.api.problems import Problem, refusals
 from station.api.services import Lent, Services
 from station.store.chain import Row
+from station.store.errors import StoreError
 from station.store.feed import anchor_of, read_record
 from station.store.readers import View
 
@@ -44,9 +45,10 @@ class ConsumerHealth(BaseModel):
 
 
 class Health(BaseModel):
-    """All parts of the station."""
+    """All parts of the station; ``reasons`` say in codes why the lane is not ``ok``."""
 
     lane: str
+    reasons: list[str]
     devices: dict[str, str]
     store: StoreHealth
     clock: str
@@ -66,7 +68,7 @@ class Index(BaseModel):
     limits: dict[str, int]
 
 
-@router.get("/v1", tags=["central"])
+@router.get("/v1", tags=["central"], responses=refusals("store-unavailable"))
 async def index(services: Lent) -> Index:
     """Return where to begin."""
     oldest = await services.store.read(lambda view: anchor_of(view.connection)[0] + 1)
@@ -83,7 +85,7 @@ async def index(services: Lent) -> Index:
     )
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=refusals("silent"))
 async def healthz(services: Lent) -> Alive:
     """Return 200 while journal and lane give signs of life."""
     for what, silent_s in (("journal", services.store.silent_s), ("lane", services.lane.health().silent_s)):
@@ -99,6 +101,7 @@ async def health(services: Lent) -> Health:
     store, lane = services.store, services.lane.health()
     return Health(
         lane=lane.lane,
+        reasons=list(lane.reasons),
         devices=dict(lane.devices),
         store=StoreHealth(
             state=store.state,
@@ -118,8 +121,11 @@ _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"sche
 
 @router.get("/metrics", response_class=Response, responses=_TEXT)
 async def metrics(services: Lent) -> Response:
-    """Return all metrics in Prometheus' text form."""
-    oldest = await _oldest_unacked(services)
+    """Return all metrics in Prometheus' text form; also, and above all, while the journal cannot be read."""
+    try:
+        oldest = await _oldest_unacked(services)
+    except StoreError:
+        oldest = {}
     return Response(render(services, oldest), media_type=CONTENT_TYPE_LATEST)
 
 

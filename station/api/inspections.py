@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from station.api.feed import MAX_SEQ
-from station.api.problems import Problem
+from station.api.problems import Problem, refusals
 from station.api.services import Lent
 from station.store.chain import FLAGS, Row, rfc3339
 from station.store.feed import read_subject
@@ -59,7 +59,7 @@ class InspectionRecords(Inspection):
     records: list[RecordLine]
 
 
-@router.get("")
+@router.get("", responses=refusals("store-unavailable"))
 async def inspections(query: Annotated[InspectionQuery, Query()], services: Lent) -> Inspections:
     """Search; without a plate or container return the latest."""
     found = await services.store.read(
@@ -75,7 +75,7 @@ async def inspections(query: Annotated[InspectionQuery, Query()], services: Lent
     return Inspections(items=items, next=str(found[-1].first_seq) if len(found) == PAGE else None)
 
 
-@router.get("/{inspection_id}")
+@router.get("/{inspection_id}", responses=refusals("not-found", "store-unavailable"))
 async def inspection(inspection_id: Annotated[str, Path(max_length=64)], services: Lent) -> InspectionRecords:
     """Return one inspection and where its records are."""
 

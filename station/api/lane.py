@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from station.api.problems import Problem
+from station.api.problems import Problem, from_store, refusals
 from station.domain.decision import NotFound, Refused, ReleaseLocked
 from station.domain.values import Verdict
 from station.domain.view import LaneView
@@ -26,6 +26,7 @@ from station.store.errors import Repeated, StoreError
 SCREEN_GONE_S = 10.0
 MAX_SCREENS = 32
 
+Id = Annotated[str, Path(max_length=64)]
 Key = Annotated[str, Header(alias="Idempotency-Key", min_length=8, max_length=64)]
 
 
@@ -50,7 +51,7 @@ class ImageReadBody(Body):
     inspection_id: str = Field(max_length=64)
     version: int = Field(ge=0)
     read_ms: int = Field(ge=0, le=86_400_000)
-    seen_fraction: float = Field(ge=0, le=1, strict=False)
+    seen_fraction: float = Field(ge=0, le=1)
 
 
 class ScreenBody(Body):
@@ -59,13 +60,30 @@ class ScreenBody(Body):
     visible: bool
     audio: Literal["running", "suspended", "none"]
     last_id: str | None = Field(default=None, max_length=80)
-    touched_s: float | None = Field(default=None, ge=0, strict=False)
+    touched_s: float | None = Field(default=None, ge=0)
 
 
 class ScriptedOfficerBody(Body):
     """When the demonstration's scripted officer will decide, or ``None``."""
 
     decides_utc_us: int | None = Field(ge=0)
+
+
+class NothingBody(Body):
+    """An order that says all by its path."""
+
+
+class Place(BaseModel):
+    """Where a record stands in the feed."""
+
+    epoch: str
+    seq: int
+
+
+class Recorded(BaseModel):
+    """The order is durable, and this is its record."""
+
+    record: Place
 
 
 @dataclass(slots=True)
@@ -88,6 +106,13 @@ class Screens:
         return sum(now_s - seen_s < SCREEN_GONE_S for seen_s in self.seen_s.values())
 
 
+_DONE: dict[int | str, dict[str, Any]] = {
+    201: {"model": Recorded, "description": "Durable and done"},
+    **refusals("not-found", "version-conflict", "refused", "invalid", "store-unavailable"),
+}
+_DECIDED = _DONE | refusals("version-conflict", "release-locked", "key-reused", "refused")
+
+
 @dataclass(slots=True)
 class ScriptedOfficer:
     """What the demonstration's scripted officer announced."""
@@ -105,33 +130,33 @@ def lane_router(host: LaneHost, screens: Screens, officer: str, scripted: Script
         """Return the snapshot that is true and durable now."""
         return host.view
 
-    @router.post("/decisions", status_code=201)
+    @router.post("/decisions", status_code=201, responses=_DECIDED)
     async def decide(body: DecisionBody, key: Key) -> Response:
         """Give an order: release, secondary or hold."""
         command = Decide(body.inspection_id, body.version, body.verdict, officer, body.reason)
         digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
         return await _answer(host, command, key, digest)
 
-    @router.post("/image-reads", status_code=201)
+    @router.post("/image-reads", status_code=201, responses=_DONE)
     async def image_read(body: ImageReadBody) -> Response:
         """Say that the radiograph was read: unlocks what waits for it."""
         command = ReadImage(body.inspection_id, body.version, officer, body.read_ms, body.seen_fraction)
         return await _answer(host, command)
 
-    @router.post("/alarms/{alarm_id}/ack", status_code=201)
-    async def acknowledge(alarm_id: str) -> Response:
+    @router.post("/alarms/{alarm_id}/ack", status_code=201, responses=_DONE)
+    async def acknowledge(alarm_id: Id, body: NothingBody | None = None) -> Response:
         """Say that the alarm was seen."""
         return await _answer(host, AckAlarm(alarm_id, officer))
 
-    @router.post("/alarms/{alarm_id}/silence", status_code=201)
-    async def silence(alarm_id: str) -> Response:
+    @router.post("/alarms/{alarm_id}/silence", status_code=201, responses=_DONE)
+    async def silence(alarm_id: Id, body: NothingBody | None = None) -> Response:
         """Silence browser and horn for two minutes; the beacon goes on."""
         return await _answer(host, SilenceAlarm(alarm_id, officer))
 
     @router.put("/screens/{screen_id}", status_code=204)
-    async def screen(screen_id: str, body: ScreenBody) -> None:
+    async def screen(screen_id: Id, body: ScreenBody) -> None:
         """Report a screen: visible, audible, touched."""
-        screens.put(screen_id[:64], body, scripted.monotonic_s())
+        screens.put(screen_id, body, scripted.monotonic_s())
 
     @router.get("/screens")
     async def open_screens() -> dict[str, Any]:
@@ -167,8 +192,7 @@ async def _answer(host: LaneHost, command: Command, key: str = "", digest: str =
         version = host.lane.core.inspection.version if host.lane.core.inspection else None
         raise Problem(409, refused.code, str(refused), version=version) from None
     except StoreError as error:
-        detail = f"Nothing was recorded and nothing was done: {error}"
-        raise Problem(503, "store-unavailable", detail) from None
+        raise from_store(error) from None
     return _recorded(receipt)
 
 

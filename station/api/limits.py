@@ -1,6 +1,8 @@
-"""A request body has at most 1 MiB, whether it says so or not."""
+"""A request body has at most 1 MiB, whether it says so or not, and comes within 30 s."""
 
 from __future__ import annotations
+
+import asyncio
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from station.api.problems import Problem
 
 MAX_BODY_BYTES = 1024 * 1024
+BODY_S = 30.0
 _DRAINED_TIMES = 16
 
 
@@ -29,7 +32,17 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         try:
-            body = await self._body(headers, receive)
+            async with asyncio.timeout(BODY_S):
+                body = await self._body(headers, receive)
+        except TimeoutError:
+            slow = Problem(
+                408,
+                "request-timeout",
+                f"The body was not complete after {BODY_S:g} s.",
+                headers={"Connection": "close"},
+            )
+            await slow.response()(scope, receive, send)
+            return
         except _TooLarge:
             # The rest may not have been read, so the connection cannot be used again.
             refusal = Problem(

@@ -45,6 +45,20 @@ class _Now(Collector):
         for name, state in self._services.lane.health().devices.items():
             devices.add_metric([name, state], 1)
         yield devices
+        yield from self._devices()
+
+    def _devices(self) -> Iterator[Metric]:
+        bad = CounterMetricFamily(
+            "carril_device_bad_frames", "Bytes of a device that were no record", labels=["device", "kind"]
+        )
+        crashes = CounterMetricFamily("carril_device_crashes", "Bugs of a driver", labels=["device"])
+        for name in self._services.lane.health().devices:
+            report = self._services.lane.device(name)
+            if report is not None:
+                crashes.add_metric([name], report.crashes)
+                for kind, count in report.bad_frames.items():
+                    bad.add_metric([name, kind], count)
+        yield from (bad, crashes)
 
     def _journal(self) -> Iterator[Metric]:
         store = self._services.store
@@ -79,7 +93,8 @@ class _Now(Collector):
         )
         for name, seq in self._services.store.acked.items():
             acked.add_metric([name], seq)
-            age.add_metric([name], self._oldest_unacked_s.get(name, 0.0))
+            if name in self._oldest_unacked_s:  # else unknown, which is not 0
+                age.add_metric([name], self._oldest_unacked_s[name])
         yield from (acked, age)
 
 

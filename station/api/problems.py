@@ -19,7 +19,33 @@ from starlette.responses import Response
 from station.store.errors import StoreBusy, StoreError
 
 MEDIA_TYPE = "application/problem+json"
-_NAMES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
+
+PROBLEMS = {
+    "bad-request": (400, "no HTTP request"),
+    "bad-parameter": (400, "`errors` names each parameter that is wrong, unknown or given twice"),
+    "forbidden": (403, "another computer, a page from elsewhere, or a command without `X-Carril: 1`"),
+    "not-found": (404, "nothing has this name"),
+    "method-not-allowed": (405, "`Allow` names the methods"),
+    "request-timeout": (408, "the body did not come in time"),
+    "epoch-changed": (409, "go on in `epoch` at `first_seq` − 1; `previous…` say where the old one ended"),
+    "beyond-head": (409, "above `head`: client or station has lost data"),
+    "version-conflict": (409, "the vehicle changed: `version` is the one that stands; nothing was done"),
+    "release-locked": (409, "`locks` say why; nothing was done"),
+    "key-reused": (409, "the idempotency key stands for another request"),
+    "refused": (409, "not possible now; nothing was done"),
+    "trimmed": (410, "removed after it was received; a feed goes on at `oldest` − 1"),
+    "damaged": (410, "not what was written; never served"),
+    "too-large": (413, "the body is longer than `limit`"),
+    "range": (416, "outside the `size` bytes"),
+    "invalid": (422, "`errors` names each field that is wrong, unknown or missing"),
+    "too-many": (429, "repeat after `Retry-After`"),
+    "internal": (500, "a fault of the station"),
+    "silent": (503, "journal or lane gives no sign of life"),
+    "store-unavailable": (503, "nothing can be kept now; repeat after `Retry-After`"),
+    "too-many-screens": (503, "close one, or repeat after `Retry-After`"),
+}
+"""Every problem there is: its status, and what a program makes of it."""
+_NAMES = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
 
 log = logging.getLogger("carril.api")
 
@@ -67,14 +93,25 @@ class ProblemBody(BaseModel):
     detail: str | None = None
 
 
+def _described(description: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/ProblemBody"}
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
+
+
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    kind: {
-        "description": description,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
-    }
-    for kind, description in (("4XX", "Refused"), ("5XX", "Nothing could be done"))
+    "4XX": _described("Refused: `forbidden`, `bad-parameter`, `invalid` and the like, by `type`"),
+    "5XX": _described("Nothing could be done: `store-unavailable`, `internal`"),
 }
 """What every operation may answer besides its own responses."""
+
+
+def refusals(*names: str) -> dict[int | str, dict[str, Any]]:
+    """Describe the problems that are an operation's own, by status."""
+    statuses: dict[int | str, list[str]] = {}
+    for name in names:
+        status, meaning = PROBLEMS[name]
+        statuses.setdefault(status, []).append(f"`{name}`: {meaning}")
+    return {status: _described("; ".join(lines)) for status, lines in statuses.items()}
 
 
 def handle_problems(app: FastAPI) -> None:
@@ -111,24 +148,38 @@ def _store(_: Request, error: Exception) -> Response:
     return from_store(error).response()
 
 
-def _invalid(_: Request, error: Exception) -> Response:
+def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler of this class alone
-    errors = [_field(found) for found in error.errors()]
+    sent = request.headers.get("content-type", "")
+    errors = [_field(found, sent) for found in error.errors()]
     in_body = any(found["field"].split(".")[0] == "body" for found in errors)
     status, name = (422, "invalid") if in_body else (400, "bad-parameter")
     detail = "; ".join(f"{found['field']}: {found['message']}" for found in errors)
     return Problem(status, name, detail, errors=errors).response()
 
 
-def _field(found: Mapping[str, Any]) -> dict[str, str]:
+def _field(found: Mapping[str, Any], sent: str) -> dict[str, str]:
+    """Say which field is wrong, and how, for the person who wrote the client."""
     where: Sequence[object] = found["loc"]
-    return {"field": ".".join(str(step) for step in where), "message": str(found["msg"])}
+    kind, message = found["type"], str(found["msg"])
+    if kind == "json_invalid":
+        where, message = where[:1], f"is not JSON at character {where[-1]}: {found['ctx']['error']}"
+    elif kind == "extra_forbidden":
+        message = "is unknown here"
+    elif list(where) == ["body"] and "json" not in sent:
+        message = f"must be JSON, with Content-Type: application/json and not {sent!r}"
+    return {"field": ".".join(str(step) for step in where), "message": message}
 
 
-def _http(_: Request, error: Exception) -> Response:
+def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler of this class alone
-    name = _NAMES.get(error.status_code, "refused")
-    return Problem(error.status_code, name, str(error.detail), headers=error.headers).response()
+    path, status = request.url.path, error.status_code
+    if status == 400:  # FastAPI's word for a body that Python cannot read at all
+        errors = [{"field": "body", "message": "cannot be read as JSON"}]
+        return Problem(422, "invalid", "body: cannot be read as JSON", errors=errors).response()
+    details = {404: f"There is nothing at {path}.", 405: f"{request.method} is no method of {path}."}
+    detail = details.get(status, str(error.detail))
+    return Problem(status, _NAMES.get(status, "refused"), detail, headers=error.headers).response()
 
 
 def _bug(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 
 from station.api.feed import MAX_SEQ
-from station.api.problems import Problem
+from station.api.problems import Problem, refusals
 from station.api.services import Lent
 from station.store.feed import Trimmed, read_record
 
@@ -18,7 +18,13 @@ router = APIRouter(prefix="/v1/records", tags=["central"])
 _EVENT: dict[str, Any] = {"type": "object", "description": "A CloudEvents 1.0 event in RFC 8785 form"}
 
 
-@router.get("/{seq}", response_class=Response, responses={200: {"content": {MEDIA_TYPE: {"schema": _EVENT}}}})
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {MEDIA_TYPE: {"schema": _EVENT}}},
+    **refusals("not-found", "trimmed", "damaged", "store-unavailable"),
+}
+
+
+@router.get("/{seq}", response_class=Response, responses=_RESPONSES)
 async def record(seq: Annotated[int, Path(ge=1, le=MAX_SEQ)], services: Lent) -> Response:
     """Return one record; its ETag is its hash in the chain."""
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from station.api.problems import Problem
+from station.api.problems import Problem, refusals
 from station.domain.events import SCHEMA_VERSION, catalogue, json_schema
 
 router = APIRouter(prefix="/v1/schemas", tags=["central"])
@@ -26,7 +26,7 @@ async def schemas() -> SchemaNames:
     return SchemaNames(items=[f"{name}:{SCHEMA_VERSION}" for name in names])
 
 
-@router.get("/{name}")
+@router.get("/{name}", responses=refusals("not-found"))
 async def schema(name: str, response: Response) -> dict[str, Any]:
     """Return the JSON Schema of an event's ``data``; ``name`` as in ``urn:carril:schema:NAME``."""
     short, _, version = name.partition(":")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -46,6 +46,30 @@ class LaneHealth:
     """``sync``, ``unsync`` or ``unknown``."""
     silent_s: float
     """Seconds since the slowest critical task of the lane gave a sign of life."""
+    reasons: tuple[str, ...] = ()
+    """Why it is not ``ok``, in codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """What is known of one device; counters are since the start of the station."""
+
+    state: str
+    cause: str
+    detail: str
+    identity: Mapping[str, str]
+    age_s: float | None
+    """Age of its last reading."""
+    readings: int
+    opened: int
+    crashes: int
+    abandoned: int
+    bad_frames: Mapping[str, int]
+    """How many of each kind."""
+    last_bad_frames: Sequence[tuple[int, str, int, bytes]]
+    """The newest ones: UTC in microseconds, kind, offset in the stream, first bytes."""
+    tail: bytes
+    """The last bytes that came from it."""
 
 
 class LanePort(Protocol):
@@ -59,6 +83,10 @@ class LanePort(Protocol):
         """Return how many inspections were sealed since the start, by whether they were simulated."""
         ...
 
+    def device(self, name: str) -> DeviceReport | None:
+        """Return what is known of a device; ``None`` when the lane has none of that name."""
+        ...
+
 
 class Slots:
     """How many requests of one kind each client may hold open."""
@@ -66,6 +94,18 @@ class Slots:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._held: dict[str, int] = {}
+        self._freed = asyncio.Event()
+
+    async def turn(self, client: str, wait_s: float) -> bool:
+        """Take a place as soon as there is one; ``False`` when there is none within ``wait_s``."""
+        try:
+            async with asyncio.timeout(wait_s):
+                while not self.take(client):
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def take(self, client: str) -> bool:
         """Take a place; ``False`` when the client has all of its own already."""
@@ -82,6 +122,7 @@ class Slots:
             self._held[client] = left
         else:
             del self._held[client]
+        self._freed.set()
 
 
 @dataclass(slots=True)
@@ -117,5 +158,9 @@ Lent = Annotated[Services, Depends(services_of)]
 
 
 def client_of(request: Request) -> str:
-    """Return who asks: the address, until clients have certificates."""
-    return request.client.host if request.client else "local"
+    """Return who asks: the address, until clients have certificates; a screen is not its neighbour program.
+
+    Browsers say so by themselves [Fetch Metadata]. Nobody gains by lying: it is about taking turns.
+    """
+    screen = request.headers.get("sec-fetch-site") == "same-origin"
+    return f"{request.client.host if request.client else 'local'}{' screen' if screen else ''}"

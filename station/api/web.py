@@ -59,7 +59,10 @@ async def _file(dist: Path | None, name: str) -> Path | None:
         return None
 
     def look() -> Path | None:
-        path = (dist / name).resolve()
-        return path if path.is_relative_to(dist.resolve()) and path.is_file() else None
+        try:
+            path = (dist / name).resolve()
+            return path if path.is_relative_to(dist.resolve()) and path.is_file() else None
+        except (OSError, ValueError):  # a name that no file can have: too long, a NUL in it
+            return None
 
     return await asyncio.to_thread(look)

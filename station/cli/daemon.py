@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import logging
 import signal
 import socket
@@ -21,26 +22,30 @@ from drivers.api import DigitalIo, LineScanner, Role
 from drivers.readings import ScanKey
 from station import __version__
 from station.api.app import create_app
+from station.api.connections import Connection
 from station.api.events import events_router
 from station.api.lane import Screens, ScriptedOfficer, lane_router
 from station.api.scans import scans_router
-from station.api.services import LaneHealth, Services
+from station.api.services import Services
+from station.cli.errors import UserError
+from station.cli.facts import lane_facts
+from station.cli.report import LaneReport
 from station.cli.simulation import Order, Simulation
 from station.domain.view import CentreView, DeviceView, LaneView, SimulatedOfficerView
-from station.lane.core import CHECK_OF_ROLE, DeviceFacts, LaneFacts
+from station.lane.core import BOARD, CHECK_OF_ROLE, LaneFacts
 from station.lane.evidence import Evidence
 from station.lane.host import LaneHost, Ports
 from station.lane.lane import Lane
 from station.lane.outputs import Outputs
-from station.lane.record import degraded_reasons
-from station.lane.restart import Found, found_open
+from station.lane.rawfile import LeftOver, discard, take_up
+from station.lane.restart import Found, found_open, portals_before
 from station.lane.vault import StoreVault
 from station.lanefile import FittedDevice, LaneFile, shipped
 from station.runtime.bus import Bus
 from station.runtime.clock import SystemClock
 from station.runtime.health import HealthChange
 from station.runtime.supervisor import Supervisor
-from station.runtime.watchdog import LoopLag, Watchdog
+from station.runtime.watchdog import LoopLag, Watchdog, notify
 from station.store.journal import Store
 from station.store.open import open_store
 
@@ -48,6 +53,8 @@ log = logging.getLogger("carril")
 
 CENTRE_SILENT_S = 60.0
 GRACE_S = 2
+REMEMBERED = 500
+"""Records in which a restart looks for the portals' last words: some fifteen vehicles."""
 LAST_GOOD = "lane-last-good.toml"
 
 
@@ -67,6 +74,16 @@ class Settings:
 class Server(uvicorn.Server):
     """Uvicorn without signal handling of its own: the daemon decides when it ends."""
 
+    def __init__(self, config: uvicorn.Config, beat: Callable[[], None]) -> None:
+        """Prepare; ``beat`` is called ten times a second while it serves."""
+        super().__init__(config)
+        self._beat = beat
+
+    async def on_tick(self, counter: int) -> bool:
+        """Give a sign of life."""
+        self._beat()
+        return await super().on_tick(counter)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to the daemon."""
@@ -84,7 +101,7 @@ class Daemon:
     bus: Bus = field(default_factory=Bus)
     screens: Screens = field(default_factory=Screens)
     lag: LoopLag = field(default_factory=LoopLag)
-    watchdog: Watchdog = field(default_factory=lambda: Watchdog(("supervisor", "lane")))
+    watchdog: Watchdog = field(init=False)
     scripted: ScriptedOfficer = field(init=False)
     facts: LaneFacts = field(init=False)
     store: Store = field(init=False)
@@ -102,6 +119,8 @@ class Daemon:
         self.clock = SystemClock(self.lane_file.simulation.rate)
         self.scripted = ScriptedOfficer(self.clock.monotonic_s)
         self.facts = lane_facts(self.lane_file)
+        journal = {"journal": lambda: self.store.silent_s}
+        self.watchdog = Watchdog(("supervisor", "lane", "api"), silent=journal)
 
     async def run(self) -> None:
         """Run until a signal or ``stop``; raises ``OSError``, ``StoreError`` or ``RuntimeError`` at start."""
@@ -171,6 +190,7 @@ class Daemon:
             clock=self.clock,
             set_outputs=outputs.want,
             acknowledge=self._acknowledge,
+            suspect=lambda name, code, on: self.supervisor.suspect(name, code, on=on),
             overlay=self._overlay,
         )
         self.host = LaneHost(lane, ports, partial(self.watchdog.beat, "lane"))
@@ -184,23 +204,39 @@ class Daemon:
             crash,
             beat=partial(self.watchdog.beat, "supervisor"),
         )
-        self.host.begin(lane.start(__version__, await self._found(), self.clock.stamp()))
+        found, cut = await self._found(), await self._cut_off()
+        rows = await self.store.last_records(REMEMBERED)
+        portals = portals_before((row.seq, row.type, row.event()["data"]) for row in rows)
+        self.host.begin(lane.start(__version__, found, self.clock.stamp(), cut, portals))
         self.supervisor.start()
         stack.push_async_callback(self.supervisor.stop)
         return outputs
 
-    async def _found(self) -> Found | None:
-        """Return the vehicle that was in the lane when the last daemon ended."""
-        found = None
+    async def _found(self) -> list[Found]:
+        """Return what was not sealed when the last daemon ended, oldest first."""
+        found = []
         for subject in await self.store.begin_replay():
             rows = await self.store.records_of(subject.subject)
             records = [(row.seq, row.type, row.event()["data"]) for row in rows]
-            found = found_open(self.facts, records) or found
-        return found
+            found.append(found_open(self.facts, records))
+        return [each for each in found if each is not None]
+
+    async def _cut_off(self) -> list[LeftOver]:
+        """Return the raw lines of scans that the last stop cut off; those that a record names already go."""
+        folder = self.settings.state / "scans"
+        new = []
+        for scan in await asyncio.to_thread(take_up, folder, self.vault.keep):
+            rows = await self.store.records_of(scan.inspection_id) if scan.inspection_id else []
+            if scan.inspection_id is None or any(scan.raw.sha256 in row.body.decode() for row in rows):
+                await asyncio.to_thread(discard, folder, scan.scan_id)
+            else:
+                new.append(scan)
+        return new
 
     async def _serve(self, listener: socket.socket) -> None:
+        report = LaneReport(self.host.lane, self.supervisor, self.watchdog)
         self.services = Services(
-            self.store, self.facts.lane_id, self.clock, self.stop, LaneReport(self), self.settings.web_dist
+            self.store, self.facts.lane_id, self.clock, self.stop, report, self.settings.web_dist
         )
         evidence = Evidence(self.host, self.store)
         app = create_app(self.services)
@@ -211,16 +247,20 @@ class Daemon:
         ):
             app.include_router(router)
         quiet: dict[str, Any] = {"log_config": None, "access_log": False}
-        config = uvicorn.Config(app, lifespan="off", ws="none", timeout_graceful_shutdown=GRACE_S, **quiet)
-        server = Server(config)
+        config = uvicorn.Config(
+            app, http=Connection, lifespan="off", ws="none", timeout_graceful_shutdown=GRACE_S, **quiet
+        )
+        server = Server(config, partial(self.watchdog.beat, "api"))
         serving = asyncio.create_task(server.serve([listener]))
         self.port, self.serving = listener.getsockname()[1], True
         if self.simulation is not None:
             await self.simulation.act(self.port)
         self.settings.told(self)
+        notify("READY=1")
         stopping = asyncio.create_task(self.stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         self.stop.set()
+        notify("STOPPING=1")
         server.should_exit = True
         await serving
 
@@ -242,7 +282,7 @@ class Daemon:
                 "name": device.name,
                 "role": str(device.role),
                 "mode": device.mode,
-                "required": CHECK_OF_ROLE.get(str(device.role)) in self.facts.required,
+                "required": CHECK_OF_ROLE.get(str(device.role), BOARD) in self.facts.required | {BOARD},
                 "state": state,
                 "cause": cause,
             }
@@ -284,58 +324,20 @@ class Daemon:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class LaneReport:
-    """What health and metrics need of the lane."""
-
-    daemon: Daemon
-
-    def health(self) -> LaneHealth:
-        """Return how the lane is now."""
-        core = self.daemon.host.lane.core
-        lane = "degraded" if degraded_reasons(core) else "ok"
-        return LaneHealth(
-            lane="out_of_service" if core.mode == "out_of_service" else lane,
-            devices={view.name: view.state for view in core.devices.values()},
-            clock=core.clock_quality,
-            silent_s=max(self.daemon.watchdog.late().values(), default=0.0),
-        )
-
-    def sealed(self) -> Mapping[bool, int]:
-        """Return how many inspections were sealed since the start."""
-        return {self.daemon.facts.simulated: self.daemon.host.lane.core.sealed_count}
-
-
-def lane_facts(lane_file: LaneFile) -> LaneFacts:
-    """Return the lane file as the lane uses it."""
-    lane = lane_file.lane
-    return LaneFacts(
-        lane_id=lane.id,
-        name=lane.name or lane.id,
-        site=lane.site,
-        direction=lane.direction,
-        time_zone=lane.time_zone,
-        officer=lane.officer,
-        required=frozenset(lane.required),
-        geometry=lane_file.geometry,
-        devices=tuple(
-            DeviceFacts(d.name, str(d.role), d.mode, len(getattr(d.options, "detectors", ())))
-            for d in lane_file.devices
-        ),
-        config_sha256=lane_file.sha256,
-        panel_diagonal_in=lane_file.ui.panel_diagonal_in,
-        p_occupancy=lane_file.radiation.p_occ,
-        design_s=lane_file.radiation.design_length_s,
-        gb_averaging_s=lane_file.radiation.gb_averaging_s,
-    )
-
-
 @contextlib.contextmanager
 def _listen(port: int) -> Iterator[socket.socket]:
     """Bind before anything else is touched: a taken port must change nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            reason = (
+                "is taken by another program; stop it, or" if taken else f"cannot be used ({error.strerror});"
+            )
+            sentence = f"port {port} {reason} choose another port with --port (make run PORT=…)"
+            raise UserError(sentence) from error
         listener.listen(128)
         yield listener
 

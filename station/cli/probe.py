@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from drivers.api import BadFrame, DeviceIdentity, Driver, DriverContext, DriverError, Reading
+from station.cli import arguments
 from station.cli.errors import UserError
 from station.cli.lanes import add_lane_argument, read_lane
 from station.lanefile import FittedDevice, LaneFile, UnknownName
@@ -46,17 +47,19 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("probe", help="open one device alone and show what it says")
     parser.add_argument("device", metavar="DEVICE", help="its name in the lane file")
     add_lane_argument(parser)
-    parser.add_argument("--for", dest="seconds", type=_seconds, default=5.0, metavar="S", help="seconds (5)")
+    parser.add_argument(
+        "--for", dest="seconds", type=arguments.seconds, default=5.0, metavar="S", help="seconds (5)"
+    )
     parser.add_argument("--host", help="address instead of the lane file's")
-    parser.add_argument("--port", type=_port, help="port instead of the lane file's")
+    parser.add_argument("--port", type=arguments.port, help="port instead of the lane file's")
     parser.set_defaults(command=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(given: argparse.Namespace) -> int:
     """Print identity, readings per second, last values and bad frames; 0 if any reading came, else 1."""
-    lane = read_lane(arguments.lane)
-    device = _find(lane, arguments.device)
-    place = {key: value for key in ("host", "port") if (value := getattr(arguments, key)) is not None}
+    lane = read_lane(given.lane)
+    device = _find(lane, given.device)
+    place = {key: value for key in ("host", "port") if (value := getattr(given, key)) is not None}
     if device.mode == "emulated" and not place:
         raise UserError(
             f"{device.name} is emulated: it exists only while `carril run` runs; "
@@ -65,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     if missing := place.keys() - type(device.options).model_fields.keys():
         raise UserError(f"{device.name} has no {' and no '.join(sorted(missing))}: its driver takes none")
     device = dataclasses.replace(device, options=device.options.model_copy(update=place))
-    heard = asyncio.run(_probe(device, arguments.seconds))
+    heard = asyncio.run(_probe(device, given.seconds))
     for line in _summary(heard):
         print(line)
     return 0 if heard.readings else 1
@@ -147,17 +150,3 @@ def _value(value: object) -> str:
     if isinstance(value, tuple) and len(value) <= MOST_VALUES:
         return "[" + ", ".join(_value(inner) for inner in value) + "]"
     return str(value)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text}: give 0 to 3,600 seconds")
-    return seconds
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 65_536:
-        raise argparse.ArgumentTypeError(f"{text}: a port is a number from 1 to 65,535")
-    return port

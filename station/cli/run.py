@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import station
 from station import __version__
+from station.cli.arguments import port_or_free
 from station.cli.errors import UserError
 from station.cli.lanes import add_lane_argument, read_lane
-from station.lanefile import UnknownName, shipped
+from station.lanefile import LaneFile, LaneFileError, UnknownName, shipped
 
 if TYPE_CHECKING:
     from station.cli.daemon import Daemon
@@ -29,7 +28,9 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("run", help="run a lane (without arguments: the simulated one)")
     add_lane_argument(parser)
     parser.add_argument("--state", type=Path, metavar="DIR", help="where records are kept")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on loopback (%(default)s)")
+    parser.add_argument(
+        "--port", type=port_or_free, default=DEFAULT_PORT, help="port on loopback (%(default)s)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve; only loopback for now")
     parser.add_argument("--scenario", metavar="NAME|FILE", help="what drives through a simulated lane")
     parser.set_defaults(command=run)
@@ -42,10 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"--host {arguments.host}: until officers can sign in, a lane serves this computer only; "
             "leave --host away or give 127.0.0.1"
         )
-    if not 0 <= arguments.port <= 65535:
-        raise UserError(f"--port {arguments.port}: a port is a number from 0 to 65535")
     lane_file = read_lane(arguments.lane)
-    scenario = _scenario(arguments.scenario)
+    scenario = _scenario(arguments.scenario, lane_file)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
@@ -63,16 +62,15 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         asyncio.run(Daemon(lane_file, settings).run())
     except StoreError as error:
+        if isinstance(cause := error.__cause__, OSError) and cause.strerror:
+            reason = f"{settings.state} cannot be used ({cause.strerror.lower()})"
+            raise UserError(f"{reason}; give a folder that may be written with --state") from error
         raise UserError(str(error)) from error
     except RuntimeError as error:
         raise UserError(f"the simulated devices cannot start: {error}") from error
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(
-                f"port {arguments.port} is taken by another program; stop it, or choose another port with "
-                "--port (make run PORT=…)"
-            ) from error
-        raise UserError(f"cannot start: {error}") from error
+        place = f"{error.filename}: " if error.filename else ""
+        raise UserError(f"cannot start: {place}{(error.strerror or str(error)).lower()}") from error
     return 0
 
 
@@ -87,19 +85,23 @@ def _web_dist() -> Path | None:
     return dist if (dist / "index.html").is_file() else None
 
 
-def _scenario(given: str | None) -> Path | None:
-    if given is None:
+def _scenario(given: str | None, lane_file: LaneFile) -> Path | None:
+    """Return what will be played, checked before anything is touched; ``None`` without emulated devices."""
+    if not lane_file.simulated:
+        if given is not None:
+            raise UserError(f"--scenario {given}: no device of {lane_file.path} is emulated; leave it away")
         return None
+    name = lane_file.simulation.scenario if given is None else given
     try:
-        path = Path(given) if given.endswith(".toml") else shipped("scenarios", given)
+        path = Path(name) if name.endswith(".toml") else shipped("scenarios", name)
     except UnknownName as error:
-        near = f"; did you mean {error.nearest}?" if error.nearest else ""
-        raise UserError(f"--scenario {given}: {error.rule}{near}") from error
+        near = f"; did you mean {error.nearest!r}?" if error.nearest else ""
+        raise UserError(f"--scenario {name}: {error.rule}; or give the path of a .toml file{near}") from error
     from station.cli.simulation import check_scenario
 
     try:
         check_scenario(path)
-    except ValueError as error:
+    except (ValueError, LaneFileError) as error:
         raise UserError(str(error)) from error
     return path
 
@@ -117,8 +119,13 @@ def _tell(daemon: Daemon) -> None:
         print("           the screen is not built: run `make web`")
     for name, port in (daemon.simulation.ports if daemon.simulation else {}).items():
         print(f"  {name:<8} emulated on 127.0.0.1:{port}")
-    print(f"  state    {os.path.relpath(daemon.settings.state)}")
+    print(f"  state    {_shown(daemon.settings.state)}")
     print("Ctrl-C stops", flush=True)
+
+
+def _shown(path: Path) -> Path:
+    """Return a path as a person says it: relative where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _tell_sealed(message: Mapping[str, Any]) -> None:

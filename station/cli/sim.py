@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from station.cli.arguments import seconds
 from station.cli.errors import UserError
 
 TIMEOUT_S = 5.0
@@ -20,7 +21,7 @@ def register(subparsers: Any) -> None:
     fault = actions.add_parser("fault", help="set a fault; the fault `none` ends all of the device")
     fault.add_argument("device")
     fault.add_argument("fault")
-    fault.add_argument("--for", dest="for_s", type=float, metavar="SECONDS", help="end it by itself")
+    fault.add_argument("--for", dest="for_s", type=seconds, metavar="SECONDS", help="end it by itself")
     state = actions.add_parser("state", help="print what the emulators believe")
     for action in (fault, state):
         action.add_argument("--state", type=Path, default=Path(".state"), help="state folder (%(default)s)")
@@ -52,9 +53,10 @@ def _ask(state: Path, order: dict[str, Any]) -> dict[str, Any]:
             link.sendall(json.dumps(order).encode() + b"\n")
             answer: dict[str, Any] = json.loads(link.makefile("rb").readline())
     except (OSError, ValueError, KeyError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no answer"
         raise UserError(
-            f"no emulated devices run for the state folder {state} ({error}); start them with `carril run` "
-            "or give its --state"
+            f"no emulated devices run for the state folder {state} ({reason.lower()}); start them with "
+            "`carril run` or give its --state"
         ) from error
     if "error" in answer:
         raise UserError(answer["error"])

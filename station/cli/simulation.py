@@ -16,17 +16,22 @@ import logging
 import signal
 import socket
 import sys
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from drivers.geometry import LaneGeometry
-from drivers.plant.chaos import ChaosProxy
+from drivers.plant.chaos import FAULTS, ChaosProxy
 from drivers.plant.emulator import Emulator
 from drivers.plant.vehicle import Scenario, load_scenario
 from drivers.plant.world import Plant
 from station import plugins
 from station.cli.actors import Centre, Officer
+from station.lanefile import LaneFileError, UnknownName
+from station.lanefile.problems import translate
 from station.runtime.clock import SystemClock
 
 log = logging.getLogger("carril.simulation")
@@ -51,8 +56,21 @@ class Order:
 
 
 def check_scenario(path: Path) -> None:
-    """Raise ``ValueError`` with a sentence for a scenario that cannot be played."""
-    scenario = load_scenario(path)
+    """Raise ``ValueError`` or ``LaneFileError`` with sentences for a scenario that cannot be played."""
+    try:
+        scenario = load_scenario(path)
+    except ValueError as error:
+        cause = error.__cause__
+        if isinstance(cause, ValidationError):
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+            raise LaneFileError(path, list(translate(cause, Scenario, raw))) from error
+        if isinstance(cause, OSError):
+            reason = (cause.strerror or str(cause)).lower()
+            rule = (
+                f"{path}: cannot be read ({reason}); give the name of a shipped scenario or the path of one"
+            )
+            raise ValueError(rule) from error
+        raise
     if scenario.needs is not None and not scenario.needs.is_file():
         raise ValueError(
             f"the scenario {path.stem} plays the recording {scenario.needs}, which is not there; "
@@ -157,7 +175,8 @@ class Stage:
     def fault(self, device: str, fault: str, for_s: float | None) -> None:
         """Set (or with ``none`` end) a fault of the link or of the device's protocol."""
         if device not in self.emulators:
-            raise ValueError(f"{device} is no emulated device; there are {', '.join(self.emulators)}")
+            rule = f"no emulated device has this name; there are {', '.join(self.emulators)}"
+            raise UnknownName(rule, device, self.emulators)
         emulator, proxy = self.emulators[device], self.proxies[device]
         if fault == "none":
             proxy.set(None)
@@ -167,8 +186,13 @@ class Stage:
             emulator.fault(fault, on=True)
             if for_s is not None:
                 asyncio.get_running_loop().call_later(for_s, lambda: emulator.fault(fault, on=False))
-        else:
+        elif fault in FAULTS:
             proxy.set(fault, for_s=for_s)
+        else:
+            known = sorted({*emulator.FAULTS, *FAULTS, "none"})
+            raise UnknownName(
+                f"{device} has no fault of this name; there are {', '.join(known)}", fault, known
+            )
 
     async def follow_script(self) -> None:
         """Strike with the faults that the scenario gives to a truck, once per passage."""
@@ -236,7 +260,7 @@ async def _control(stage: Stage, reader: asyncio.StreamReader, writer: asyncio.S
             else:
                 stage.fault(str(order["device"]), str(order["fault"]), order.get("for_s"))
                 answer = {"ok": True}
-        except (ValueError, KeyError, TypeError, TimeoutError) as error:
+        except (ValueError, LookupError, TypeError, TimeoutError) as error:
             answer = {"error": str(error)}
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()

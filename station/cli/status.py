@@ -6,7 +6,9 @@ import argparse
 import http.client
 import json
 from typing import Any
+from urllib.parse import quote
 
+from station.cli.arguments import port
 from station.cli.errors import UserError
 
 HOST = "127.0.0.1"
@@ -16,23 +18,28 @@ TIMEOUT_S = 5.0
 def register(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser("status", help="ask the running station how it is")
-    parser.add_argument("--port", type=int, default=8080, help="port of the station (%(default)s)")
+    parser.add_argument("--port", type=port, default=8080, help="port of the station (%(default)s)")
+    parser.add_argument("--device", metavar="NAME", help="show what one device said and counted instead")
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the station's health; 0 when the lane is well, 1 when it is not."""
+    if arguments.device is not None:
+        for line in lines(ask(arguments.port, f"/v1/devices/{quote(arguments.device, safe='')}")):
+            print(line)
+        return 0
     health = ask(arguments.port)
     for line in lines(health):
         print(line)
     return 0 if health.get("lane") == "ok" else 1
 
 
-def ask(port: int) -> dict[str, Any]:
-    """Return ``GET /v1/health`` of the station; raises ``UserError``."""
+def ask(port: int, path: str = "/v1/health") -> dict[str, Any]:
+    """Return what the station answers to ``GET path``; raises ``UserError``."""
     connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/v1/health", headers={"Accept": "application/json"})
+        connection.request("GET", path, headers={"Accept": "application/json"})
         response = connection.getresponse()
         answer = json.loads(response.read())
     except OSError as error:
@@ -45,16 +52,20 @@ def ask(port: int) -> dict[str, Any]:
         raise UserError(f"what answers on {HOST}:{port} is no Carril station; give its --port", 1) from error
     finally:
         connection.close()
+    if response.status == http.client.NOT_FOUND and isinstance(answer, dict) and "detail" in answer:
+        raise UserError(str(answer["detail"]), 2)
     if response.status != http.client.OK or not isinstance(answer, dict):
         raise UserError(f"what answers on {HOST}:{port} is no Carril station; give its --port", 1)
     return answer
 
 
 def lines(value: dict[str, Any], indent: int = 0) -> list[str]:
-    """Write nested values for a person, one a line."""
+    """Write nested values for a person, one a line; what is empty is left out."""
     written: list[str] = []
     for key, inner in value.items():
         label = "  " * indent + f"{key}:"
+        if inner in ("", [], {}):
+            continue
         if isinstance(inner, dict):
             written += [label, *lines(inner, indent + 1)]
         else:

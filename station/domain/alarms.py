@@ -102,6 +102,10 @@ class AlarmBook:
                 return alarm
         return None
 
+    def stands(self, code: str) -> bool:
+        """Whether an alarm of this code is active for any device."""
+        return any(alarm.code == code and alarm.active for alarm in self._alarms.values())
+
     def revise(self, alarm_id: str, values: Args) -> None:
         """Its numbers are known better now."""
         if alarm_id in self._alarms:

@@ -46,8 +46,8 @@ class NotFound(Refused):
 class Standing:
     """What the locks depend on."""
 
-    state: str
     level: Level | None
+    """``None``: there is no advice yet."""
     held: bool
     image_read: bool
     emergency: bool
@@ -66,7 +66,7 @@ def release_locks(standing: Standing) -> tuple[Lock, ...]:
         codes.append("emergency")
     if standing.ordered:
         codes.append("decided")
-    elif standing.state != "awaiting_decision" or standing.level is None:
+    elif standing.level is None:
         codes.append("measuring")
     if standing.held or standing.level in SUPERVISOR_LEVELS:
         codes.append("needs_supervisor")

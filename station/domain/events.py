@@ -102,6 +102,10 @@ class RadiationAlarmRaised(InspectionEvent):
     device: str
     channel: Literal["gamma", "neutron"]
     counts: tuple[int | None, ...]
+    """Counts of each detector in the record that alarmed, and its counting time."""
+    interval_s: float
+    counts_1s: int | None
+    """Sum over all detectors and one second, as far as counted then: what ``limit`` is compared with."""
     limit: float | None
 
 
@@ -160,6 +164,7 @@ class ReadUnattributed(LaneEvent):
     device: str
     late: bool
     photo: str | None
+    blobs: tuple[BlobUse, ...] = ()
 
 
 class ScanStarted(InspectionEvent):
@@ -261,6 +266,7 @@ class InspectionAmended(InspectionEvent):
     what: str
     device: str | None = None
     fields: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    blobs: tuple[BlobUse, ...] = ()
 
 
 class DeviceHealthChanged(LaneEvent):

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from station.domain.coverage import Checks
 from station.domain.decision import ReleaseLocked, Standing, VersionConflict, release_locks
 from station.domain.identity import PlateEvidence, resolve
-from station.domain.rules import REQUIRABLE, Alarm, Facts, Opinion, incomplete, recommend
+from station.domain.rules import Alarm, Facts, Opinion, incomplete, recommend
 from station.domain.values import (
-    Check,
     Coverage,
-    CoverageState,
     Decision,
     Identity,
     Incomplete,
@@ -30,11 +29,12 @@ from station.domain.values import (
 MEASURE_LIMIT_S = 60.0
 """A required measurement that is not done by then has failed."""
 MISSED_AT_BOOTH_S = 5.0
-"""A vehicle that stands at the booth has passed portal, camera and scan plane: what has not begun by
-then will not come."""
+"""A vehicle at the booth has passed every device: what has not begun by then will not come."""
 FUSE_LIMIT_S = 0.5
 UNSEEN_LIMIT_S = 30.0
 EXIT_LIMIT_S = 120.0
+BLIND_LIMIT_S = 2.0
+"""Unread loops hide no exchange of vehicles for so long; after it the board has dropped its outputs too."""
 
 _ORDERS = frozenset({Verdict.RELEASE, Verdict.SECONDARY})
 
@@ -63,8 +63,7 @@ class Inspection:
     emergency: bool = False
     in_service: bool = True
     at_barrier: bool = False
-    checks: dict[str, Check] = field(default_factory=dict)
-    running: set[str] = field(default_factory=set)
+    checks: Checks = field(init=False)
     pending_work: int = 0
     """Results that are being computed: they are worth waiting for while fusing."""
     reads: tuple[PlateEvidence, ...] = ()
@@ -77,25 +76,25 @@ class Inspection:
     """The release or referral that stands; its ``seq`` is ``None`` until it is stored."""
     order_s: float | None = None
     left_barrier: bool = False
+    lost_at_barrier_s: float | None = None
+    """When the loops could no longer be read, with the vehicle at the barrier."""
     seen_s: float = 0.0
     booth_since_s: float | None = None
     fusing_since_s: float | None = None
     _shown: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
-        """Begin with every fitted check waiting and every other one not fitted."""
+        """Begin with nothing measured."""
         self.seen_s = max(self.seen_s, self.opened_s)
-        for name in REQUIRABLE:
-            state = CoverageState.WAITING if name in self.fitted else CoverageState.NOT_FITTED
-            self.checks.setdefault(name, Check(state=state))
+        self.checks = Checks(self.fitted, self.required)
         self._shown = self._visible()
 
     # --- what is known ------------------------------------------------------------------------
 
     @property
     def coverage(self) -> Coverage:
-        """Return which checks were done and why not."""
-        return Coverage.model_validate(self.checks)
+        """Return which checks were done, and why not."""
+        return self.checks.coverage
 
     @property
     def identity(self) -> Identity:
@@ -136,16 +135,20 @@ class Inspection:
         """Return every lock on Release."""
         return release_locks(
             Standing(
-                state=self.state,
                 level=self.recommendation.level if self.advised else None,
                 held=self.held,
                 image_read=self.image_read,
                 emergency=self.emergency,
                 at_barrier=self.at_barrier,
                 in_service=self.in_service,
-                ordered=self.order is not None and not self.withdrawn,
+                ordered=self.state == "aborted" or self.left_barrier or self.standing,
             )
         )
+
+    @property
+    def standing(self) -> bool:
+        """Whether an order was given and not taken back."""
+        return self.order is not None and not self.withdrawn
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -165,48 +168,35 @@ class Inspection:
             and (self.at_barrier or self.left_barrier)
         )
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing but sealing remains."""
-        return self.state == "aborted"
-
     # --- measurements ---------------------------------------------------------------------------
 
     def begin(self, check: str, now_s: float) -> None:
         """Take note that a measurement of this vehicle began."""
-        self.running.add(check)
+        self.checks.running[check] += 1
         self.seen(now_s)
         if self.state == "open" and check in ("rpm", "scanner"):
             self.state = "measuring"
         self._settle(now_s)
 
     def finish(self, check: str, now_s: float, reason: str | None = None, fraction: float = 1.0) -> None:
-        """Take note that a measurement is done (no ``reason``) or failed.
-
-        A check that failed once stays failed unless a later measurement of the same vehicle is whole,
-        and a check that was done becomes failed when a later one is not: two occupancies of one vehicle
-        are both evidence.
-        """
-        self.running.discard(check)
-        before = self.checks[check]
-        late = before.state == CoverageState.FAILED and before.reason in ("timeout", "link")
-        if reason is None and (before.state != CoverageState.FAILED or late):
-            self.checks[check] = Check(state=CoverageState.DONE, fraction=fraction)
-        elif reason is not None:
-            self.checks[check] = Check(state=CoverageState.FAILED, reason=reason, fraction=fraction)
+        """Take note that a measurement is whole (no ``reason``) or failed."""
+        self.checks.ended(check, reason, fraction)
         if self.state == "open" and check in ("rpm", "scanner"):
             self.state = "measuring"
         self._settle(now_s)
 
+    def doubt(self, check: str, reason: str) -> None:
+        """A check is not to be trusted for this vehicle."""
+        self.checks.doubt(check, reason)
+        self._touch()
+
     def read(self, evidence: PlateEvidence, now_s: float) -> None:
         """Add one camera event; an accepted identity makes the plate check done."""
         self.reads = (*self.reads, evidence)[-16:]
+        self.checks.running["lpr"] = max(0, self.checks.running["lpr"] - 1)
         self.seen(now_s)
-        identity = self.identity
-        if identity.status == "accepted":
-            self.checks["lpr"] = Check(state=CoverageState.DONE, fraction=1.0)
-        else:
-            self.checks["lpr"] = Check(state=CoverageState.FAILED, reason="unreadable")
+        accepted = self.identity.status == "accepted"
+        self.checks.set("lpr", None if accepted else "unreadable", 1.0 if accepted else 0.0)
         self._settle(now_s)
 
     def alarm(self, channel: str, alarm: Alarm) -> None:
@@ -237,9 +227,9 @@ class Inspection:
         """Fail what has not begun and cannot: its device is gone and the vehicle stands at the booth."""
         if not self.at_barrier:
             return
-        for check in checks & self.fitted:
-            if self.checks[check].state == CoverageState.WAITING and check not in self.running:
-                self.checks[check] = Check(state=CoverageState.FAILED, reason="link")
+        for check in checks & frozenset(self.checks.waiting()):
+            if not self.checks.running[check]:
+                self.checks.presume(check, "link")
         self._settle(now_s)
 
     # --- the vehicle ----------------------------------------------------------------------------
@@ -261,22 +251,41 @@ class Inspection:
         self.seen(now_s)
         self._touch()
 
-    def still_here(self) -> None:
-        """After a restart the vehicle stands where its order had been carried out: it must be given again."""
-        self.left_barrier = False
-        self.order = None
-        self.order_s = None
-        self.state = "awaiting_decision"
+    def out_of_sight(self, now_s: float) -> None:
+        """The loops cannot be read: nobody knows where the vehicle is, so there is no permission."""
+        if self.at_barrier:
+            self.lost_at_barrier_s = now_s
+        self.at_barrier, self.booth_since_s = False, None
         self._touch()
 
-    def set_emergency(self, on: bool) -> None:
-        """The emergency-stop incident began or was closed."""
-        self.emergency = on
+    def in_sight(self, at_booth: bool, now_s: float) -> None:
+        """The loops are read again (or for the first time): what stands there may be another vehicle.
+
+        After more than ``BLIND_LIMIT_S`` a vehicle at the booth needs its order anew, since the one that had
+        it may have left unseen. With nobody there any more, the vehicle left under its order.
+        """
+        lost_s, self.lost_at_barrier_s = self.lost_at_barrier_s, None
+        long = lost_s is None or now_s - lost_s > BLIND_LIMIT_S
+        gone = lost_s is not None and not at_booth
+        stored = self.order is not None and self.order.seq is not None
+        if stored and gone:
+            self.left_barrier = True
+            self.withdrawn |= long
+        elif self.order is not None and (gone or (at_booth and long)):
+            self.left_barrier = False
+            self.order = self.order_s = None
+            self.state = "awaiting_decision"
         self._touch()
 
-    def set_service(self, on: bool) -> None:
-        """The lane went out of service or came back."""
-        self.in_service = on
+    def withdraw(self) -> None:
+        """Take permission back."""
+        self.withdrawn = True
+        self._touch()
+
+    def set_lane(self, *, emergency: bool | None = None, in_service: bool | None = None) -> None:
+        """An emergency-stop incident began or was closed; the lane went out of service or came back."""
+        self.emergency = self.emergency if emergency is None else emergency
+        self.in_service = self.in_service if in_service is None else in_service
         self._touch()
 
     def mark(self, flag: str) -> None:
@@ -314,9 +323,8 @@ class Inspection:
         self.check_version(version)
         if decision.verdict not in _ORDERS:
             raise ReleaseLocked(f"{decision.verdict} is not offered by this lane yet")
-        standing = self.order is not None and not self.withdrawn
         written = self.order is not None and self.order.seq is None
-        if standing or written or self.left_barrier or self.over:
+        if self.standing or written or self.left_barrier or self.state == "aborted":
             raise ReleaseLocked("A decision stands already", self.locks)
         if decision.verdict == Verdict.RELEASE and self.locks:
             raise ReleaseLocked("Release is locked", self.locks)
@@ -334,7 +342,7 @@ class Inspection:
     def order_stored(self, decision: Decision) -> None:
         """The order (or hold) is durable under ``decision.seq``."""
         self.decisions = (*self.decisions, decision)[-32:]
-        if decision.verdict in _ORDERS and self.order is not None and not self.over:
+        if decision.verdict in _ORDERS and self.order is not None and self.state != "aborted":
             self.order = decision
             released = decision.verdict == Verdict.RELEASE
             self.state = "decided" if released else "referred_secondary"
@@ -343,8 +351,7 @@ class Inspection:
     def order_lost(self) -> None:
         """The order could not be stored: as if it had never been given."""
         if self.order is not None and self.order.seq is None:
-            self.order = None
-            self.order_s = None
+            self.order = self.order_s = None
             self._touch()
 
     # --- time -----------------------------------------------------------------------------------
@@ -354,12 +361,13 @@ class Inspection:
         if self.state in ("open", "measuring"):
             at_booth = self.booth_since_s is not None and now_s - self.booth_since_s >= MISSED_AT_BOOTH_S
             too_old = now_s - self.opened_s >= MEASURE_LIMIT_S
-            for check, known in self.checks.items():
-                waits = known.state == CoverageState.WAITING
-                if waits and (too_old or (at_booth and check not in self.running)):
-                    self.checks[check] = Check(state=CoverageState.FAILED, reason="timeout")
-        undecided = self.order is None or self.withdrawn
-        if undecided and not self.over and now_s - self.seen_s >= UNSEEN_LIMIT_S:
+            for check in self.checks.waiting():
+                if too_old or (at_booth and not self.checks.running[check]):
+                    self.checks.presume(check, "timeout")
+            if too_old:
+                self.checks.running.clear()
+        undecided = self.order is None or (self.withdrawn and not self.left_barrier)
+        if undecided and self.state != "aborted" and now_s - self.seen_s >= UNSEEN_LIMIT_S:
             self.abort("vehicle_gone")
         self._settle(now_s)
 
@@ -370,18 +378,14 @@ class Inspection:
 
     def _settle(self, now_s: float) -> None:
         """Move on as far as the facts allow."""
-        if self.state in ("open", "measuring") and not self._waiting():
+        if self.state in ("open", "measuring") and not self.checks.unfinished:
             self.state = "fusing"
             self.fusing_since_s = now_s
         if self.state == "fusing":
-            since_s = now_s if self.fusing_since_s is None else self.fusing_since_s
+            since_s = self.fusing_since_s or now_s
             if self.pending_work == 0 or now_s - since_s >= FUSE_LIMIT_S:
                 self.state = "awaiting_decision"
         self._touch()
-
-    def _waiting(self) -> bool:
-        needed = self.required | self.running
-        return any(self.checks[name].state == CoverageState.WAITING for name in needed)
 
     def _touch(self) -> None:
         shown = self._visible()
@@ -390,7 +394,7 @@ class Inspection:
             self.version += 1
 
     def _visible(self) -> tuple[object, ...]:
-        checks = tuple(self.checks.items())
+        checks = tuple(self.checks.known.items())
         advice = self.recommendation if self.advised else None
         stored = self.order is not None and self.order.seq is not None
         return (self.state, checks, self.identity, advice, self.locks, self.flags, stored, self.withdrawn)

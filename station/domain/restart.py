@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from station.domain.inspection import Inspection
-from station.domain.values import Check, CoverageState
 
 
 def resume(found: Inspection, now_s: float) -> Inspection:
@@ -14,14 +13,8 @@ def resume(found: Inspection, now_s: float) -> Inspection:
     What was measured stays; what cannot resume has failed (``station_restart``). Nothing opens by itself:
     an order whose barrier never moved must be given again, so it no longer stands.
     """
-    checks = {
-        name: _failed_if_waiting(check, "station_restart") if name in found.fitted else check
-        for name, check in found.checks.items()
-    }
     back = replace(
         found,
-        checks=checks,
-        running=set(),
         pending_work=0,
         restarted=True,
         opened_s=now_s,
@@ -32,14 +25,11 @@ def resume(found: Inspection, now_s: float) -> Inspection:
         order_s=now_s if found.left_barrier else None,
         withdrawn=True,
     )
-    if not back.left_barrier and not back.over:
+    back.checks = found.checks
+    back.checks.running.clear()
+    for check in back.checks.waiting():
+        back.checks.presume(check, "station_restart")
+    if not back.left_barrier and back.state != "aborted":
         back.state = "awaiting_decision"
     back.version = found.version + 1
     return back
-
-
-def _failed_if_waiting(check: Check, reason: str) -> Check:
-    """Return ``check``, failed for ``reason`` if it was still waiting."""
-    if check.state == CoverageState.WAITING:
-        return Check(state=CoverageState.FAILED, reason=reason)
-    return check

@@ -15,9 +15,6 @@ from station.domain.values import Coverage, CoverageState, Incomplete, Level, Re
 
 ORDER = (Level.CLEAR, Level.REVIEW_IMAGE, Level.SECONDARY, Level.HOLD, Level.EMERGENCY)
 
-REQUIRABLE = ("rpm", "scanner", "lpr", "ocr", "manifest")
-"""Names of the checks, in the order of the coverage record."""
-
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -98,9 +95,9 @@ def _scan(facts: Facts) -> Iterator[tuple[Level, Reason]]:
 
 
 def _identity(facts: Facts) -> Iterator[tuple[Level, Reason]]:
-    fitted = facts.coverage.lpr.state != CoverageState.NOT_FITTED
-    if fitted and facts.identity_status != "accepted":
-        reason = facts.coverage.lpr.reason
+    state, reason = facts.coverage.lpr.state, facts.coverage.lpr.reason
+    accepted = facts.identity_status == "accepted" and state == CoverageState.DONE
+    if state != CoverageState.NOT_FITTED and not accepted:
         yield Level.SECONDARY, Reason(rule="R11", code="ident_missing", args={"reason": reason})
 
 

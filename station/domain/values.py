@@ -137,6 +137,8 @@ class OccupancySummary(Value):
     occupancy_id: str
     device: str
     close_reason: str
+    device_count: int | None = None
+    """The device's own number of this occupancy."""
     complete: bool
     start_known: bool
     duration_s: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from drivers.readings import CameraRead
 from station.domain.events import IdentityResolved, InspectionAmended, PlateRead, ReadUnattributed
 from station.domain.identity import PlateEvidence, read_status
-from station.lane.core import Core
+from station.lane.core import Core, blob_uses
 from station.lane.effects import KeepPictures, PicturesKept
 
 
@@ -41,7 +41,6 @@ class Cameras:
         evidence = PlateEvidence(work.device, read.text, read.region, read.confidence)
         before = passage.inspection.identity
         passage.inspection.work(-1, core.now_s)
-        passage.inspection.running.discard("lpr")
         passage.inspection.read(evidence, core.now_s)
         core.tell(
             PlateRead,
@@ -61,7 +60,13 @@ class Cameras:
     def _too_late(self, result: PicturesKept, photo: str | None) -> None:
         core, work = self._core, result.work
         if work.inspection_id is None:
-            core.emit(ReadUnattributed, device=work.device, late=work.read.late, photo=photo)
+            core.emit(
+                ReadUnattributed,
+                device=work.device,
+                late=work.read.late,
+                photo=photo,
+                blobs=blob_uses(result.blobs),
+            )
             return
         core.emit(
             InspectionAmended,
@@ -71,4 +76,5 @@ class Cameras:
             what="plate_read",
             device=work.device,
             fields={"text": work.read.text, "photo": photo},
+            blobs=blob_uses(result.blobs),
         )

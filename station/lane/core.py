@@ -13,17 +13,21 @@ from typing import Any
 from drivers.geometry import LaneGeometry
 from drivers.readings import Stamp
 from station.domain import alarms
+from station.domain.coverage import REQUIRABLE
 from station.domain.events import AlarmEnded, Event, LaneAlarmRaised
 from station.domain.inspection import Inspection
-from station.domain.rules import REQUIRABLE
 from station.domain.values import BlobUse, EventStamp, OccupancySummary, ScanSummary
 from station.domain.view import Args, DeviceView
 from station.lane.effects import BlobKept, Effect
 from station.lane.track import Track
 
 CHECK_OF_ROLE = {"PortalMonitor": "rpm", "LineScanner": "scanner", "Camera": "lpr"}
+BOARD = "board"
+"""What the I/O board stands for: no check of the record, but no lane works without it."""
 MAX_BLOBS = 64
 UP_STATES = frozenset({"online", "degraded"})
+NO_DATA = frozenset({"frozen", "source_fault", "device_fault"})
+"""Causes of a degraded device whose readings may be no readings of this vehicle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class LaneFacts:
     p_occupancy: float = 1e-4
     design_s: float = 10.0
     gb_averaging_s: float = 1.0
+    scanner_disturbs: bool = True
 
     @property
     def simulated(self) -> bool:
@@ -94,12 +99,22 @@ class Passage:
 
     def keep(self, blobs: Mapping[str, BlobKept]) -> tuple[BlobUse, ...]:
         """Name stored blobs (by role) in the record, and return them as an event names them."""
-        uses = tuple(
-            BlobUse.model_validate({"role": role, "sha256": b.sha256, "media": b.media, "bytes": b.bytes})
-            for role, b in blobs.items()
-        )
+        uses = blob_uses(blobs)
         self.blobs += [use for use in uses if use not in self.blobs][: MAX_BLOBS - len(self.blobs)]
         return uses
+
+
+def blob_uses(blobs: Mapping[str, BlobKept]) -> tuple[BlobUse, ...]:
+    """Return stored blobs (by role) as an event names them."""
+    return tuple(
+        BlobUse.model_validate({"role": role, "sha256": b.sha256, "media": b.media, "bytes": b.bytes})
+        for role, b in blobs.items()
+    )
+
+
+def doubtful(view: DeviceView) -> bool:
+    """Whether a device is up and yet its readings may say nothing."""
+    return view.state == "degraded" and not NO_DATA.isdisjoint((view.cause or "").split(","))
 
 
 @dataclass(slots=True)
@@ -116,12 +131,15 @@ class Core:
     book: alarms.AlarmBook = field(default_factory=alarms.AlarmBook)
     devices: dict[str, DeviceView] = field(default_factory=dict)
     calibrated: dict[str, str] = field(default_factory=dict)
+    scanned: dict[str, str] = field(default_factory=dict)
+    """Inspection of each of the last scans, oldest first."""
+    sources: set[str] = field(default_factory=set)
+    """Scanners whose beam is on, whose shutter is open, or that were lost like that."""
     last: dict[str, Any] | None = None
     events: list[Event] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     opens: str | None = None
     seals: str | None = None
-    sealed_blobs: tuple[tuple[str, str], ...] = ()
     sealed_count: int = 0
 
     @property
@@ -186,6 +204,14 @@ class Core:
         self.book.end(alarm_id)
         self.emit(AlarmEnded, alarm_id=alarm_id, inspection_id=alarm.inspection_id, version=None)
 
+    def doubted_checks(self) -> frozenset[str]:
+        """Return the checks with a device whose readings cannot be trusted now."""
+        return frozenset(
+            CHECK_OF_ROLE[view.role]
+            for view in self.devices.values()
+            if view.role in CHECK_OF_ROLE and doubtful(view)
+        )
+
     def lost_checks(self) -> frozenset[str]:
         """Return the checks whose every device is gone."""
         lost = set()
@@ -198,6 +224,11 @@ class Core:
             if states and not any(state in UP_STATES for state in states):
                 lost.add(check)
         return frozenset(lost)
+
+    @property
+    def scanner_disturbs(self) -> bool:
+        """Whether a scanner may add to the portals' counts now."""
+        return self.facts.scanner_disturbs and bool(self.sources)
 
     def stamp(self) -> EventStamp:
         """Return the running call's stamp as it stands in events."""

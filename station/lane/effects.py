@@ -32,8 +32,6 @@ class Append:
     request_sha256: str = ""
     opens: str | None = None
     seals: str | None = None
-    blobs: tuple[tuple[str, str], ...] = ()
-    """Roles and hashes of the blobs that the sealed record names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,15 @@ class SetOutputs:
     """The outputs as they must be from now on."""
 
     outputs: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """The lane has (``on``) or withdraws a reason to doubt a device: for the supervisor, who owns health."""
+
+    device: str
+    code: str
+    on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,8 @@ class KeepTrace:
     payload: bytes
 
 
-Effect = Append | Show | SetOutputs | LiveSample | OpenScan | FeedScan | EndScan | KeepPictures | KeepTrace
+Work = OpenScan | FeedScan | EndScan | KeepPictures | KeepTrace
+Effect = Append | Show | SetOutputs | Suspect | LiveSample | Work
 
 
 # --- results of work ----------------------------------------------------------------------------

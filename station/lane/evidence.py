@@ -11,7 +11,7 @@ from station.domain.events import InspectionSealed
 from station.domain.values import ScanSummary
 from station.lane.core import Passage
 from station.lane.host import LaneHost
-from station.lane.imager import U16, from_npy
+from station.lane.image import U16, from_npy
 from station.store.blobs import CHUNK_BYTES
 from station.store.journal import Store
 
@@ -26,8 +26,6 @@ class Evidence:
         self._host = host
         self._store = store
         self._cached: tuple[str, U16] | None = None
-        self._scans: dict[str, str] = {}
-        """Inspection of each scan that was asked for lately."""
 
     async def image_facts(self, scan_id: str) -> dict[str, Any] | None:
         """Return what an image is, in the words of the screen's image contract."""
@@ -89,7 +87,7 @@ class Evidence:
         passage = self._host.lane.core.passage
         if passage is not None and passage.scan is not None and passage.scan.scan_id == scan_id:
             return passage.scan
-        inspection_id = self._scans.get(scan_id)
+        inspection_id = self._host.lane.core.scanned.get(scan_id)
         record = await self._sealed(inspection_id) if inspection_id else None
         return ScanSummary.model_validate(record["scan"]) if record and record["scan"] else None
 

@@ -35,9 +35,11 @@ from station.lane.effects import (
     Result,
     SetOutputs,
     Show,
+    Suspect,
     TraceKept,
 )
-from station.lane.imager import Image, Imager, Vault
+from station.lane.image import Image
+from station.lane.imager import Imager, Vault
 from station.lane.lane import Lane
 from station.lane.live import Live
 from station.runtime.bus import Bus, Message
@@ -85,6 +87,8 @@ class Ports:
     clock: Clock
     set_outputs: Callable[[Mapping[str, bool]], None]
     acknowledge: Callable[[str, ScanKey, int, bool], None]
+    suspect: Callable[[str, str, bool], None]
+    """Tells the supervisor what the lane alone can know of a device: name, code, on or off."""
     overlay: Callable[[LaneView], LaneView]
     """Fills in what only the daemon knows: centre, scripted officer."""
 
@@ -105,6 +109,8 @@ class LaneHost:
         self._view = lane.view()
         self._replies: dict[int, asyncio.Future[Receipt]] = {}
         self._closed = False
+        self._show_due = False
+        """What changed meanwhile is to be shown once nothing is on its way to the journal any more."""
         self._unstored: list[Append] = []
         """Facts that the journal refused, in their order: written first when it works again."""
 
@@ -185,6 +191,9 @@ class LaneHost:
                 self._ports.set_outputs(effect.outputs)
             elif isinstance(effect, Append):
                 self._append(effect)
+            elif isinstance(effect, Suspect):
+                # Its answer is a change of health, which must not come in the middle of these effects.
+                self._loop.call_soon(self._ports.suspect, effect.device, effect.code, effect.on)
             elif isinstance(effect, LiveSample):
                 self.live.sample(effect)
             elif isinstance(effect, Show):
@@ -217,22 +226,28 @@ class LaneHost:
         error = done.exception()
         reply = self._replies.pop(append.token, None)
         if error is not None:
-            log.error("cannot record: %s", error)
-            refused = isinstance(error, Repeated | RecordRejected)
+            self._refused(append, error, reply)
+        else:
+            receipt = done.result()
+            self._publish_records(append, receipt)
             if reply is not None and not reply.done():
-                reply.set_exception(error)
-            if refused:
-                self._carry(self.lane.not_ordered(append.token, now))
-            else:
-                if reply is None and not isinstance(error, Unknown) and len(self._unstored) < MAX_UNSTORED:
-                    self._unstored.append(append)
-                self._carry(self.lane.not_stored(append.token, "cannot_record", now))
-            return
-        receipt = done.result()
-        self._publish_records(append, receipt)
+                reply.set_result(receipt)
+            self._carry(self.lane.stored(append.token, receipt.first, now))
+        if self._show_due:
+            self._publish_now()
+
+    def _refused(self, append: Append, error: BaseException, reply: asyncio.Future[Receipt] | None) -> None:
+        log.error("cannot record: %s", error)
+        now = self._ports.clock.stamp()
         if reply is not None and not reply.done():
-            reply.set_result(receipt)
-        self._carry(self.lane.stored(append.token, receipt.first, now))
+            reply.set_exception(error)
+        if isinstance(error, Repeated) or (reply is not None and isinstance(error, RecordRejected)):
+            self._carry(self.lane.not_ordered(append.token, now))
+            return
+        again = reply is None and not isinstance(error, Unknown | RecordRejected)
+        if again and len(self._unstored) < MAX_UNSTORED:
+            self._unstored.append(append)
+        self._carry(self.lane.not_stored(append.token, "cannot_record", now))
 
     def _publish_records(self, append: Append, receipt: Receipt) -> None:
         self._view = append.view.model_copy(update={"at": f"{receipt.epoch}:{receipt.last}"})
@@ -249,7 +264,8 @@ class LaneHost:
 
     def _publish_now(self) -> None:
         """Show the state of now, unless a fact in it is still on its way to the journal."""
-        if self._outstanding and self.lane.core.mode != "out_of_service":
+        self._show_due = bool(self._outstanding) and self.lane.core.mode != "out_of_service"
+        if self._show_due:
             return
         self._view = self.lane.view().model_copy(update={"at": self._view.at})
         self.show()
@@ -307,7 +323,7 @@ def draft(event: Event, append: Append) -> Draft:
         time_us=event.stamp.utc_us,
         data=event.model_dump(mode="json", by_alias=True),
         schema=f"{name}:1",
-        blobs=tuple(BlobRef(role, sha256) for role, sha256 in append.blobs) if sealing else (),
+        blobs=tuple(BlobRef(blob.role, blob.sha256) for blob in getattr(event, "blobs", ())),
         opens=append.opens is not None and subject == append.opens and name == "inspection.opened",
         seals=sealing,
     )

@@ -1,24 +1,23 @@
 """A scan on its way from lines to an image, in threads: journal, columns, calibration, preview.
 
 For each scanner one thread makes columns while the store's own thread makes the raw lines durable; the
-scanner is told only what is durable. The event loop never touches a sample.
+scanner is told only what is durable. The event loop never touches a sample. Whatever goes wrong on the way
+makes the image incomplete, with the columns and raw lines that there are; it is never called complete.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import threading
-from collections import OrderedDict
+import logging
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.readings import LineBlock, LinesLost, ScanClosed, ScanKey, ScanKind
+from drivers.readings import LineBlock, LinesLost, ScanKey, ScanKind
 from imaging.radiograph.calibrate import AirScan, Dark, DarkScan, compare
 from imaging.radiograph.measure import VehicleFinder, area_m2
 from imaging.radiograph.model import Calibration, Columns, RadiographError
@@ -35,11 +34,22 @@ from station.lane.effects import (
     ScanProgress,
     ScanReady,
 )
+from station.lane.image import Image, as_npy
+from station.lane.rawfile import journal_head
+from station.lane.worker import Worker
+from station.store.errors import StoreError
+
+log = logging.getLogger("carril.imager")
 
 KEPT_IMAGES = 4
 """Finished images that stay in memory for the screen; older ones come from their blobs."""
+MAX_PIXELS = 64 * 1024 * 1024
+"""Of one image, and of all finished ones in memory: 65,536 lines of 1,024 detectors, 128 MiB."""
+WAITING_BYTES = 64 * 1024 * 1024
+"""Samples that wait for one scanner's thread at most."""
+CLOSE_S = 3.0
 
-U16 = NDArray[np.uint16]
+Work = OpenScan | FeedScan | EndScan
 
 
 class Vault(Protocol):
@@ -58,72 +68,47 @@ class Vault(Protocol):
         ...
 
 
-class Image:
-    """Columns of one scan as far as they are made; read by any thread while another one adds."""
+@dataclass(frozen=True, slots=True)
+class _Overrun:
+    """Stands in the queue where lines of a scan found no room."""
 
-    def __init__(self, height: int) -> None:
-        """Begin without a column."""
-        self.height = height
-        self.complete = False
-        self._lock = threading.Lock()
-        self._parts: list[U16] = []
-        self._flags: list[NDArray[np.uint8]] = []
-        self.width = 0
-
-    def add(self, columns: list[Columns]) -> None:
-        """Append consecutive columns."""
-        with self._lock:
-            for part in columns:
-                self._parts.append(part.d16)
-                self._flags.append(part.flags)
-                self.width += part.d16.shape[0]
-
-    def d16(self) -> U16:
-        """Return all columns so far, uint16 (lines, detectors)."""
-        with self._lock:
-            if len(self._parts) > 1:
-                self._parts = [np.concatenate(self._parts)]
-            return self._parts[0] if self._parts else np.empty((0, self.height), dtype=np.uint16)
-
-    def flags(self) -> NDArray[np.uint8]:
-        """Return the flags of all columns so far, uint8 (lines, detectors)."""
-        with self._lock:
-            if not self._flags:
-                return np.empty((0, self.height), dtype=np.uint8)
-            return np.concatenate(self._flags)
-
-
-def reduced(d16: U16, first: int, last: int, level: int) -> bytes:
-    """Return columns ``first`` to ``last`` (exclusive) at 1/2^level, little-endian uint16, line-major.
-
-    Numbers count columns of that level; each value is the mean of 2^level x 2^level pixels, and a last
-    row or column that is not whole is left out of the mean only, never of the picture.
-    """
-    step = 1 << level
-    cut = d16[first * step : last * step]
-    if level == 0 or cut.size == 0:
-        return cut.astype("<u2").tobytes()
-    lines, rows = cut.shape
-    pad = ((0, -lines % step), (0, -rows % step))
-    whole = np.pad(cut, pad, mode="edge").astype(np.uint32)
-    blocks = whole.reshape(whole.shape[0] // step, step, whole.shape[1] // step, step)
-    means: U16 = ((blocks.sum(axis=(1, 3)) + step * step // 2) // (step * step)).astype("<u2")
-    return means.tobytes()
+    scan_id: str
+    device: str
 
 
 @dataclass(slots=True)
 class _Run:
     work: OpenScan
-    image: Image | None = None
+    limit: int
+    """Number of lines that are taken at most."""
+    image: Image
+    flags: list[NDArray[np.uint8]] = field(default_factory=list)
     chain: ScanChain | None = None
     finder: VehicleFinder | None = None
     dark: DarkScan | None = None
     air: AirScan | None = None
+    calibration: Calibration | None = None
     trouble: str | None = None
-    undeclared: bool = False
-    pitch_m: float = 0.0
-    end: tuple[EndScan, ScanClosed | None] | None = None
-    waits: list[Future[None]] = field(default_factory=list)
+    """Why the scan is not whole, as a code of coverage; no column is made after it."""
+    taking: bool = True
+    """False after a hole in the raw lines: nothing behind it is kept or acknowledged."""
+    track: tuple[int, float, int, float] | None = None
+    """First and last line with a known place, and the places in metres."""
+    written: int = 0
+    durable: int = 0
+    """Messages given to the raw file, and those that are on the disk: counted by one thread each."""
+
+    @property
+    def pitch_m(self) -> float:
+        """Mean travel from line to line; 0 when unknown."""
+        if self.track is None or self.track[2] == self.track[0]:
+            return 0.0
+        first, from_m, last, to_m = self.track
+        return abs(to_m - from_m) / (last - first)
+
+    def spoil(self, cause: str) -> None:
+        """Take note of trouble; the first one counts."""
+        self.trouble = self.trouble or cause
 
 
 class Imager:
@@ -136,14 +121,14 @@ class Imager:
         acknowledge: Callable[[str, ScanKey, int, bool], None],
         grown: Callable[[str, int, int], None],
     ) -> None:
-        """Prepare; ``grown(scan_id, from, to)`` tells that columns were added."""
+        """Prepare; ``grown(scan_id, from, to)`` tells of new columns."""
         self._vault = vault
         self._report = report
         self._acknowledge = acknowledge
         self._grown = grown
-        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._workers: dict[str, Worker[Work | _Overrun]] = {}
         self._runs: dict[str, _Run] = {}
-        self._images: OrderedDict[str, Image] = OrderedDict()
+        self._images: dict[str, Image] = {}
         self._dark: dict[str, Dark] = {}
         self._calibrations: dict[str, Calibration] = {}
 
@@ -151,44 +136,76 @@ class Imager:
         """Return a running or recent image."""
         return self._images.get(scan_id)
 
-    def do(self, work: OpenScan | FeedScan | EndScan) -> None:
-        """Queue work on the scanner's own thread, in order."""
+    def do(self, work: Work) -> None:
+        """Queue work on the scanner's own thread, in order; never waits."""
         device = work.device
-        if device not in self._threads:
-            self._threads[device] = ThreadPoolExecutor(1, thread_name_prefix=f"imager-{device}")
-        self._threads[device].submit(self._guarded, work)
+        if device not in self._workers:
+            self._workers[device] = Worker(f"imager-{device}", self._guarded, WAITING_BYTES)
+        lines = isinstance(work, FeedScan) and isinstance(work.reading, LineBlock)
+        size = len(work.reading.wire) + work.reading.samples.nbytes if lines else 0  # type: ignore[union-attr]
+        if not self._workers[device].put(work, size):
+            self._workers[device].put(_Overrun(work.scan_id, device))
 
     def close(self) -> None:
-        """End the threads; what is queued is done first."""
-        for thread in self._threads.values():
-            thread.shutdown(wait=True)
+        """End the threads within three seconds; what is queued is done first, if there is time."""
+        for worker in self._workers.values():
+            worker.end()
+        until_s = time.monotonic() + CLOSE_S
+        for device, worker in self._workers.items():
+            if not worker.ended(max(0.0, until_s - time.monotonic())):
+                log.error("the imaging thread of %s does not end: what was queued is dropped", device)
 
     # --- in the scanner's thread ----------------------------------------------------------------
 
-    def _guarded(self, work: OpenScan | FeedScan | EndScan) -> None:
-        run = self._runs.get(work.scan_id)
+    def _guarded(self, work: Work | _Overrun) -> None:
+        """Do work; an error of any kind spoils its scan and nothing else."""
         try:
             if isinstance(work, OpenScan):
                 self._open(work)
-            elif run is not None and isinstance(work, FeedScan):
-                self._feed(run, work.reading)
-            elif run is not None and isinstance(work, EndScan):
-                self._end(run, work)
-        except RadiographError as error:
-            if run is not None:
-                run.trouble = str(error)
+                return
+            run = self._runs.get(work.scan_id)
+            if run is None:
+                return
             if isinstance(work, EndScan):
-                self._give_up(work, str(error))
-        except OSError as error:
-            self._give_up(work, f"storage: {error}")
+                self._end(run, work)
+            elif isinstance(work, FeedScan):
+                self._feed(run, work.reading)
+            elif isinstance(work, _Overrun):
+                self._stop(run, "partial", "its lines come faster than they are worked on")
+        except Exception:
+            log.exception("a bug in the imager: scan %s is incomplete", work.scan_id)
+            if (run := self._runs.get(work.scan_id)) is not None:
+                run.spoil("fault")
+                if isinstance(work, EndScan):
+                    self._tell(run, work, _summary(run, work), {})
 
     def _open(self, work: OpenScan) -> None:
         run = self._runs.get(work.scan_id)
         if run is None:
-            run = self._runs[work.scan_id] = _Run(work)
-            self._prepare(run)
-        if work.opened.wire:
-            self._keep_wire(run, work.opened.wire, next_line=None)
+            detectors = work.opened.detectors
+            limit = min(JPEG_SIDE, MAX_PIXELS // max(1, detectors))
+            vehicle = work.opened.kind not in (ScanKind.DARK, ScanKind.AIR)
+            run = _Run(work, limit, Image(detectors, limit if vehicle else 0))
+            self._runs[work.scan_id] = run
+            if vehicle:
+                self._images[work.scan_id] = run.image
+                self._forget()
+            self._keep_wire(run, journal_head(work))
+            try:
+                self._prepare(run)
+            except RadiographError as error:
+                log.error("scan %s of %s gives no image: %s", work.scan_id, work.device, error)
+                run.spoil("fault")
+        self._keep_wire(run, work.opened.wire)
+
+    def _forget(self) -> None:
+        """Give up the oldest finished images beyond the limits."""
+        while True:
+            finished = {scan_id: i for scan_id, i in list(self._images.items()) if i.complete}
+            pixels = sum(image.width * image.height for image in finished.values())
+            if len(finished) < KEPT_IMAGES and pixels <= MAX_PIXELS:
+                return
+            self._images.pop(next(iter(finished)), None)
 
     def _prepare(self, run: _Run) -> None:
         opened, device = run.work.opened, run.work.device
@@ -205,28 +222,32 @@ class Imager:
                 pulsed=geometry.quantity == "charge",
                 units_per_quantum=geometry.units_per_quantum or None,
             )
+        elif device not in self._calibrations:
+            run.spoil("not_calibrated")
         else:
-            calibration = self._calibrations.get(device)
-            run.image = Image(opened.detectors)
-            self._images[run.work.scan_id] = run.image
-            while len(self._images) > KEPT_IMAGES:
-                self._images.popitem(last=False)
-            if calibration is None:
-                run.trouble = "not_calibrated"
-                return
-            run.chain = ScanChain(calibration, opened.detectors, opened.full_scale, max_lines=JPEG_SIDE)
-            run.finder = VehicleFinder(calibration)
+            run.calibration = self._calibrations[device]
+            run.chain = ScanChain(run.calibration, opened.detectors, opened.full_scale, max_lines=run.limit)
+            run.finder = VehicleFinder(run.calibration)
 
     def _feed(self, run: _Run, reading: LineBlock | LinesLost) -> None:
         if isinstance(reading, LinesLost):
-            self._keep_wire(run, reading.wire, next_line=reading.first_line + reading.count)
-            if run.chain is not None:
+            next_line = reading.first_line + reading.count
+        else:
+            next_line = reading.next_line
+        if next_line > run.limit:
+            self._stop(run, "partial", f"it has more than {run.limit:,} lines")
+            return
+        self._keep_wire(run, reading.wire, next_line)
+        if isinstance(reading, LinesLost):
+            if run.chain is not None and run.trouble is None:
                 self._add(run, run.chain.lost(reading.first_line, reading.count))
             return
-        self._keep_wire(run, reading.wire, next_line=reading.next_line)
         samples = reading.samples[:, 0, :]
-        if reading.x_m is not None and len(reading.x_m) > 1 and run.pitch_m == 0:
-            run.pitch_m = abs(float(reading.x_m[-1] - reading.x_m[0])) / (len(reading.x_m) - 1)
+        if reading.x_m is not None and len(reading.x_m):
+            first = run.track or (reading.first_line, float(reading.x_m[0]))
+            run.track = (first[0], first[1], reading.next_line - 1, float(reading.x_m[-1]))
+        if run.trouble is not None:
+            return
         if run.dark is not None:
             run.dark.push(samples, reading.flags)
         elif run.air is not None:
@@ -234,23 +255,37 @@ class Imager:
         elif run.chain is not None:
             self._add(run, run.chain.push(reading.first_line, samples, reading.flags, reading.monitor))
 
-    def _keep_wire(self, run: _Run, wire: bytes, next_line: int | None) -> None:
-        if not wire:
+    def _keep_wire(self, run: _Run, wire: bytes, next_line: int | None = None) -> None:
+        """Append to the raw file; lines are acknowledged once they are on the disk."""
+        if not wire or not run.taking:
             return
         device, key = run.work.device, run.work.opened.key
 
         def durable() -> None:
+            run.durable += 1
             if next_line is not None:
                 self._acknowledge(device, key, next_line, False)
 
-        self._vault.write_lines(run.work.scan_id, wire, durable)
+        try:
+            run.written += 1
+            self._vault.write_lines(run.work.scan_id, wire, durable)
+        except OSError as error:
+            self._stop(run, "storage", str(error))
+
+    def _stop(self, run: _Run, cause: str, why: str) -> None:
+        """Take no more lines of a scan: what comes behind a hole is neither kept nor acknowledged."""
+        if run.taking:
+            log.error("scan %s of %s is cut short: %s", run.work.scan_id, run.work.device, why)
+        run.taking = False
+        run.spoil(cause)
 
     def _add(self, run: _Run, columns: list[Columns]) -> None:
-        if not columns or run.image is None or run.finder is None:
+        if not columns or run.finder is None:
             return
         before = run.image.width
-        run.image.add(columns)
         for part in columns:
+            run.image.add(part.d16)
+            run.flags.append(part.flags)
             run.finder.push(part)
         self._grown(run.work.scan_id, before, run.image.width)
         self._report(ScanProgress(run.work.scan_id, run.image.width, run.finder.nose))
@@ -258,105 +293,104 @@ class Imager:
     # --- the end of a scan ----------------------------------------------------------------------
 
     def _end(self, run: _Run, work: EndScan) -> None:
-        del self._runs[work.scan_id]
-        if work.closed is not None and work.closed.wire:
-            self._keep_wire(run, work.closed.wire, next_line=None)
-        if run.dark is not None:
-            self._vault.keep_lines(work.scan_id)
-            self._dark[work.device] = run.dark.result()
-        elif run.air is not None:
-            self._vault.keep_lines(work.scan_id)
-            self._calibrate(run.air, work)
-        else:
-            self._finish(run, work)
+        """Make raw lines and image durable, report once whatever happened, acknowledge what is safe."""
         if work.closed is not None:
+            self._keep_wire(run, work.closed.wire)
+        blobs: dict[str, BlobKept] = {}
+        try:
+            raw = self._vault.keep_lines(work.scan_id)
+            if raw is not None:
+                blobs["raw"] = raw
+            if run.durable != run.written:
+                raise OSError("the disk refused lines that were already written")
+        except (OSError, StoreError) as error:
+            self._stop(run, "storage", str(error))
+        if run.work.opened.kind in (ScanKind.DARK, ScanKind.AIR):
+            del self._runs[work.scan_id]
+            self._calibrate(run, work)
+        else:
+            self._finish(run, work, blobs)
+        if work.closed is not None and run.taking:
             self._acknowledge(work.device, work.key, work.closed.lines_total, True)
 
-    def _calibrate(self, air: AirScan, work: EndScan) -> None:
+    def _calibrate(self, run: _Run, work: EndScan) -> None:
+        dark, air, device = run.dark, run.air, work.device
         try:
+            if (cause := work.cause or run.trouble) is not None:
+                raise RadiographError(f"the {run.work.opened.kind.name} scan is not whole: {cause}")
+            if dark is not None:
+                self._dark[device] = dark.result()
+            if air is None:
+                return
             calibration = air.result()
-            if work.device in self._calibrations:
-                compare(calibration, self._calibrations[work.device])
-        except RadiographError as error:
-            self._report(CalibrationReady(work.device, None, 0, air.lines, "", failed=str(error)))
+            if device in self._calibrations:
+                compare(calibration, self._calibrations[device])
+        except Exception as error:
+            if not isinstance(error, RadiographError):
+                log.exception("a bug in the calibration of %s", device)
+            lines = (dark.lines if dark else 0, air.lines if air else 0)
+            self._report(CalibrationReady(device, None, *lines, "", failed=str(error)))
             return
-        self._calibrations[work.device] = calibration
+        self._calibrations[device] = calibration
         digest = hashlib.sha256(calibration.gain.tobytes() + calibration.dark_mean.tobytes()).hexdigest()
         state = "provisional" if calibration.provisional else "full"
-        lines = (calibration.dark_lines, calibration.air_lines)
-        self._report(CalibrationReady(work.device, state, *lines, digest))
+        self._report(CalibrationReady(device, state, calibration.dark_lines, calibration.air_lines, digest))
 
-    def _finish(self, run: _Run, work: EndScan) -> None:
-        blobs: dict[str, BlobKept] = {}
-        raw = self._vault.keep_lines(work.scan_id)
-        if raw is not None:
-            blobs["raw"] = raw
-        summary = _summary(run, work)
-        if run.chain is not None and run.image is not None and run.finder is not None:
+    def _finish(self, run: _Run, work: EndScan, blobs: dict[str, BlobKept]) -> None:
+        try:
+            self._draw(run, work, blobs)
+        except (RadiographError, OSError) as error:
+            log.error("scan %s has no whole image: %s", work.scan_id, error)
+            run.spoil("storage" if isinstance(error, OSError) else "partial")
+        self._tell(run, work, _summary(run, work), blobs)
+
+    def _draw(self, run: _Run, work: EndScan, blobs: dict[str, BlobKept]) -> None:
+        """Make the last columns, and keep what there is of an image."""
+        if run.chain is None:
+            return
+        if run.trouble is None:
+            total = run.chain.next_line if work.closed is None else work.closed.lines_total
+            self._add(run, run.chain.lost(run.chain.next_line, total - run.chain.next_line))
             self._add(run, run.chain.close())
-            run.image.complete = True
-            d16, flags = run.image.d16(), run.image.flags()
-            if d16.size:
-                blobs["preview"] = self._vault.keep(preview_jpeg(d16, flags), "image/jpeg")
-                blobs["image"] = self._vault.keep(as_npy(d16), "application/x-npy")
-            summary = self._measured(summary, run, work)
+        d16 = run.image.d16()
+        if d16.size:
+            blobs["preview"] = self._vault.keep(preview_jpeg(d16, np.concatenate(run.flags)), "image/jpeg")
+            blobs["image"] = self._vault.keep(as_npy(d16), "application/x-npy")
+
+    def _tell(self, run: _Run, work: EndScan, summary: ScanSummary, blobs: dict[str, BlobKept]) -> None:
+        """Report the end of a vehicle's scan, once."""
+        del self._runs[work.scan_id]
+        run.image.complete = True
         names = {role: blob.sha256 for role, blob in blobs.items()}
         self._report(ScanReady(work.scan_id, summary.model_copy(update=names), blobs))
 
-    def _measured(self, summary: ScanSummary, run: _Run, work: EndScan) -> ScanSummary:
-        assert run.chain is not None  # noqa: S101 - the caller looked
-        assert run.image is not None  # noqa: S101
-        assert run.finder is not None  # noqa: S101
-        lost = run.chain.lines_lost
-        cause = work.cause or ("partial" if lost else None)
-        if run.finder.nose is None and cause is None:
-            cause = "no_vehicle"
-        calibration = self._calibrations[work.device]
-        pitch_m = run.work.opened.geometry.pitch_m
-        return summary.model_copy(
-            update={
-                "state": "incomplete" if cause else "complete",
-                "cause": cause,
-                "lines": run.image.width - lost,
-                "lines_lost": lost,
-                "col_nose": run.finder.nose,
-                "col_tail": run.finder.tail,
-                "calibration": "provisional" if calibration.provisional else "full",
-                "starved_m2": round(area_m2(run.chain.starved_pixels, pitch_m, run.pitch_m), 3),
-            }
-        )
 
-    def _give_up(self, work: OpenScan | FeedScan | EndScan, why: str) -> None:
-        run = self._runs.pop(work.scan_id, None)
-        if run is None:
-            return
-        summary = _summary(run, work).model_copy(update={"cause": "storage" if "storage" in why else "fault"})
-        self._report(ScanReady(work.scan_id, summary, {}))
+def _summary(run: _Run, work: EndScan) -> ScanSummary:
+    """Return what is true of the scan; it is complete only when nothing at all speaks against it.
 
-
-def _summary(run: _Run, work: OpenScan | FeedScan | EndScan) -> ScanSummary:
-    """Return what is true without any image: incomplete, and why."""
-    geometry = run.work.opened.geometry
-    cause = work.cause if isinstance(work, EndScan) else None
+    ``lines_lost`` are lines without data: those that never came, or along the vehicle without beam.
+    """
+    geometry, chain, finder = run.work.opened.geometry, run.chain, run.finder
+    without = max(chain.lines_lost if chain else 0, finder.blind if finder else 0)
+    nose = finder.nose if finder else None
+    starved = chain.starved_pixels if chain else 0
+    cause = work.cause or run.trouble or (None if work.closed is not None and chain is not None else "fault")
+    cause = cause or ("partial" if without else None) or ("no_vehicle" if nose is None else None)
+    provisional = run.calibration is not None and run.calibration.provisional
+    measured: Literal["full", "none"] = "none" if run.calibration is None else "full"
     return ScanSummary(
         scan_id=work.scan_id,
         device=work.device,
-        state="incomplete",
-        cause=cause or run.trouble or "fault",
+        state="incomplete" if cause else "complete",
+        cause=cause,
+        lines=run.image.width - without,
+        lines_lost=without,
         height=geometry.detectors,
         px_mm_x=round(run.pitch_m * 1000, 4),
         px_mm_y=round(geometry.pitch_m * 1000, 4),
+        col_nose=nose,
+        col_tail=finder.tail if finder else None,
+        calibration="provisional" if provisional else measured,
+        # Without an encoder the pixels are taken as square: an unknown area must not read as none.
+        starved_m2=round(area_m2(starved, geometry.pitch_m, run.pitch_m or geometry.pitch_m), 3),
     )
-
-
-def as_npy(array: U16) -> bytes:
-    """Return the array as a NumPy .npy file (format 1.0): self-describing, exact."""
-    buffer = io.BytesIO()
-    np.save(buffer, array.astype("<u2"), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def from_npy(data: bytes) -> U16:
-    """Return the array of a stored image."""
-    array: U16 = np.load(io.BytesIO(data), allow_pickle=False)
-    return array

@@ -8,7 +8,7 @@ Outputs that make the lane safer are set at once; permissive ones follow the sto
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from drivers.readings import (
     CameraRead,
@@ -53,10 +53,12 @@ from station.lane.effects import (
     TraceKept,
 )
 from station.lane.portals import Portals
+from station.lane.rawfile import LeftOver
 from station.lane.record import lane_view
-from station.lane.restart import Found
+from station.lane.restart import Found, PortalBefore
 from station.lane.scans import Scans
 from station.lane.sequencer import Sequencer
+from station.lane.suspicion import Suspicion
 
 PORTAL_READINGS = (Counts, Speed, Tamper, PortalSetup, OccupancyEnd, UnknownRecord)
 SCANNER_READINGS = (ScanOpened, LineBlock, LinesLost, ScanClosed, SourceStatus)
@@ -73,6 +75,7 @@ class Lane:
         self._scans = Scans(self.core)
         self._cameras = Cameras(self.core)
         self._commands = Commands(self.core)
+        self._suspicion = Suspicion(self.core)
         self._token = 0
         self._reopens = 0
         self._orders: dict[int, tuple[str, Decision]] = {}
@@ -87,11 +90,13 @@ class Lane:
         if isinstance(reading, PORTAL_READINGS):
             self._portals.reading(device, reading)
         elif isinstance(reading, Inputs):
-            self._sequencer.inputs(device, reading.values)
+            if self._sequencer.inputs(device, reading.values):
+                self._suspicion.input_changed()
         elif isinstance(reading, SCANNER_READINGS):
             self._scans.reading(device, reading)
         elif isinstance(reading, CameraRead):
             self._cameras.read(device, reading)
+            self._suspicion.camera_spoke(device)
         return self._finish()
 
     def result(self, result: Result, now: Stamp) -> list[Effect]:
@@ -127,6 +132,9 @@ class Lane:
         self._scans.link(device.name, up=up)
         if device.role == "DigitalIo" and not up:
             self._sequencer.link_lost()
+        if core.inspection is not None:
+            for check in core.doubted_checks():
+                core.inspection.doubt(check, "fault")
         core.emit(DeviceHealthChanged, device=device.name, before=before, to=device.state, cause=device.cause)
         if device.required:
             self._required_device(device, up=up)
@@ -149,24 +157,42 @@ class Lane:
         core.now = now
         core.mode, core.mode_cause = mode, cause
         if core.inspection is not None:
-            core.inspection.set_service(mode in ("open", "draining"))
+            core.inspection.set_lane(in_service=mode in ("open", "draining"))
         core.emit(LaneModeChanged, mode=mode, cause=cause)
         return self._finish()
 
-    def start(self, software: str, found: Found | None, now: Stamp) -> list[Effect]:
-        """Come up and open, with the vehicle that was in the lane when the daemon ended, if any."""
+    def start(
+        self,
+        software: str,
+        found: Sequence[Found],
+        now: Stamp,
+        cut: Sequence[LeftOver] = (),
+        portals: Mapping[str, PortalBefore] | None = None,
+    ) -> list[Effect]:
+        """Come up and open, with the vehicle that was in the lane when the daemon ended, if any.
+
+        ``found`` is what was not sealed, oldest first: only the last can be in the lane still; what was
+        left behind it is sealed as aborted. ``cut`` are raw lines of scans that the stop cut off.
+        """
         core = self.core
         core.now = now
         core.mode, core.mode_cause = "open", None
-        ids = (found.passage.inspection.inspection_id,) if found else ()
+        ids = tuple(each.passage.inspection.inspection_id for each in found)
         core.emit(LaneStarted, software=software, restarted_subjects=ids)
         core.emit(LaneModeChanged, mode="open", cause="started")
-        if found is not None:
-            core.passage = found.passage
-            core.passage.inspection = resume(found.passage.inspection, core.now_s)
-            for alarm in found.alarms.values():
+        effects: list[Effect] = []
+        for each in found:
+            effects += self._finish()
+            core.passage = each.passage
+            core.passage.inspection = resume(each.passage.inspection, core.now_s)
+            for alarm in each.alarms.values():
                 core.book.add(alarm)
-        return self._finish()
+            if each is not found[-1]:
+                core.passage.inspection.abort("station_restart")
+        for scan in cut:
+            self._scans.cut_off(scan)
+        self._portals.restore(portals or {})
+        return effects + self._finish()
 
     # --- what became of appends -----------------------------------------------------------------
 
@@ -193,7 +219,7 @@ class Lane:
         if core.mode != "out_of_service":
             core.mode, core.mode_cause = "out_of_service", cause
             if core.inspection is not None:
-                core.inspection.set_service(False)
+                core.inspection.set_lane(in_service=False)
         if core.book.find("cannot_record") is None:
             core.book.mark_unstored(core.raise_alarm("cannot_record"))
         core.events.clear()
@@ -227,7 +253,11 @@ class Lane:
 
     def _finish(self, client: str = "", key: str = "", request_sha256: str = "") -> list[Effect]:
         core = self.core
+        before = core.passage
         self._sequencer.tick()
+        if before is not None and core.passage is not before:
+            self._suspicion.vehicle_left()
+        self._suspicion.tick(*self._sequencer.board())
         self._request_decision()
         effects = self._changed_outputs()
         if core.events:
@@ -263,11 +293,9 @@ class Lane:
             request_sha256=request_sha256,
             opens=core.opens,
             seals=core.seals,
-            blobs=core.sealed_blobs,
         )
         core.events.clear()
         core.opens = core.seals = None
-        core.sealed_blobs = ()
         return append
 
     def _request_decision(self) -> None:
@@ -309,7 +337,7 @@ class Lane:
         core = self.core
         core.mode, core.mode_cause = "open", None
         if core.inspection is not None:
-            core.inspection.set_service(True)
+            core.inspection.set_lane(in_service=True)
         alarm = core.book.find("cannot_record")
         if alarm is not None:
             core.end_alarm(alarm.alarm_id)

@@ -16,6 +16,8 @@ log = logging.getLogger("carril.outputs")
 
 WATCHDOG_S = 0.5
 DEADLINE_S = 0.4
+BOARD_SILENT_S = 1.5
+"""Without a confirmed watchdog for so long nobody knows what the board dropped; it drops all after 2 s."""
 
 
 class Outputs:
@@ -30,6 +32,8 @@ class Outputs:
         self._driver: DigitalIo | None = None
         self._changed = asyncio.Event()
         self._tick = False
+        self._confirmed_s = clock.monotonic_s()
+        """When the board last confirmed the watchdog."""
 
     def want(self, outputs: Mapping[str, bool]) -> None:
         """Set what the outputs must be; written at once."""
@@ -45,19 +49,27 @@ class Outputs:
                 self._tick = not self._tick
                 next_s = now_s + WATCHDOG_S
             await self._write()
-            try:
-                wait_s = max(0.01, next_s - self._clock.monotonic_s())
-                await asyncio.wait_for(self._changed.wait(), wait_s)
-            except TimeoutError:
-                continue
-            finally:
-                self._changed.clear()
+            await self._until_changed(max(0.01, next_s - self._clock.monotonic_s()))
         self._wanted = dict.fromkeys(self._wanted, False)
         await self._write()
 
+    async def _until_changed(self, seconds: float) -> None:
+        """Wait for ``seconds`` of the lane's clock or until other outputs are wanted."""
+        waits = [
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+            asyncio.ensure_future(self._changed.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            self._changed.clear()
+
     async def _write(self) -> None:
         driver = self._board()
-        if driver is not self._driver or driver is None:
+        silent_s = self._clock.monotonic_s() - self._confirmed_s
+        if driver is not self._driver or driver is None or silent_s > BOARD_SILENT_S:
             self._driver, self._written = driver, {}
         if driver is None:
             return
@@ -68,6 +80,8 @@ class Outputs:
         try:
             await driver.write(change, deadline_s=DEADLINE_S)
             self._written.update(change)
+            if "watchdog" in change:
+                self._confirmed_s = self._clock.monotonic_s()
         except DriverError as error:
             self._written = {}
             log.warning("outputs not written, will be written again: %s", error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from drivers.readings import (
@@ -41,10 +42,12 @@ from station.domain.occupancy import (
 from station.domain.occupancy_record import Occupancy
 from station.domain.rules import Alarm, Opinion
 from station.domain.values import AlgorithmVerdict, OccupancySummary
-from station.lane.core import Core, DeviceFacts, Passage
-from station.lane.effects import KeepTrace, LiveSample, TraceKept
+from station.lane.core import Core, DeviceFacts, Passage, blob_uses
+from station.lane.effects import BlobKept, KeepTrace, LiveSample, TraceKept
+from station.lane.restart import PortalBefore
 from station.lane.sequencer import open_inspection, tamper
 
+KEPT_OCCUPANCIES = 16
 DEFAULT_NSIGMA = 7.0
 """Threshold of gross-count portals when their set-up is not known yet [OSCAR]."""
 
@@ -56,7 +59,7 @@ class _Portal:
     nsigma: float = DEFAULT_NSIGMA
     neutron_alarm_counts: float | None = None
     inspections: dict[str, str] = field(default_factory=dict)
-    """Inspection of each occupancy that is open or whose record is on its way."""
+    """Inspection of each occupancy that is open or closed lately: an end marker may come up to 60 s late."""
 
 
 class Portals:
@@ -82,6 +85,7 @@ class Portals:
     def reading(self, device: str, reading: PortalReading) -> None:
         """Take one record of a portal."""
         portal = self._portals[device]
+        portal.machine.scanner_active = self._core.scanner_disturbs
         if isinstance(reading, PortalSetup):
             portal.nsigma = _number(reading.values.get("nsigma"), portal.nsigma)
         self._do(device, portal.machine.accept(reading))
@@ -118,10 +122,14 @@ class Portals:
             portal.machine.presence = self._core.passage is not None
             self._do(device, portal.machine.tick(self._core.now.mono_ns))
 
-    def stop(self) -> None:
-        """The station stops: close what is open."""
-        for device, portal in self._portals.items():
-            self._do(device, portal.machine.stop())
+    def restore(self, before: Mapping[str, PortalBefore]) -> None:
+        """Go on from what the journal says of each portal: its last number, and whether it stood open."""
+        for device, known in before.items():
+            portal = self._portals.get(device)
+            if portal is not None:
+                portal.machine.last_count = known.last_count
+                portal.machine.tamper = known.tamper
+                tamper(self._core, device, opened=known.tamper)
 
     # --- effects of the occupancy machine ---------------------------------------------------------
 
@@ -150,12 +158,14 @@ class Portals:
         core = self._core
         core.emit(CountsMissed, device=device, missed=count)
         if core.inspection is not None:
-            core.inspection.finish("rpm", core.now_s, "partial", 0.0)
+            core.inspection.doubt("rpm", "partial")
 
     def _started(self, device: str, portal: _Portal, occupancy: Occupancy) -> None:
         core = self._core
         passage = core.passage or open_inspection(core, "occupancy")
         portal.inspections[occupancy.occupancy_id] = passage.inspection.inspection_id
+        while len(portal.inspections) > KEPT_OCCUPANCIES:
+            del portal.inspections[next(iter(portal.inspections))]
         passage.inspection.begin("rpm", core.now_s)
         passage.track.beam_s = occupancy.start.mono_ns / 1e9
         passage.track.beam_m = core.facts.geometry.portal_beams_m[0]
@@ -203,6 +213,8 @@ class Portals:
             device=device,
             channel=channel,
             counts=reading.counts,
+            interval_s=reading.interval_s,
+            counts_1s=cps,
             limit=limit,
         )
 
@@ -210,7 +222,7 @@ class Portals:
 
     def _closed(self, device: str, portal: _Portal, occupancy: Occupancy, opinion: OpinionResult) -> None:
         core, passage = self._core, self._core.passage
-        inspection_id = portal.inspections.pop(occupancy.occupancy_id, None)
+        inspection_id = portal.inspections.get(occupancy.occupancy_id)
         mine = passage is not None and passage.inspection.inspection_id == inspection_id
         if passage is not None and mine:
             self._maxima(occupancy, passage)
@@ -236,7 +248,7 @@ class Portals:
         summary, opinion, missing = self._closing.pop(result.work.occupancy_id)
         summary = summary.model_copy(update={"profile": result.blob.sha256 if result.blob else None})
         if passage is None or passage.inspection.inspection_id != result.work.inspection_id:
-            self._amend(result.work.inspection_id, summary)
+            self._amend(result.work.inspection_id, summary, {"trace": result.blob} if result.blob else {})
             return
         blobs = passage.keep({"trace": result.blob}) if result.blob else ()
         passage.occupancies.append(summary)
@@ -251,7 +263,7 @@ class Portals:
         inspection.finish("rpm", core.now_s, None if summary.complete else _reason(missing))
         core.tell(OccupancyEnded, **summary.model_dump(), blobs=blobs)
 
-    def _amend(self, inspection_id: str, summary: OccupancySummary) -> None:
+    def _amend(self, inspection_id: str, summary: OccupancySummary, blobs: Mapping[str, BlobKept]) -> None:
         if inspection_id:
             self._core.emit(
                 InspectionAmended,
@@ -261,15 +273,16 @@ class Portals:
                 what="occupancy",
                 device=summary.device,
                 fields={"occupancy_id": summary.occupancy_id, "complete": summary.complete},
+                blobs=blob_uses(blobs),
             )
 
     def _amended(self, device: str, portal: _Portal, effect: Amended) -> None:
-        passage = self._core.passage
-        if passage is not None:
+        inspection_id = portal.inspections.get(effect.occupancy_id)
+        if inspection_id is not None:
             self._core.emit(
                 InspectionAmended,
-                inspection_id=passage.inspection.inspection_id,
-                version=passage.inspection.version,
+                inspection_id=inspection_id,
+                version=0,
                 amends_seq=None,
                 what="device_count",
                 device=device,
@@ -328,6 +341,7 @@ def _summary(
         occupancy_id=occupancy.occupancy_id,
         device=device,
         close_reason=occupancy.close_reason,
+        device_count=occupancy.device_count,
         complete=not occupancy.missing(portal.machine.fitted),
         start_known=occupancy.start_known,
         duration_s=round(occupancy.duration_s, 3),

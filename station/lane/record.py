@@ -23,6 +23,7 @@ def seal(core: Core, outcome: str) -> None:
     if passage is None:
         return
     inspection = passage.inspection
+    inspection.checks.close()
     listed = core.book.of(inspection.inspection_id)
     core.tell(
         InspectionSealed,
@@ -42,7 +43,6 @@ def seal(core: Core, outcome: str) -> None:
         blobs=tuple(passage.blobs),
     )
     core.seals = inspection.inspection_id
-    core.sealed_blobs = tuple((blob.role, blob.sha256) for blob in passage.blobs)
     core.sealed_count += 1
     verdict = inspection.order.verdict if inspection.order else "aborted"
     plate = inspection.identity.plate
@@ -129,7 +129,7 @@ def _inspection_view(passage: Passage) -> InspectionView:
 
 def _radiation(passage: Passage) -> RadiationView:
     check = passage.inspection.checks["rpm"].state
-    running = "rpm" in passage.inspection.running
+    running = passage.inspection.checks.running["rpm"] > 0
     state = "measuring" if running else str(check)
 
     def channel(name: str) -> ChannelView:

@@ -17,8 +17,6 @@ from station.domain.rules import Alarm as DeviceAlarm
 from station.domain.rules import Opinion
 from station.domain.values import (
     BlobUse,
-    Check,
-    CoverageState,
     Decision,
     OccupancySummary,
     ScanSummary,
@@ -36,6 +34,27 @@ class Found:
 
     passage: Passage
     alarms: dict[str, Alarm] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PortalBefore:
+    """What must outlive a stop: without it missed vehicles and an open portal would go unseen."""
+
+    last_count: int | None = None
+    tamper: bool = False
+
+
+def portals_before(records: Iterable[Record]) -> dict[str, PortalBefore]:
+    """Return what the newest records of the journal, oldest first, say of each portal."""
+    portals: dict[str, PortalBefore] = {}
+    for _, kind, data in records:
+        device = data.get("device", "")
+        known = portals.get(device, PortalBefore())
+        if kind == "carril.occupancy.ended" and data["device_count"] is not None:
+            portals[device] = replace(known, last_count=data["device_count"])
+        elif kind in ("carril.tamper.opened", "carril.tamper.closed"):
+            portals[device] = replace(known, tamper=kind.endswith("opened"))
+    return portals
 
 
 def found_open(facts: LaneFacts, records: Iterable[Record]) -> Found | None:
@@ -76,7 +95,7 @@ def _occupancy(found: Found, seq: int, data: Mapping[str, Any]) -> None:
     for verdict in summary.verdicts:
         opinion = Opinion(summary.device, verdict.outcome, verdict.statistic, verdict.threshold)
         passage.inspection.opinions = (*passage.inspection.opinions, opinion)
-    _finish(passage, "rpm", None if summary.complete else "partial")
+    passage.inspection.checks.ended("rpm", None if summary.complete else "partial", float(summary.complete))
 
 
 def _scan_started(found: Found, seq: int, data: Mapping[str, Any]) -> None:
@@ -88,19 +107,13 @@ def _scan_started(found: Found, seq: int, data: Mapping[str, Any]) -> None:
 def _scan_completed(found: Found, seq: int, data: Mapping[str, Any]) -> None:
     scan = ScanSummary.model_validate({name: data[name] for name in ScanSummary.model_fields})
     found.passage.scan = scan
-    _finish(found.passage, "scanner", None if scan.state == "complete" else scan.cause or "partial")
-
-
-def _finish(passage: Passage, check: str, reason: str | None) -> None:
-    state = CoverageState.DONE if reason is None else CoverageState.FAILED
-    passage.inspection.checks[check] = Check(
-        state=state, reason=reason, fraction=1.0 if reason is None else 0.0
-    )
+    whole = scan.state == "complete"
+    reason = None if whole else scan.cause or "partial"
+    found.passage.inspection.checks.ended("scanner", reason, float(whole))
 
 
 def _radiation(found: Found, seq: int, data: Mapping[str, Any]) -> None:
-    counts = data["counts"]
-    total = None if None in counts else sum(counts)
+    total = data["counts_1s"]
     alarm = DeviceAlarm(data["device"], total, data["limit"])
     inspection = found.passage.inspection
     if data["channel"] == "neutron":
@@ -114,6 +127,8 @@ def _radiation(found: Found, seq: int, data: Mapping[str, Any]) -> None:
 def _lane_alarm(found: Found, seq: int, data: Mapping[str, Any]) -> None:
     if data["code"] in ("tailgate", "second_vehicle"):
         found.passage.inspection.marks.add(data["code"])
+    if data["code"] == "tamper":
+        found.passage.inspection.tampered(data["device"])
     _alarm(found, data, {})
 
 
@@ -134,12 +149,20 @@ def _acknowledged(found: Found, seq: int, data: Mapping[str, Any]) -> None:
         found.alarms[alarm.alarm_id] = replace(alarm, acked=True)
 
 
+def _ended(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+    alarm = found.alarms.get(data["alarm_id"])
+    if alarm is not None and alarm.acked:
+        del found.alarms[alarm.alarm_id]
+    elif alarm is not None:
+        found.alarms[alarm.alarm_id] = replace(alarm, active=False)
+
+
 def _plate(found: Found, seq: int, data: Mapping[str, Any]) -> None:
     read = PlateEvidence(data["device"], data["text"], data["region"], data["confidence"])
     passage = found.passage
     passage.inspection.reads = (*passage.inspection.reads, read)
     accepted = passage.inspection.identity.status == "accepted"
-    _finish(passage, "lpr", None if accepted else "unreadable")
+    passage.inspection.checks.set("lpr", None if accepted else "unreadable", float(accepted))
     passage.photo = data["photo"] or passage.photo
     passage.plate_photo = data["plate"] or passage.plate_photo
 
@@ -179,6 +202,7 @@ _FOLDS: dict[str, Callable[[Found, int, Mapping[str, Any]], None]] = {
     "carril.radiation_alarm.raised": _radiation,
     "carril.lane_alarm.raised": _lane_alarm,
     "carril.alarm.acknowledged": _acknowledged,
+    "carril.alarm.ended": _ended,
     "carril.plate.read": _plate,
     "carril.image.read": _image_read,
     "carril.decision.recorded": _decided,

@@ -16,13 +16,20 @@ from drivers.readings import (
 )
 from station.domain.events import CalibrationApplied, InspectionAmended, ScanCompleted, ScanStarted
 from station.domain.values import ScanSummary
-from station.lane.core import Core, Passage
+from station.lane.core import Core, Passage, blob_uses
 from station.lane.effects import CalibrationReady, EndScan, FeedScan, OpenScan, ScanProgress, ScanReady
+from station.lane.rawfile import LeftOver
 from station.lane.sequencer import open_inspection
 
 LINK_LIMIT_S = 120.0
 """A scan whose link was lost stays open so long for the device to come back."""
+SILENT_LIMIT_S = 10.0
+"""A scanner that takes lines by the clock, beam on and link up, has ended its scan after such a silence."""
+SCAN_LIMIT_S = 2 * 3600.0
+KEPT_SCANS = 64
 STAND_IN_BEAM_S = 2.0
+MOVED_M = 0.02
+"""Travel that is more than the encoder's own unrest."""
 TRACK_STEP_LINES = 16
 
 
@@ -34,7 +41,11 @@ class Running:
     device: str
     opened: ScanOpened
     inspection_id: str | None
+    begun_s: float
     last_line_s: float
+    moved_s: float
+    """When the vehicle last moved, as far as the encoder says; without one, the last line."""
+    place_m: float | None = None
     link_lost_s: float | None = None
     device_offset_s: float = field(default=float("inf"))
     """Station's monotonic time minus the device's, by the block that came with the least delay."""
@@ -49,7 +60,6 @@ class Scans:
         self._running: dict[str, Running] = {}
         self._ending: dict[str, str | None] = {}
         """Inspection of each scan whose image is being made."""
-        self._beam: dict[str, bool] = {}
 
     # --- readings -------------------------------------------------------------------------------
 
@@ -62,7 +72,8 @@ class Scans:
         elif isinstance(reading, ScanClosed):
             self._closed(device, reading.key, reading, reading.aborted)
         elif isinstance(reading, SourceStatus):
-            self._beam[device] = reading.beam_on
+            on = reading.beam_on or reading.shutter_open
+            (self._core.sources.add if on else self._core.sources.discard)(device)
 
     def _opened(self, device: str, opened: ScanOpened) -> None:
         core = self._core
@@ -78,8 +89,13 @@ class Scans:
             passage = core.passage or open_inspection(core, "scan")
             passage.inspection.begin("scanner", core.now_s)
             inspection_id = passage.inspection.inspection_id
-        running = Running(core.new_id(), device, opened, inspection_id, core.now_s)
+        now_s = core.now_s
+        running = Running(core.new_id(), device, opened, inspection_id, now_s, now_s, now_s)
         self._running[device] = running
+        if inspection_id is not None:
+            core.scanned[running.scan_id] = inspection_id
+            while len(core.scanned) > KEPT_SCANS:
+                del core.scanned[next(iter(core.scanned))]
         core.effects.append(OpenScan(running.scan_id, device, opened, inspection_id))
         if core.passage is not None and inspection_id is not None:
             core.passage.scan = _begun(running)
@@ -91,10 +107,19 @@ class Scans:
             return
         self._core.effects.append(FeedScan(running.scan_id, device, reading))
         running.last_line_s = self._core.now_s
+        self._note_motion(running, reading)
         passage = self._passage(running)
         if passage is not None and isinstance(reading, LineBlock):
             passage.inspection.seen(self._core.now_s)
             self._follow(passage, running, reading)
+
+    def _note_motion(self, running: Running, reading: LineBlock | LinesLost) -> None:
+        places_m = reading.x_m if isinstance(reading, LineBlock) else None
+        place_m = None if places_m is None else float(places_m[-1])
+        before_m = running.place_m
+        if place_m is None or before_m is None or abs(place_m - before_m) >= MOVED_M:
+            running.moved_s = self._core.now_s
+            running.place_m = before_m if place_m is None else place_m
 
     def _follow(self, passage: Passage, running: Running, block: LineBlock) -> None:
         """Put encoder positions on the station's own time axis."""
@@ -155,11 +180,13 @@ class Scans:
         summary = result.summary
         passage = core.passage
         inspection_id = self._ending.pop(result.scan_id, None)
-        if passage is None or passage.scan is None or passage.scan.scan_id != result.scan_id:
-            if inspection_id is not None:
-                _amend(core, inspection_id, summary)
+        if inspection_id is None:
             return
-        passage.scan = summary
+        if passage is None or passage.inspection.inspection_id != inspection_id:
+            _amend(core, inspection_id, result)
+            return
+        if passage.scan is None or passage.scan.scan_id == result.scan_id:
+            passage.scan = summary
         kept = passage.keep(result.blobs)
         inspection = passage.inspection
         inspection.work(-1, core.now_s)
@@ -168,11 +195,33 @@ class Scans:
         inspection.finish("scanner", core.now_s, cause, whole)
         core.tell(ScanCompleted, **summary.model_dump(), blobs=kept)
 
+    def cut_off(self, scan: LeftOver) -> None:
+        """Raw lines that a stop of the station left behind: evidence of their inspection, open or sealed."""
+        core, passage = self._core, self._core.passage
+        if scan.inspection_id is None:
+            return
+        if passage is not None and passage.inspection.inspection_id == scan.inspection_id:
+            passage.keep({"raw": scan.raw})
+            if passage.scan is not None and passage.scan.scan_id == scan.scan_id:
+                passage.scan = passage.scan.model_copy(update={"raw": scan.raw.sha256})
+        core.emit(
+            InspectionAmended,
+            inspection_id=scan.inspection_id,
+            version=0,
+            amends_seq=None,
+            what="scan",
+            fields={"scan_id": scan.scan_id, "state": "incomplete", "cause": "station_restart"},
+            blobs=blob_uses({"raw": scan.raw}),
+        )
+
     def calibrated(self, result: CalibrationReady) -> None:
         """Dark and air are in: from now on images are measured with them."""
         if result.state is None:
             self._core.lane_alarm("calibration_failed", result.device)
             return
+        failed = self._core.book.find("calibration_failed", result.device)
+        if failed is not None:
+            self._core.end_alarm(failed.alarm_id)
         self._core.calibrated[result.device] = result.state
         self._core.emit(
             CalibrationApplied,
@@ -190,8 +239,6 @@ class Scans:
         running = self._running.get(device)
         if running is not None and not up and running.link_lost_s is None:
             running.link_lost_s = self._core.now_s
-        if not up:
-            self._beam.pop(device, None)
 
     def tick(self) -> None:
         """End what the device will not end, and watch for a vehicle that stands in the beam."""
@@ -199,10 +246,16 @@ class Scans:
         for running in list(self._running.values()):
             if running.link_lost_s is not None and core.now_s - running.link_lost_s >= LINK_LIMIT_S:
                 self._closed(running.device, running.opened.key, None, "link")
-            standing = core.now_s - running.last_line_s >= STAND_IN_BEAM_S
+                continue
             vehicle = running.opened.kind == ScanKind.VEHICLE and running.link_lost_s is None
-            if standing and vehicle and self._beam.get(running.device):
+            beam_on = running.device in core.sources and running.link_lost_s is None
+            if vehicle and beam_on and core.now_s - running.moved_s >= STAND_IN_BEAM_S:
                 core.lane_alarm("vehicle_in_beam", running.device)
+            silent = beam_on and core.now_s - running.last_line_s >= SILENT_LIMIT_S
+            if silent and not running.opened.encoder_triggered:
+                self._closed(running.device, running.opened.key, None, "timeout")
+            elif core.now_s - running.begun_s >= SCAN_LIMIT_S:
+                self._closed(running.device, running.opened.key, None, "limit")
 
 
 def _begun(running: Running) -> ScanSummary:
@@ -216,8 +269,9 @@ def _begun(running: Running) -> ScanSummary:
     )
 
 
-def _amend(core: Core, inspection_id: str, summary: ScanSummary) -> None:
+def _amend(core: Core, inspection_id: str, result: ScanReady) -> None:
     """Add a scan that became ready after its inspection was sealed."""
+    summary = result.summary
     core.emit(
         InspectionAmended,
         inspection_id=inspection_id,
@@ -226,4 +280,5 @@ def _amend(core: Core, inspection_id: str, summary: ScanSummary) -> None:
         what="scan",
         device=summary.device,
         fields={"scan_id": summary.scan_id, "state": summary.state, "image": summary.image},
+        blobs=blob_uses(result.blobs),
     )

@@ -18,7 +18,7 @@ from station.domain.events import (
 )
 from station.domain.inspection import Inspection
 from station.domain.values import Verdict
-from station.lane.core import UP_STATES, Core, Passage
+from station.lane.core import UP_STATES, Core, Passage, doubtful
 from station.lane.record import seal
 
 ARM_SETTLE_S = 10.0
@@ -32,7 +32,10 @@ class Sequencer:
         """Know nothing: the first poll gives levels, not edges."""
         self._core = core
         self._known: dict[str, bool] = {}
+        self._device: str | None = None
         self._permit_until_s = -ARM_SETTLE_S
+        self._permit_seq: int | None = None
+        """The order that the arm may still follow."""
         self._second_waiting = False
         self._edges = {
             "entry_loop": self._entry,
@@ -46,19 +49,28 @@ class Sequencer:
 
     # --- inputs ---------------------------------------------------------------------------------
 
-    def inputs(self, device: str, values: Mapping[str, bool]) -> None:
-        """Take one fresh poll."""
+    def inputs(self, device: str, values: Mapping[str, bool]) -> bool:
+        """Take one fresh poll; return whether an input changed since the last one, if there was one."""
         before, self._known = self._known, {**self._known, **values}
+        self._device = device
         inspection = self._core.inspection
         if inspection is not None and self._sees_vehicle():
             inspection.seen(self._core.now_s)
         for name, value in values.items():
             if before.get(name) != value and name in self._edges:
                 self._edges[name](device, value, name not in before)
+        return not before or any(before[name] != value for name, value in values.items() if name in before)
+
+    def board(self) -> tuple[str | None, bool, bool]:
+        """Return the board that was read last, whether it was told to permit, and whether the arm is down."""
+        return self._device, self._permit(), self._known.get("barrier_down", False)
 
     def link_lost(self) -> None:
-        """The board is gone: what its inputs were is no longer known."""
+        """The board is gone: what its inputs were is no longer known, nor what the vehicle does meanwhile."""
         self._known.clear()
+        self._device = None
+        if self._core.inspection is not None:
+            self._core.inspection.out_of_sight(self._core.now_s)
 
     def _sees_vehicle(self) -> bool:
         return any(self._known.get(name) for name in ("entry_loop", "booth_loop", "exit_loop", "obstruction"))
@@ -83,8 +95,8 @@ class Sequencer:
         passage = core.passage
         if passage is None:
             return
-        if occupied and passage.inspection.left_barrier and first:
-            passage.inspection.still_here()
+        if first:
+            passage.inspection.in_sight(occupied, core.now_s)
         elif occupied and passage.inspection.left_barrier:
             self._tailgate(passage.inspection)
             return
@@ -95,7 +107,7 @@ class Sequencer:
 
     def _tailgate(self, inspection: Inspection) -> None:
         inspection.mark("tailgate")
-        inspection.withdrawn = True
+        inspection.withdraw()
         self._second_waiting = True
         self._core.lane_alarm("tailgate")
 
@@ -134,36 +146,32 @@ class Sequencer:
             self._moved("up")
 
     def _moved(self, to: str) -> None:
-        inspection = self._core.inspection
-        if inspection is None:
-            return
-        ordered = self._ordered_recently() and inspection.order is not None
-        seq = inspection.order.seq if ordered and inspection.order else None
-        self._core.tell(BarrierMoved, to=to, decision_seq=seq)
+        if self._core.inspection is not None:
+            seq = self._permit_seq if self._ordered_recently() else None
+            self._core.tell(BarrierMoved, to=to, decision_seq=seq)
 
     def _ordered_recently(self) -> bool:
         return self._core.now_s < self._permit_until_s + ARM_SETTLE_S
 
     def _emergency(self, device: str, ok: bool, first: bool) -> None:
         core = self._core
-        if ok and first:
+        if ok and not core.book.stands("emergency_stop"):
             return
         if not ok:
             core.emit(EmergencyStopPressed, device=device)
             core.lane_alarm("emergency_stop", device)
             if core.inspection is not None:
-                core.inspection.set_emergency(True)
+                core.inspection.set_lane(emergency=True)
         else:
             core.emit(EmergencyStopReset, device=device)
             alarm = core.book.find("emergency_stop", device)
             if alarm is not None:
                 core.end_alarm(alarm.alarm_id)
             if core.inspection is not None:
-                core.inspection.set_emergency(False)
+                core.inspection.set_lane(emergency=core.book.stands("emergency_stop"))
 
     def _cabinet(self, device: str, closed: bool, first: bool) -> None:
-        if not (closed and first):
-            tamper(self._core, device, opened=not closed)
+        tamper(self._core, device, opened=not closed)
 
     # --- time and outputs -----------------------------------------------------------------------
 
@@ -174,10 +182,10 @@ class Sequencer:
         if passage is None:
             return
         inspection = passage.inspection
-        if inspection.permit:
-            self._permit_until_s = core.now_s
+        if inspection.permit and inspection.order is not None:
+            self._permit_until_s, self._permit_seq = core.now_s, inspection.order.seq
         arm_down = self._known.get("barrier_down", True)
-        if inspection.over:
+        if inspection.state == "aborted":
             seal(core, "aborted")
         elif passage.passed and inspection.left_barrier and arm_down:
             seal(core, inspection.state)
@@ -191,9 +199,8 @@ class Sequencer:
     def outputs(self) -> dict[str, bool]:
         """Return every output as it must be now; all false is the safe state."""
         core = self._core
-        passage = core.passage
-        inspection = passage.inspection if passage else None
-        permit = inspection is not None and inspection.permit and not (passage and passage.passed)
+        inspection = core.inspection
+        permit = self._permit()
         referred = (
             permit
             and inspection is not None
@@ -209,12 +216,16 @@ class Sequencer:
             "entry_green": inspection is None and self._ready(),
         }
 
+    def _permit(self) -> bool:
+        passage = self._core.passage
+        return passage is not None and passage.inspection.permit and not passage.passed
+
     def _ready(self) -> bool:
         """Whether a vehicle may enter: in service, every device that is required up, nothing in the way."""
         core = self._core
         required = core.facts.required
         up = all(
-            view.state in UP_STATES
+            view.state in UP_STATES and not doubtful(view)
             for view in core.devices.values()
             if view.required or view.role == "DigitalIo"
         )
@@ -238,8 +249,9 @@ def open_inspection(core: Core, opened_by: str, *, restless: bool = False) -> Pa
     for device in core.devices.values():
         if core.book.find("tamper", device.name) is not None:
             inspection.tampered(device.name)
-    if core.book.find("emergency_stop") is not None:
-        inspection.set_emergency(True)
+    inspection.set_lane(emergency=core.book.stands("emergency_stop"))
+    for check in core.doubted_checks():
+        inspection.doubt(check, "fault")
     core.passage = Passage(inspection)
     core.opens = inspection.inspection_id
     core.tell(InspectionOpened, opened_by=opened_by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -57,5 +58,6 @@ class StoreVault:
     def close(self) -> None:
         """Close what is open; the files stay for the next start."""
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(StoreError):  # its lines stay as they are; the next start takes them up
+                file.close()
         self._files.clear()

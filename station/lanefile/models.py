@@ -144,6 +144,8 @@ class Radiation(Table):
     design_length_s: Annotated[float, Field(ge=1, le=600)] = 10.0
     gb_averaging_s: Annotated[float, Field(gt=0, le=600)] = 1.0
     """Counting time behind one background record; more than the cadence means a running mean."""
+    scanner_disturbs: bool = True
+    """Whether a scanner at work may add to the portal's counts: false only where a measurement showed it."""
 
 
 class Ui(Table):

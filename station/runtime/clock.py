@@ -110,32 +110,48 @@ class ManualClock:
 
 
 class Overdue(TimeoutError):
-    """Work was not done in its time."""
+    """Work was not done in its time; ``abandoned``: nor did it end when it was cancelled."""
+
+    abandoned = False
 
 
 async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of ``work``; after ``seconds`` of ``clock`` cancel it and raise ``Overdue``.
 
-    Work that ignores its cancellation is left behind after ``GRACE_S`` real seconds.
+    Work that ignores its cancellation is left behind after ``GRACE_S`` real seconds. Work that cancels
+    itself is a bug, not the end of whoever waits for it: ``RuntimeError``.
     """
     task = asyncio.create_task(work)
     alarm = asyncio.create_task(clock.sleep(seconds))
+    overdue = Overdue(f"not done within {seconds:g} s")
     try:
         await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise Overdue(f"not done within {seconds:g} s")
+        if not task.done():
+            raise overdue
+        if task.cancelled():
+            raise RuntimeError("the work cancelled itself")
+        return task.result()
     finally:
-        await end(task, alarm)
+        overdue.abandoned = bool(await end(task, alarm))
 
 
-async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they have ended, at most ``GRACE_S`` real seconds; say nothing of how."""
+async def end(*tasks: asyncio.Task[Any]) -> int:
+    """Cancel tasks and wait until they have ended, at most ``GRACE_S`` real seconds; say nothing of how.
+
+    Returns how many ignored it and are left behind.
+    """
     for task in tasks:
-        task.cancel()
-        task.add_done_callback(_ignore)
-    if tasks:
-        await asyncio.wait(tasks, timeout=GRACE_S)
+        let_go(task)
+    if not tasks:
+        return 0
+    _, left = await asyncio.wait(tasks, timeout=GRACE_S)
+    return len(left)
+
+
+def let_go(task: asyncio.Task[Any]) -> None:
+    """Cancel a task; how it ends is nobody's concern any more."""
+    task.cancel()
+    task.add_done_callback(_ignore)
 
 
 def _ignore(task: asyncio.Task[Any]) -> None:

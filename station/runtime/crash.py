@@ -61,9 +61,10 @@ class CrashReport:
         """Write the report into ``folder``, where the newest ``MOST_REPORTS`` stay; raises ``OSError``."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{_utc(self.stamp):%Y%m%dT%H%M%S.%fZ}-{self.device}.txt"
-        path.write_text(self.text(), encoding="utf-8")
-        reports = sorted(each for each in folder.iterdir() if _NAME.fullmatch(each.name))
-        for old in reports[:-MOST_REPORTS]:
+        path.write_text(self.text(), encoding="utf-8", errors="backslashreplace")
+        # Names sort by UTC, which may have been set back since: the report of now is never the oldest.
+        others = sorted(each for each in folder.iterdir() if _NAME.fullmatch(each.name) and each != path)
+        for old in others[: 1 - MOST_REPORTS]:
             old.unlink(missing_ok=True)
         return path
 

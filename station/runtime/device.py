@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +28,10 @@ from drivers.api import (
     LinkTimeout,
     ProtocolError,
     Reading,
+    Stamp,
 )
 from station.lanefile import FittedDevice
-from station.runtime.clock import GRACE_S, Overdue, end, within
+from station.runtime.clock import GRACE_S, Overdue, let_go, within
 from station.runtime.crash import CrashReport, Tail
 from station.runtime.health import Health, HealthChange, HealthMachine, limits_for
 from station.runtime.retry import EXHAUSTED_S, Backoff, Budget
@@ -40,6 +41,8 @@ BREATH = 64
 """Items of one device after which the other tasks have their turn."""
 MOST_KINDS = 32
 """Kinds of bad frames that are counted apart; a driver has a handful."""
+KEPT_FRAMES = 16
+"""Bad frames that are kept raw for the technician, of each device the newest."""
 
 OnReading = Callable[[str, Reading], None]
 OnHealth = Callable[[str, HealthChange], None]
@@ -50,7 +53,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """What is known of a device now; ``age_s`` is that of its last reading, counters are since the start."""
+    """What is known of a device now; ``age_s`` is that of its last reading, counters are since the start.
+
+    ``last_bad_frames`` are the newest ones as they came, each with its arrival. ``abandoned`` counts tasks of
+    the driver that did not end when they were cancelled.
+    """
 
     state: Health
     cause: str | None
@@ -59,8 +66,10 @@ class DeviceStatus:
     age_s: float | None
     readings: int
     bad_frames: Mapping[str, int]
+    last_bad_frames: tuple[tuple[Stamp, BadFrame], ...]
     opened: int
     crashes: int
+    abandoned: int
 
 
 class SupervisedDevice:
@@ -88,10 +97,12 @@ class SupervisedDevice:
         self._crash_dir = crash_dir
         self._backoff = backoff
         self._budget = Budget()
-        self._reader: asyncio.Task[None] | None = None
+        self._silent: asyncio.Event = asyncio.Event()
+        """Set when the open link must be given up."""
         self._identity: DeviceIdentity | None = None
-        self._readings = self._opened = self._crashes = 0
+        self._readings = self._opened = self._crashes = self._abandoned = 0
         self._bad_frames: Counter[str] = Counter()
+        self._last_bad_frames: deque[tuple[Stamp, BadFrame]] = deque(maxlen=KEPT_FRAMES)
         self._reports: set[asyncio.Task[None]] = set()
         self._memory: dict[str, Any] = {}
 
@@ -110,17 +121,18 @@ class SupervisedDevice:
             age_s=health.age_s(self._clock.monotonic_s()),
             readings=self._readings,
             bad_frames=dict(self._bad_frames),
+            last_bad_frames=tuple(self._last_bad_frames),
             opened=self._opened,
             crashes=self._crashes,
+            abandoned=self._abandoned,
         )
 
     def tick(self) -> None:
         """Let time pass; a link that has been silent for too long is cut, so that it is opened anew."""
         now_s = self._clock.monotonic_s()
         self.tell(self.health.tick(now_s))
-        reader = self._reader
-        if reader is not None and self.health.reopen_due(now_s) and not reader.cancelling():
-            reader.cancel()
+        if self.health.reopen_due(now_s):
+            self._silent.set()
 
     def tell(self, change: HealthChange | None) -> None:
         """Log a change, once when lost and once when back, and pass it on."""
@@ -181,35 +193,52 @@ class SupervisedDevice:
             memory=self._memory,
         )
         driver = self.device.spec.make(self.device.options, context)
+        reading: asyncio.Task[None] | None = None
         try:
-            try:
-                self._identity = await within(self._clock, CONNECT_LIMIT_S, driver.open())
-            except Overdue:
-                raise ConnectFailed(f"it did not open within {CONNECT_LIMIT_S:g} s") from None
+            self._identity = await self._open(driver)
             self._opened += 1
             self.driver = driver
             self.tell(self.health.opened(self._clock.monotonic_s()))
-            self._reader = asyncio.create_task(self._read(driver))
-            await asyncio.wait({self._reader})
-            if self._reader.cancelled():
+            silent = self._silent = asyncio.Event()
+            reading = asyncio.create_task(self._read(driver))
+            await _first_of(reading, silent)
+            if not reading.done():
                 raise LinkTimeout("no reading for three times the limit; the link is opened again")
-            self._reader.result()
+            if reading.cancelled():
+                raise RuntimeError("the driver cancelled its own readings")
+            reading.result()
             raise LinkLost("the device ended the link")
         finally:
-            self.driver = None
-            if self._reader is not None:
-                await end(self._reader)
-                self._reader = None
-            await self._close(driver)
+            if self.driver is driver:
+                self.driver = None
+            await self._close(driver, reading)
 
-    async def _close(self, driver: Driver) -> None:
+    async def _open(self, driver: Driver) -> DeviceIdentity:
+        try:
+            return await within(self._clock, CONNECT_LIMIT_S, driver.open())
+        except Overdue as late:
+            if late.abandoned:
+                self._abandon("its driver still tries to open")
+            raise ConnectFailed(f"it did not open within {CONNECT_LIMIT_S:g} s") from None
+
+    async def _close(self, driver: Driver, reading: asyncio.Task[None] | None) -> None:
+        """End what reads and close the driver, in a second; what takes longer is left behind."""
         closing = asyncio.create_task(driver.close())
-        await asyncio.wait({closing}, timeout=GRACE_S)  # real seconds: see GRACE_S
-        if not closing.done():
-            log.error("%s: its driver does not close within %g s", self.device.name, GRACE_S)
-            await end(closing)
-        elif not closing.cancelled() and (error := closing.exception()) is not None:
+        tasks = {closing} if reading is None else {closing, reading}
+        if reading is not None:
+            let_go(reading)
+        await asyncio.wait(tasks, timeout=GRACE_S)  # real seconds: see GRACE_S
+        for task in tasks:
+            if not task.done():
+                what = "close" if task is closing else "stop reading"
+                self._abandon(f"its driver does not {what} within {GRACE_S:g} s")
+                let_go(task)
+        if closing.done() and not closing.cancelled() and (error := closing.exception()) is not None:
             self._report(error)
+
+    def _abandon(self, why: str) -> None:
+        self._abandoned += 1
+        log.error("%s: %s; it is left behind", self.device.name, why)
 
     # --- what the driver says -------------------------------------------------------------------
 
@@ -231,6 +260,8 @@ class SupervisedDevice:
         count = 0
         try:
             async for item in items:
+                if self.driver is not driver:
+                    return  # left behind: what it says now is of a link that was given up
                 self._take(item)
                 count += 1
                 if count % BREATH == 0:
@@ -243,6 +274,7 @@ class SupervisedDevice:
         now_s = self._clock.monotonic_s()
         if isinstance(item, BadFrame):
             self._count_bad(item.kind)
+            self._last_bad_frames.append((self._clock.stamp(), item))
             self.tell(self.health.bad_frame(now_s))
             return
         self._readings += 1
@@ -291,6 +323,15 @@ class SupervisedDevice:
             )
         else:
             log.error("%s crashed: %r; %s", report.device, report.error, path)
+
+
+async def _first_of(task: asyncio.Task[None], event: asyncio.Event) -> None:
+    """Wait until the task has ended or the event is set."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 def _cause(error: DriverError) -> str:

@@ -135,7 +135,9 @@ class HealthMachine:
         self._heard = False
         """Whether the device has said anything since its link was opened."""
         self._suspicions: dict[str, float] = {}
-        """Until when each code is suspected."""
+        """Until when each code is suspected, by what this link has said."""
+        self._told: set[str] = set()
+        """What only the lane can know: it holds over broken links, until the lane withdraws it."""
         self._frames = Frames()
         self._activity = 0
         self._frozen = Frozen()
@@ -163,6 +165,7 @@ class HealthMachine:
             self._suspect("frozen", on=frozen)
         if (fault := device_fault(reading)) is not None:
             self._suspect(fault[0], on=fault[1])
+        self._forgive(now_s)
         return self._judge(now_s)
 
     def bad_frame(self, now_s: float) -> HealthChange | None:
@@ -178,7 +181,7 @@ class HealthMachine:
 
     def suspect(self, now_s: float, code: str, *, on: bool) -> HealthChange | None:
         """Take note of what only the lane can know, e.g. vehicles that a camera never saw."""
-        self._suspect(code, on=on)
+        (self._told.add if on else self._told.discard)(code)
         return self._judge(now_s)
 
     def tick(self, now_s: float) -> HealthChange | None:
@@ -260,13 +263,16 @@ class HealthMachine:
             return None
         if self._frames.too_bad(now_s):
             self._suspicions["bad_frames"] = math.inf
-        else:
+        if suspected := self._suspicions.keys() | self._told:
+            return self._step(News.SUSPECT, ",".join(sorted(suspected)), detail)
+        return self._step(News.LIVE, None, "")
+
+    def _forgive(self, now_s: float) -> None:
+        """Drop what a fresh reading disproves: time alone does not."""
+        if not self._frames.too_bad(now_s):
             self._suspicions.pop("bad_frames", None)
         for code in [code for code, until_s in self._suspicions.items() if until_s <= now_s]:
             del self._suspicions[code]
-        if self._suspicions:
-            return self._step(News.SUSPECT, ",".join(sorted(self._suspicions)), detail)
-        return self._step(News.LIVE, None, "")
 
     def _step(self, news: News, cause: str | None, detail: str) -> HealthChange | None:
         """The one writer: change the state by the table, and the cause of a degraded device."""

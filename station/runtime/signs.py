@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from drivers.readings import (
+    CameraRead,
     Channel,
     Counts,
     DeviceFlag,
@@ -13,6 +14,7 @@ from drivers.readings import (
     Phase,
     Reading,
     ScanClosed,
+    ScanKind,
     ScanOpened,
     SourceStatus,
 )
@@ -23,6 +25,8 @@ BAD_LEAST = 2
 """One bad frame alone never degrades: a vacant portal sends 24 records a minute."""
 FROZEN_REPEATS = 6
 """Equal successive gamma records of an occupied portal; by chance less than once in 10^8 occupancies."""
+FROZEN_LINES = 32
+"""Equal successive lines of a scanner; noise alone makes two equal lines of 64 detectors impossible."""
 
 
 def activity(reading: Reading) -> int | None:
@@ -52,21 +56,52 @@ def device_fault(reading: Reading) -> tuple[str, bool] | None:
 
 
 class Frozen:
-    """Equal successive gamma records of an occupied portal: a counter that stands still."""
+    """A device that says the same again and again where the world cannot: a portal, a scanner, a camera.
+
+    Equal gamma counts of an occupied portal, equal lines of a scanner that is not dark, pictures that came
+    before with another event. What an I/O board says may well stay as it is: see ``Supervisor.suspect``.
+    """
 
     def __init__(self) -> None:
-        self._last: tuple[int | None, ...] = ()
-        self._count = 0
+        self._counts: tuple[int | None, ...] = ()
+        self._repeats = 0
+        self._dark = False
+        self._line = b""
+        self._lines = 0
+        self._pictures: tuple[str, tuple[bytes, ...]] = ("", ())
 
     def repeats(self, reading: Reading) -> bool | None:
         """Return whether the value is frozen; ``None`` when this reading cannot tell."""
-        if not isinstance(reading, Counts) or reading.channel != Channel.GAMMA:
+        match reading:
+            case Counts(channel=Channel.GAMMA, phase=Phase.SCAN, counts=counts):
+                return self._equal_counts(counts)
+            case ScanOpened(kind=kind):
+                self._dark = kind == ScanKind.DARK  # a counter without a beam may well count nothing
+                return None
+            case LineBlock() if not self._dark:
+                return self._equal_lines(reading)
+            case CameraRead(event_id=event_id, pictures=pictures) if pictures:
+                return self._equal_pictures(event_id, tuple(picture.jpeg for picture in pictures))
+            case _:
+                return None
+
+    def _equal_counts(self, counts: tuple[int | None, ...]) -> bool | None:
+        if all(count is None for count in counts):
             return None
-        if reading.phase != Phase.SCAN or all(count is None for count in reading.counts):
-            return None
-        self._count = self._count + 1 if reading.counts == self._last else 1
-        self._last = reading.counts
-        return self._count >= FROZEN_REPEATS
+        self._repeats = self._repeats + 1 if counts == self._counts else 1
+        self._counts = counts
+        return self._repeats >= FROZEN_REPEATS
+
+    def _equal_lines(self, block: LineBlock) -> bool:
+        first, last = block.samples[0].tobytes(), block.samples[-1].tobytes()
+        still = bool((block.samples == block.samples[0]).all())
+        self._lines = (self._lines if first == self._line else 0) + len(block.samples) if still else 1
+        self._line = last
+        return self._lines >= FROZEN_LINES
+
+    def _equal_pictures(self, event_id: str, pictures: tuple[bytes, ...]) -> bool:
+        before, self._pictures = self._pictures, (event_id, pictures)
+        return before[1] == pictures and before[0] != event_id
 
 
 class Frames:

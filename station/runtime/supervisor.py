@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from drivers.api import Clock, Driver
@@ -59,13 +59,7 @@ class Supervisor:
         """Close every device, in two seconds at most; idempotent."""
         if self._ticker is not None:
             await end(self._ticker)
-        tasks = [device.task for device in self._devices.values() if device.task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            _, left = await asyncio.wait(tasks, timeout=STOP_LIMIT_S)
-            for task in left:
-                log.error("%s does not stop: its driver ignores that it was cancelled", task.get_name())
+        await self._end(self._devices.values())
         await asyncio.gather(*(device.settle_reports() for device in self._devices.values()))
 
     def driver(self, name: str) -> Driver | None:
@@ -94,8 +88,7 @@ class Supervisor:
     async def disable(self, name: str, detail: str) -> None:
         """Close a device until ``enable``: a person does without it, ``detail`` says who and why."""
         device = self._devices[name]
-        if device.task is not None:
-            await end(device.task)
+        await self._end([device])
         device.tell(device.health.disabled(detail))
 
     def enable(self, name: str) -> None:
@@ -104,6 +97,15 @@ class Supervisor:
         if device.health.state == Health.DISABLED:
             device.tell(device.health.enabled())
             device.start()
+
+    async def _end(self, devices: Iterable[SupervisedDevice]) -> None:
+        tasks = [device.task for device in devices if device.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=STOP_LIMIT_S)
+            for task in left:
+                log.error("%s does not stop: its driver ignores that it was cancelled", task.get_name())
 
     async def _tick(self) -> None:
         while True:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 BEAT_LIMIT_S = 5.0
 PING_S = 3.0
 SAMPLE_S = 0.05
+
+log = logging.getLogger(__name__)
 
 
 class LoopLag:
@@ -45,10 +48,21 @@ class LoopLag:
 class Watchdog:
     """Heartbeats of the critical tasks; each calls ``beat`` at least every few seconds, from the loop."""
 
-    def __init__(self, tasks: Iterable[str], now: Callable[[], float] = time.monotonic) -> None:
-        """Build it; a task that has never beaten counts from now on."""
+    def __init__(
+        self,
+        tasks: Iterable[str],
+        now: Callable[[], float] = time.monotonic,
+        *,
+        silent: Mapping[str, Callable[[], float]] | None = None,
+    ) -> None:
+        """Build it; a task that has never beaten counts from now on.
+
+        ``silent`` gives the age of the last sign of life of what does not live on the loop (a thread).
+        """
         self._now = now
         self._beats = dict.fromkeys(tasks, now())
+        self._silent = dict(silent or {})
+        self._told: set[str] = set()
 
     def beat(self, task: str) -> None:
         """Take note that a critical task is alive; ``KeyError`` for one that was not announced."""
@@ -59,14 +73,25 @@ class Watchdog:
     def late(self) -> dict[str, float]:
         """Return the tasks whose last beat is too old, with its age in seconds."""
         now_s = self._now()
-        return {task: now_s - at_s for task, at_s in self._beats.items() if now_s - at_s > BEAT_LIMIT_S}
+        ages = {task: now_s - at_s for task, at_s in self._beats.items()}
+        ages |= {task: age_s() for task, age_s in self._silent.items()}
+        return {task: age_s for task, age_s in ages.items() if age_s > BEAT_LIMIT_S}
 
     def ping(self) -> bool:
         """Tell the service manager that all is well, if it is; return whether it is."""
-        well = not self.late()
-        if well:
+        late = self.late()
+        self._tell(late)
+        if not late:
             notify("WATCHDOG=1")
-        return well
+        return not late
+
+    def _tell(self, late: Mapping[str, float]) -> None:
+        """Log each task once when it hangs and once when it is back."""
+        for task in late.keys() - self._told:
+            log.critical("%s has given no sign of life for %.0f s", task, late[task])
+        for task in self._told - late.keys():
+            log.warning("%s gives signs of life again", task)
+        self._told = set(late)
 
     async def run(self) -> None:
         """Ping until cancelled."""

@@ -24,7 +24,7 @@ class Ballast:
             return False
         try:
             self.path.unlink()
-        except FileNotFoundError:
+        except OSError:  # there is none left, or the disk fails
             return False
         self.spent = True
         return True
@@ -33,11 +33,14 @@ class Ballast:
         """Make the reserve where it is missing and twice its room is free; a failure changes nothing."""
         if not self.size:
             return
-        if not self.path.exists():
+        if not self._exists():
             if (free_bytes(self.path.parent) or 0) < 2 * self.size:
                 return
             self._make()
-        self.spent = not self.path.exists()
+        self.spent = not self._exists()
+
+    def _exists(self) -> bool:
+        return os.path.exists(self.path)  # Path.exists raises when the disk fails
 
     def _make(self) -> None:
         unfinished = self.path.with_name(self.path.name + ".new")

@@ -1,7 +1,8 @@
 """Large immutable bytes, kept as files under their SHA-256: ``blobs/ab/cd/<sha256>``.
 
-Order of durability: bytes, name, folder, and only then the row in the journal. A file without a row is an
+Order of durability: bytes, name, folders, and only then the row in the journal. A file without a row is an
 orphan and harmless; a row without its file cannot happen. Reading checks each MiB against its own digest.
+What is not finished lies in ``blobs/part``, so that a start has one folder to sweep and not 65,536.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class BlobFiles:
         make_folder(self._unfinished)
 
     def write(self, content: bytes, media: str) -> BlobRow:
-        """Make the bytes durable and return their row; raises ``OSError`` and leaves nothing then.
+        """Make the bytes durable and return their row; raises ``OSError`` and leaves at most an orphan then.
 
         Writing the same bytes again replaces the file, which heals a damaged one.
         """
@@ -83,7 +84,9 @@ class BlobFiles:
         digest = sha256(view).digest()
         row = BlobRow(digest, len(view), media, b"".join(sha256(part).digest() for part in parts), _PRESENT)
         path = self.path(digest)
-        make_folder(path.parent)
+        folders = (path.parent.parent, path.parent)
+        for folder in folders:
+            folder.mkdir(mode=0o700, exist_ok=True)
         unfinished = self._unfinished / uuid.uuid4().hex
         try:
             write_synced(unfinished, view)
@@ -92,8 +95,10 @@ class BlobFiles:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
             raise
-        sync_folder(path.parent)
-        self.syncs += 2
+        # Old folders too: whoever made one, another thread or a killed process, may not have synced it yet.
+        for folder in (*folders, self._root):
+            sync_folder(folder)
+        self.syncs += 4
         return row
 
     def path(self, digest: bytes) -> Path:

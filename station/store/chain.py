@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-import rfc8785
+from station.store.canonical import canonical
 
 HASH_BYTES = 32
 FLAGS = {"simulated": 1, "test": 2, "exercise": 4}
@@ -81,13 +81,13 @@ def frame(
 
     RFC 8785 sorts the members, so ``id`` and ``sequence`` stand at two fixed places.
     """
-    who, text = rfc8785.dumps(subject), rfc8785.dumps
+    who = canonical(subject)
     return Frame(
         b'{"data":' + data + b',"datacontenttype":"application/json","dataschema":'
-        + text(f"urn:carril:schema:{schema}") + b',"id":"',
+        + canonical(f"urn:carril:schema:{schema}") + b',"id":"',
         b'","partitionkey":' + who + b',"prio":%d,"sequence":"' % prio,
-        b'","source":' + text(f"urn:carril:station:{station}") + b',"specversion":"1.0","subject":' + who
-        + b',"time":"' + rfc3339(time_us).encode() + b'","type":' + text(type) + b"}",
+        b'","source":' + canonical(f"urn:carril:station:{station}") + b',"specversion":"1.0","subject":' + who
+        + b',"time":"' + rfc3339(time_us).encode() + b'","type":' + canonical(type) + b"}",
     )  # fmt: skip
 
 

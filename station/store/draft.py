@@ -9,6 +9,7 @@ from typing import Any
 
 import rfc8785
 
+from station.store.canonical import canonical
 from station.store.chain import Frame, flags_of, frame
 from station.store.errors import RecordRejected
 
@@ -92,7 +93,7 @@ def encode(draft: Draft, station: str) -> Encoded:
     """
     _check(draft)
     try:
-        data = rfc8785.dumps(dict(draft.data))
+        data = canonical(dict(draft.data))
     except (rfc8785.CanonicalizationError, RecursionError):
         where, why = _culprit(draft.data)
         raise RecordRejected(f"{draft.type}: data{where}: {why}") from None

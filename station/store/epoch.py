@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from station.store import database, schema
-from station.store.chain import genesis
+from station.store.chain import HASH_BYTES, genesis
 from station.store.draft import Draft, encode
 from station.store.files import make_folder, sync_folder, write_synced
 from station.store.mark import Mark
@@ -55,13 +55,18 @@ def quarantine(place: Place) -> Path:
         folder = folders[-1]  # a new epoch was interrupted after the move
     copy = folder / place.mark.name
     if place.mark.exists() and not copy.exists():
-        write_synced(copy, place.mark.read_bytes())
+        unfinished = copy.with_name(copy.name + ".new")
+        write_synced(unfinished, place.mark.read_bytes())
+        unfinished.rename(copy)
         sync_folder(folder)
     return folder
 
 
 def remains(old: Path, mark: Mark | None) -> Old:
-    """Return the latest known end of the epoch before, and the cursors where they can be read."""
+    """Return the latest known end of the epoch before, and the cursors where they can be read.
+
+    A damaged page may hold anything: what is not of the right kind is as good as unreadable.
+    """
     seqs = [0]
     ends = []
     cursors: dict[str, tuple[int, int]] = {}
@@ -69,15 +74,28 @@ def remains(old: Path, mark: Mark | None) -> Old:
         contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
         contextlib.closing(database.connect_reader(old)) as reader,
     ):
-        seqs += [row[0] or 0 for row in _read(reader, schema.MAX_SEQ)]
-        epochs = [row[1] for row in _read(reader, schema.GET_STORE)]
-        ends += [Before(epochs[0], row[0], row[1]) for row in _read(reader, schema.GET_HEAD) if epochs]
-        cursors = {row[0]: (row[1], row[3]) for row in _read(reader, schema.GET_CONSUMERS)}
+        seqs += [row[0] for row in _read(reader, schema.MAX_SEQ) if _is_seq(row[0])]
+        epochs = [row[1] for row in _read(reader, schema.GET_STORE) if _is_bytes(row[1], 16)]
+        for seq, hash_, *_ in _read(reader, schema.GET_HEAD):
+            if epochs and _is_seq(seq) and _is_bytes(hash_, HASH_BYTES):
+                ends.append(Before(epochs[0], seq, hash_))
+        cursors = {
+            name: (acked, required)
+            for name, acked, _, required in _read(reader, schema.GET_CONSUMERS)
+            if isinstance(name, str) and _is_seq(acked) and required in (0, 1)
+        }
     if mark and (not ends or ends[-1].epoch != mark.epoch or ends[-1].last <= mark.seq):
         ends.append(Before(mark.epoch, mark.seq, mark.hash))  # the mark knows better
     seqs += [end.last for end in ends] + ([mark.seq] if mark else [])
-    highest = max(seq for seq in seqs if seq < _LARGEST_SEQ)
-    return Old(replace(ends[-1], last=highest) if ends else NOTHING_KNOWN, cursors)
+    return Old(replace(ends[-1], last=max(seqs)) if ends else NOTHING_KNOWN, cursors)
+
+
+def _is_seq(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < _LARGEST_SEQ
+
+
+def _is_bytes(value: object, size: int) -> bool:
+    return isinstance(value, bytes) and len(value) == size
 
 
 def _read(reader: sqlite3.Connection, statement: str) -> list[tuple[Any, ...]]:

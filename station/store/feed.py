@@ -170,5 +170,6 @@ class OpenSubject:
 
 
 def read_open_subjects(view: View) -> list[OpenSubject]:
-    """Return the open subjects, oldest first."""
-    return [OpenSubject(*row) for row in view.connection.execute(schema.GET_OPEN_SUBJECTS)]
+    """Return the open subjects that are published, oldest first."""
+    opened = [OpenSubject(*row) for row in view.connection.execute(schema.GET_OPEN_SUBJECTS)]
+    return [each for each in opened if each.first_seq <= view.tip.seq]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -39,6 +38,8 @@ __all__ = ["Acked", "BlobRef", "Draft", "Idem", "Receipt", "Store", "View"]
 
 ENCODED_BY_CALLER_BYTES = 64 * 1024
 """Larger data is encoded in the writer's thread, so that the event loop never waits for it."""
+DRAFT_BYTES = 1024
+"""Envelope and objects of a draft in the queue: many small ones must fill it too."""
 
 Result = TypeVar("Result")
 
@@ -164,7 +165,7 @@ class Store:
     def _append_op(self, drafts: Sequence[Draft], idem: Idem | None) -> Op:
         if not drafts:
             raise RecordRejected("There is nothing to append.")
-        op = Append(self.station, tuple(drafts), idem, sum(_about(draft.data) for draft in drafts))
+        op = Append(self.station, tuple(drafts), idem, sum(map(_about, drafts)))
         if op.size <= ENCODED_BY_CALLER_BYTES:
             op.prepare()
         return op
@@ -212,7 +213,7 @@ class Store:
 
     async def answer(self, client: str, key: str) -> StoredResponse | None:
         """Return what was answered to a command with this idempotency key, or ``None``."""
-        return await self.read(lambda view: find_answer(view.connection, client, key))
+        return await self.read(lambda view: find_answer(view.connection, client, key, view.tip.seq))
 
     # --- blobs ----------------------------------------------------------------------------------
 
@@ -260,9 +261,19 @@ class Store:
         self._unlock()
 
 
-def _about(data: Mapping[str, Any]) -> int:
-    """Return about how many bytes the data has; 0 when it is no JSON (the encoder says why)."""
+def _about(draft: Draft) -> int:
+    """Return about how many bytes a draft takes while it waits, without writing it as JSON."""
     try:
-        return len(json.dumps(data))
-    except (TypeError, ValueError, RecursionError):
-        return 0
+        return DRAFT_BYTES + _size(draft.data)
+    except (TypeError, RecursionError):
+        return DRAFT_BYTES  # no JSON: the encoder says why
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value) + 2
+    if isinstance(value, Mapping):
+        return sum(len(key) + 4 + _size(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return sum(1 + _size(item) for item in value)
+    return 8

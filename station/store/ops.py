@@ -144,10 +144,12 @@ def _write_relations(connection: sqlite3.Connection, seq: int, encoded: Encoded)
     search.note(connection, seq, draft.type, draft.subject, draft.data, draft.flags)
 
 
-def find_answer(connection: sqlite3.Connection, client: str, key: str) -> StoredResponse | None:
-    """Return what was answered to an idempotency key, or ``None``."""
+def find_answer(
+    connection: sqlite3.Connection, client: str, key: str, upto: int = 2**63 - 1
+) -> StoredResponse | None:
+    """Return what was answered to an idempotency key; ``None`` also where its record lies beyond ``upto``."""
     row = connection.execute(schema.GET_IDEM, {"client": client, "key": key}).fetchone()
-    return StoredResponse(*row[3:]) if row else None
+    return StoredResponse(*row[3:]) if row and row[2] <= upto else None
 
 
 def _refuse_repeat(connection: sqlite3.Connection, idem: Idem) -> None:

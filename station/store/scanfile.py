@@ -18,8 +18,22 @@ from station.store.errors import NotStored, StoreBusy, StoreError, StoreFull, St
 from station.store.files import make_folder, sync_folder
 
 QUEUE_BYTES = 16 * 1024 * 1024
+CLOSE_LIMIT_S = 10.0
+"""A disk that has not answered by then has hung."""
 GROUP = 256
 """Messages that share one sync at most."""
+
+
+def left_over(folder: Path) -> list[Path]:
+    """Return the files that an earlier process left in ``folder``, the oldest first (names are UUIDv7).
+
+    Empty ones are removed; the last message of a file may be torn.
+    """
+    found = sorted(folder.glob("*.cls"))
+    for path in found:
+        if path.stat().st_size == 0:
+            path.unlink()
+    return [path for path in found if path.exists()]
 
 
 class ScanFile:
@@ -62,12 +76,17 @@ class ScanFile:
         return future
 
     def close(self) -> Path:
-        """Write what waits, close the file and return its path; blocks, idempotent."""
+        """Write what waits, close the file and return its path; blocks, idempotent.
+
+        Raises ``StoreUnavailable`` when the disk does not answer within ten seconds; the file stays.
+        """
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self._queue.put(None)
-        self._thread.join()
+        self._thread.join(CLOSE_LIMIT_S)
+        if self._thread.is_alive():
+            raise StoreUnavailable(f"The disk does not answer: {self.path} is not closed.")
         return self.path
 
     def _run(self) -> None:
@@ -77,7 +96,7 @@ class ScanFile:
             while not ended:
                 group, ended = self._take()
                 self._write(group)
-        except OSError as error:
+        except Exception as error:
             self._fail(error, group)
         finally:
             os.close(self._file)
@@ -110,9 +129,9 @@ class ScanFile:
             self._size += len(message)
             future.set_result(self._size)
 
-    def _fail(self, error: OSError, group: list[tuple[bytes, Future[int]]]) -> None:
+    def _fail(self, error: Exception, group: list[tuple[bytes, Future[int]]]) -> None:
         """Tell everybody, once and for all: a descriptor whose sync failed is never synced again."""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         failure = (StoreFull if full else NotStored)(f"The scan is not kept in {self.path}: {error}.")
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, self._size)  # no half message before whatever continues this file

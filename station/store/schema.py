@@ -99,7 +99,7 @@ record_blob = _table(
     "record_blob",
     Column("seq", Integer, ForeignKey("record.seq", ondelete="CASCADE"), primary_key=True),
     _text("role", key=True),
-    Column("sha256", LargeBinary, ForeignKey("blob.sha256"), nullable=False),
+    Column("sha256", LargeBinary, ForeignKey("blob.sha256"), primary_key=True),  # one role, many photos
     rowid=False,
 )
 consumer = _table(

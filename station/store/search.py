@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from station.store import schema
@@ -51,9 +51,15 @@ def note(
     connection: sqlite3.Connection, seq: int, type_: str, subject: str, data: Mapping[str, Any], flags: int
 ) -> None:
     """Take one record into the index, inside the transaction that stores it."""
-    if data.get("inspection_id") != subject:
-        return
-    known = _find(connection, subject)
+    if data.get("inspection_id") == subject:
+        found = _after(_find(connection, subject), seq, type_, subject, data, flags)
+        connection.execute(schema.PUT_INSPECTION, asdict(found))
+
+
+def _after(
+    known: Found | None, seq: int, type_: str, subject: str, data: Mapping[str, Any], flags: int
+) -> Found:
+    """Return what is known of an inspection after one more of its records."""
     sealed = known is not None and known.state == "sealed"  # what comes later never reopens it
     state = known.state if known else "open"
     if not sealed:
@@ -63,18 +69,7 @@ def note(
     plate, container = (
         _text(identity, what) or (getattr(known, what) if known else "") for what in ("plate", "container")
     )
-    connection.execute(
-        schema.PUT_INSPECTION,
-        {
-            "id": subject,
-            "first_seq": seq,
-            "last_seq": seq,
-            "state": state,
-            "plate": plate,
-            "container": container,
-            "flags": flags,
-        },
-    )
+    return Found(subject, known.first_seq if known else seq, seq, state, plate, container, flags)
 
 
 def _text(identity: object, what: str) -> str:
@@ -107,7 +102,19 @@ def _find(connection: sqlite3.Connection, subject: str) -> Found | None:
 def find_one(connection: sqlite3.Connection, subject: str, published: int) -> Found | None:
     """Return one inspection, or ``None`` when no published record speaks of it."""
     found = _find(connection, subject)
-    return found if found and found.first_seq <= published else None
+    return _as_published(connection, found, published) if found else None
+
+
+def _as_published(connection: sqlite3.Connection, found: Found, published: int) -> Found | None:
+    """Return what the published records say: for a moment the index is ahead of them."""
+    if found.last_seq <= published:
+        return found
+    (epoch,) = connection.execute("SELECT epoch FROM store").fetchone()
+    known: Found | None = None
+    for row in rows(connection.execute(schema.RECORDS_OF, {"subject": found.id, "upto": published})):
+        if row.sound(epoch) and (data := row.event()["data"]).get("inspection_id") == row.subject:
+            known = _after(known, row.seq, row.type, row.subject, data, row.flags)
+    return known
 
 
 def find(
@@ -127,4 +134,5 @@ def find(
         "count": count,
     }
     statement = schema.FIND_INSPECTIONS[(plate is not None, container is not None)]
-    return [Found(*row) for row in connection.execute(statement, values)]
+    found = [Found(*row) for row in connection.execute(statement, values)]
+    return [each for row in found if (each := _as_published(connection, row, published))]

@@ -66,7 +66,7 @@ def _sentences(place: Place) -> Iterator[None]:
     """Turn failures of the disk into sentences for the person who must act."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, _Distrust) as error:  # the last: of a journal made just now
         # On a full disk SQLite calls some failures of its own plain I/O errors.
         if fault_of(error) is Fault.FULL or is_full(place.state):
             raise StoreFull(f"The disk of {place.state} is full: the journal cannot be opened.") from error
@@ -84,6 +84,10 @@ def _open(place: Place) -> Journal:
     """Open what is there; raise ``_Distrust`` when it is damaged or not the latest."""
     with contextlib.ExitStack() as undo:
         try:
+            if database.size_of(database.log_of(place.database)):
+                # Whoever writes puts the log back on closing: nothing may change in another station's folder.
+                with contextlib.closing(database.connect_reader(place.database)) as reader:
+                    _check_owner(reader, place)
             connection = database.connect_writer(place.database, place.quota_bytes)
             undo.callback(connection.close)
             _check_owner(connection, place)
@@ -117,7 +121,7 @@ def _unreadable(error: Exception) -> bool:
 def _check_owner(connection: sqlite3.Connection, place: Place) -> None:
     """Look whose journal this is, before anything is written."""
     row = connection.execute("SELECT station, schema FROM store").fetchone()
-    if row is None:
+    if row is None or not isinstance(row[0], str):
         raise _Distrust("the database has no owner")
     station, number = row
     if number != schema.SCHEMA:  # the first one: there is nothing older to migrate

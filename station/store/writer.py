@@ -40,7 +40,6 @@ from station.store.waiting import Bell, Waiter
 PASSIVE_FRAMES = 1000
 TRUNCATE_BYTES = 16 * 1024 * 1024
 BEAT_S = 1.0
-SLOW_S = 5.0
 HUNG_S = 10.0
 REOPEN_S = 2.0
 GATE_S = 0.25
@@ -109,6 +108,7 @@ class Writer:
         self._intake.stop()
         self._thread.join()
         self._watch.join()
+        self._readers.end()
 
     # --- the thread ---------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Writer:
         try:
             while True:
                 self._group = group = self._intake.take(BEAT_S)
-                self.beat_s = time.monotonic()
+                self._beat()
                 if group:
                     self._write(group)
                 elif self._intake.stopping or self.state is State.FAULTED:
@@ -130,6 +130,12 @@ class Writer:
             log.exception("the journal's writer ended")
         finally:
             self._end()
+
+    def _beat(self) -> None:
+        """Show that the disk does not hang, and let callers in whom the watch shut out while it did."""
+        self.beat_s = time.monotonic()
+        if self.state is State.OPEN:
+            self._intake.open()
 
     def _write(self, group: list[Waiter]) -> None:
         """Make one group durable and tell its waiters."""
@@ -161,7 +167,7 @@ class Writer:
         self._apply(group, tx)
         self._commit(tx)
         self._set_mark(tx)
-        self.beat_s = time.monotonic()
+        self._beat()
         database.check_identity(self._place.database, self.journal.identity)
         self.stats.commits += 1
         self.stats.commit_seconds.add(time.monotonic() - started)
@@ -230,7 +236,6 @@ class Writer:
     def _publish(self, tx: Transaction) -> None:
         self.journal.seq, self.journal.hash, self.journal.acked = tx.seq, tx.hash, tx.acked
         self._readers.tip = self._tip()
-        self._intake.open()  # the watch may have shut it while the disk hung
 
     def _tip(self) -> Tip:
         return Tip(self.journal.epoch, self.journal.first_seq, self.journal.seq, self.journal.hash)
@@ -270,14 +275,15 @@ class Writer:
                 self._count_bug()
 
     def _disk_full(self, group: list[Waiter], error: Exception) -> None:
-        """Give up the ballast for what must be kept; the handle is sound."""
+        """Try what must be kept once more, without the rest or in the ballast's room; the handle is sound."""
         with contextlib.suppress(sqlite3.Error):
             self.journal.connection.rollback()  # SQLite has done so already, mostly
         vital = [waiter for waiter in group if waiter.op.vital]
-        if not (vital and self._ballast.release()):
-            self.bell.fail(group, StoreFull(f"No room for more records: {error}."))
-        else:
-            self._write(group)
+        others = [waiter for waiter in group if not waiter.op.vital]
+        again = bool(vital) and (self._ballast.release() or bool(others))
+        self.bell.fail(others if again else group, StoreFull(f"No room for more records: {error}."))
+        if again:
+            self._write(vital)
 
     def _recover(self, group: list[Waiter], tx: Transaction, cause: str, *, renew: bool = False) -> None:
         """Replace the poisoned handle, never retrying a sync on it, and find out about the group."""
@@ -322,8 +328,10 @@ class Writer:
 
     def _judge(self, group: list[Waiter], tx: Transaction, cause: str) -> None:
         """Tell the group what the reopened journal says: its records are there together or not at all."""
-        added = sum(waiter.op.records for waiter in group)
-        if self.journal.epoch != tx.epoch or (tx.committing and not added):
+        if not tx.committing:
+            self.bell.fail(group, NotStored(f"Not written: {cause}."))
+        elif self.journal.epoch != tx.epoch or tx.seq == tx.published:
+            # A commit without a record of its own left no trace in the chain.
             self.bell.fail(group, self._in_doubt(tx, cause))
         elif self.journal.seq == tx.seq and self.journal.hash == tx.hash:
             self.bell.ring(group, tx.seq)
@@ -357,18 +365,22 @@ class Writer:
         """Free everybody who waits for a disk that hangs; the writer itself cannot."""
         while not self._ended.wait(BEAT_S):
             group = self._group
-            if group and self.silent_s > HUNG_S:
+            if self.silent_s > HUNG_S:  # in a checkpoint there is no group, and the queue waits all the same
                 self.bell.fail(group, Unknown("The disk hangs: the records may or may not be written."))
                 self._refuse("the disk hangs")
 
     def _end(self) -> None:
-        """Tell everybody, and close; nothing that fails here may keep a waiter waiting."""
+        """Tell everybody, and close; nothing that fails here may keep a waiter waiting.
+
+        After a fault of the writer what was published can still be read, until ``close``.
+        """
         if self.state is not State.FAULTED:
             self._set_state(State.CLOSED, self.cause or "the station stops")
         lost = "The writer ended: nobody knows whether it was written. Look before writing it again."
         self.bell.fail(self._group, Unknown(lost))
         self._ended.set()
-        self._readers.end()
+        if self.state is State.CLOSED:
+            self._readers.end()
         with contextlib.suppress(sqlite3.Error, OSError):
             self.journal.close()
 
@@ -376,4 +388,5 @@ class Writer:
 def _is_refusal(error: Exception) -> bool:
     """Whether one operation's own values are to blame, not the database or the disk."""
     fault = fault_of(error)
-    return fault is Fault.REFUSED or (fault is Fault.OTHER and not isinstance(error, sqlite3.Error))
+    others = (sqlite3.Error, MemoryError)  # short memory is nobody's draft's fault
+    return fault is Fault.REFUSED or (fault is Fault.OTHER and not isinstance(error, others))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 
 
@@ -28,6 +29,5 @@ class Row:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the value below which ``share`` of the values lie."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    """Return the value that ``share`` of the values do not exceed (nearest rank)."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]

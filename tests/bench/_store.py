@@ -17,7 +17,7 @@ from station.store.draft import Draft
 from station.store.journal import Store
 from station.store.open import open_store
 
-PRODUCERS, ROUNDS, ROUND_S = 64, 9, 0.5
+PRODUCERS, ROUNDS, ROUND_S = 64, 9, 1.0
 
 
 def draft(number: int) -> Draft:

@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from station.api import web
 from station.api.auth import LocalOnly
 from station.api.events import events_router
-from station.api.problems import handle_problems
+from station.api.problems import Problem, handle_problems
 from station.api.scans import scans_router
 from station.domain.view import LaneView
 from station.runtime import bus
@@ -36,6 +36,7 @@ from station.runtime import bus
 EPOCH = "0198c0de-0000-7000-8000-000000000001"
 DIST = Path(__file__).resolve().parents[2] / "station" / "web" / "dist"
 LINES, ROWS, PX_MM = 3900, 1024, 4.2
+STARVED = 1
 
 
 class Journal:
@@ -63,6 +64,8 @@ class Pictures:
         image[(cargo | cab).T] = 21_000
         image[((columns // 160 % 2 == 0) & cargo).T] = 9_000
         self._image = image
+        self._flags = np.zeros_like(image, np.uint8)
+        self._flags[2400:2480, 560:640] = STARVED
 
     async def image_facts(self, scan_id: str) -> dict[str, Any] | None:
         """Return the facts of the scan in the snapshot."""
@@ -77,6 +80,7 @@ class Pictures:
             "px_mm_x": PX_MM,
             "px_mm_y": PX_MM,
             "col_nose": scan.col_nose,
+            "kinds": ["mean", "flags"],
             "cols_done": scan.lines,
             "complete": scan.state != "scanning",
             "window_default": [0, 65535],
@@ -86,6 +90,14 @@ class Pictures:
     async def d16(self, scan_id: str) -> Any:
         """Return the columns."""
         return self._image
+
+    def flags(self, first: int, to: int, level: int) -> bytes:
+        """Return what is known of each value, uint8, line-major: the flags of all its pixels together."""
+        step = 1 << level
+        cut = self._flags[first * step : to * step]
+        blocks = cut.reshape(cut.shape[0] // step, step, ROWS // step, step)
+        joined: bytes = np.bitwise_or.reduce(np.bitwise_or.reduce(blocks, axis=3), axis=1).tobytes()
+        return joined
 
     async def profile(self, inspection_id: str) -> dict[str, Any]:
         """Return strips along the vehicle."""
@@ -100,7 +112,10 @@ class Pictures:
 
 
 class Held:
-    """Keeps back what the stream says while ``silent``: the connection stays, as when a computer hangs."""
+    """Keeps back what the stream says while ``silent``: the connection stays, as when a computer hangs.
+
+    A new stream says nothing for ``slow_s``, as when a computer is busy.
+    """
 
     def __init__(self, app: ASGIApp, fixture: Fixture) -> None:
         self._app = app
@@ -108,9 +123,11 @@ class Held:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, waiting before each part of the stream."""
+        stream = scope["path"].endswith("/events")
+        began_s = time.monotonic()
 
         async def late(message: Message) -> None:
-            while self._fixture.silent and scope["path"].endswith("/events"):
+            while stream and (self._fixture.silent or time.monotonic() - began_s < self._fixture.slow_s):
                 await asyncio.sleep(0.05)
             await send(message)
 
@@ -124,8 +141,13 @@ class Fixture:
     view: LaneView
     port: int = 0
     silent: bool = False
+    slow_s: float = 0.0
+    mute: bool = False
+    """Whether decisions are taken and not answered."""
+    refusal: str | None = None
+    """Problem type of the answer to each decision."""
     orders: list[dict[str, Any]] = field(default_factory=list)
-    """Bodies of all decisions that were posted."""
+    """Bodies of all decisions that were posted, with their ``key``."""
     _bus: bus.Bus = field(default_factory=bus.Bus)
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -161,6 +183,15 @@ class Fixture:
         pictures: Any = Pictures(self)
         beat = lambda: {"utc_us": time.time_ns() // 1000, "seq": 1, "ages": {}, "web": "1"}  # noqa: E731
         app.include_router(events_router(self._bus, stop, journal, lambda: self.view, beat))
+
+        @app.middleware("http")
+        async def flags(request: Request, call_next: Any) -> Any:
+            # The image contract's ``kind=flags``, which the station's own route does not know yet.
+            if request.query_params.get("kind") != "flags":
+                return await call_next(request)
+            first, to, level = (int(request.query_params[name]) for name in ("from", "to", "level"))
+            return Response(pictures.flags(first, to, level), media_type="application/octet-stream")
+
         app.include_router(scans_router(pictures))
         photo = cv2.imencode(".jpg", np.full((270, 480, 3), 128, np.uint8))[1].tobytes()
 
@@ -174,7 +205,12 @@ class Fixture:
 
         @app.post("/v1/lane/decisions", status_code=201)
         async def decide(request: Request) -> dict[str, Any]:
-            self.orders.append(json.loads(await request.body()))
+            key = request.headers["idempotency-key"]
+            self.orders.append({**json.loads(await request.body()), "key": key})
+            while self.mute:
+                await asyncio.sleep(0.02)
+            if self.refusal is not None:
+                raise Problem(409, self.refusal, "As the test asked.")
             return {"record": {"epoch": EPOCH, "seq": 1}}
 
         @app.put("/v1/lane/screens/{screen_id}", status_code=204)
@@ -221,7 +257,7 @@ def fixture_lane(view: LaneView) -> Iterator[Fixture]:
         assert ready.wait(10), "the fixture server does not start"
         yield fixture
     finally:
-        fixture.silent = False
+        fixture.silent = fixture.mute = False
         loop, stop = stops[0]
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 from station.domain.values import (
@@ -29,6 +30,7 @@ from station.domain.view import (
     LastView,
     RadiationView,
     ReleaseView,
+    SimulatedOfficerView,
 )
 
 EPOCH = "0198c0de-0000-7000-8000-000000000001"
@@ -106,7 +108,7 @@ def alarm(code: str, on: InspectionView | None, **other: Any) -> AlarmView:
         "state": "unack",
         "device": "rpm1",
         "inspection_id": on.inspection_id if on else None,
-        "raised_utc_us": T0_US,
+        "raised_utc_us": time.time_ns() // 1000 - 2_000_000,
         "values": values,
     }
     return AlarmView(**{**raised, **other})
@@ -160,7 +162,7 @@ def scanning() -> LaneView:
         state="measuring",
         coverage=coverage(WAITING),
         radiation=measuring,
-        scan=scan(state="scanning", lines=2000, col_tail=None, image=None, calibration="provisional"),
+        scan=scan(state="scanning", lines=2000, col_tail=None, image=None, calibration="none"),
     )
     return lane(truck)
 
@@ -220,11 +222,14 @@ def alarm_neutron() -> LaneView:
 def alarm_gamma() -> LaneView:
     """A gamma alarm that was acknowledged: the band stays."""
     channels = RadiationView(
-        gamma=GAMMA.model_copy(update={"max_cps": 23_950, "alarm": True}), neutron=NEUTRON
+        gamma=GAMMA.model_copy(update={"max_cps": 239_500, "limit_cps": 14_120.0, "alarm": True}),
+        neutron=NEUTRON,
     )
-    reason = Reason(rule="R4", code="gamma_alarm", args={"device": "rpm1", "counts": 23_950, "limit": 1412})
+    reason = Reason(
+        rule="R4", code="gamma_alarm", args={"device": "rpm1", "counts": 239_500, "limit": 14_120}
+    )
     truck = vehicle(Level.SECONDARY, ("needs_supervisor",), reasons=(reason,), radiation=channels)
-    values = {"counts": 23_950, "limit": 1412, "ratio": 17.0}
+    values = {"counts": 239_500, "limit": 14_120, "ratio": 17.0}
     return lane(truck, alarm("gamma_alarm", truck, state="ack", values=values))
 
 
@@ -232,3 +237,23 @@ def decided() -> LaneView:
     """Released: the truck drives out."""
     order = Decision(verdict=Verdict.RELEASE, officer="DEMO-1", at_utc_us=T0_US, seq=41)
     return lane(vehicle(Level.CLEAR, ("decided",), state="decided", decision=order))
+
+
+def held() -> LaneView:
+    """Held by the officer; the lane cannot open, and its centre has never asked."""
+    truck = vehicle(Level.HOLD, ("needs_supervisor",), flags=("held",))
+    centre = CentreView(state="never", waiting=12_480)
+    return lane(truck, mode="out_of_service", mode_cause="cannot_record", centre=centre, simulated=False)
+
+
+def alarm_ended() -> LaneView:
+    """A tamper alarm that ended before anybody saw it, and one below the first rank."""
+    truck = vehicle()
+    ended = alarm("barrier_moved_unordered", truck, state="rtn_unack", device="io1", values={})
+    return lane(truck, ended, alarm("calibration_failed", truck, priority=2, device="scanner1", values={}))
+
+
+def officer() -> LaneView:
+    """The demonstration's officer will decide."""
+    at_us = time.time_ns() // 1000 + 12_000_000
+    return lane(vehicle(), simulated_officer=SimulatedOfficerView(decides_utc_us=at_us))

@@ -8,13 +8,13 @@ import dataclasses
 import threading
 import time
 from collections.abc import AsyncIterator
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 from pydantic import ConfigDict
 
 from drivers import contract
-from drivers.api import BadFrame, DeviceIdentity, LinkLost
+from drivers.api import BadFrame, DeviceIdentity, DriverContext, LinkLost
 from drivers.contract import Check, ContractBroken, DriverCase
 from drivers.readings import Counts, PortalReading, Stamp
 from drivers.rpm.tsa.driver import SPEC, TsaDriver, TsaOptions
@@ -107,6 +107,16 @@ class StampsByTheWallClock(TsaDriver):
                 yield dataclasses.replace(item, stamp=stamp)
 
 
+class TapsHalf(TsaDriver):
+    """Defect: some bytes never reach recorder and crash report."""
+
+    def __init__(self, options: TsaOptions, context: DriverContext) -> None:
+        def tap(direction: Literal["rx", "tx"], data: bytes) -> None:
+            context.tap(direction, data[::2])
+
+        super().__init__(options, dataclasses.replace(context, tap=tap))
+
+
 class StrangeError(TsaDriver):
     async def open(self) -> DeviceIdentity:
         try:
@@ -138,6 +148,11 @@ CASE = DriverCase(
         (SwallowsBadFrames, contract.junk_between_records, "count the junk"),
         (EndsAtTheFirstBadFrame, contract.junk_between_records, "after the junk: the readings ended"),
         (RepublishesOldValues, contract.half_open_invents_nothing, "no byte came, but"),
+        (
+            TapsHalf,
+            contract.tap_sees_every_byte,
+            r"the tap saw \d+ bytes to us, other than",
+        ),
         (StampsByTheWallClock, contract.wall_clock_steps, "a stamp (lies in the future|goes back)"),
     ],
 )
@@ -163,4 +178,5 @@ async def test_an_unknown_option_that_is_accepted_is_found() -> None:
 
 async def test_a_sound_driver_passes_the_same_checks() -> None:
     await contract.closes_clean_and_twice(CASE)
+    await contract.tap_sees_every_byte(CASE)
     await contract.wall_clock_steps(CASE)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.journal import MEMORY
 from tests.support.power import build_recorder
 
 
@@ -24,6 +24,5 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fast(tmp_path: Path) -> Iterator[Path]:
     """A folder in memory where there is one."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY or tmp_path) as folder:
         yield Path(folder)

@@ -1,77 +1,204 @@
 """Every device of a running lane, broken in every way: never clear without data, always back, never dead.
 
-One daemon per device: each truck is struck by one fault, which is mended before the next one comes.
+One lane for all. Each fault strikes one device while one vehicle passes it, and is mended before the next
+vehicle comes; the last vehicle meets a sound lane, as if nothing had ever happened. The test is the officer.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.support.station import Station, running_station
+from tests.support.station import Station, running_station, short_trucks
 
-pytestmark = pytest.mark.soak  # minutes long: every device with every fault
-
-TRUCK = """
-[[truck]]
-name = "struck by {name}"
-plate = "LXR 4827"
-load = "machine"
-speed_mps = 5.0
-length_m = 8.0
-seed = {seed}
-"""
-LINK_FAULTS = ("refused", "cut_mid_record", "half_open", "garbage", "slicer")
-FROZEN = {"rpm1": "frozen_counts", "scanner1": "frozen", "lpr1": "frozen", "io1": "frozen"}
+RATE = 4.0
 CHECKS = {"rpm1": "rpm", "scanner1": "scanner", "lpr1": "lpr"}
+SILENCE = re.compile(r"(\w+) is lost \(silence\): no reading for ([\d.]+) s, limit ([\d.]+) s")
+TRIES = 3
+"""Vehicles after which a computer is too busy for this test."""
+LATE_S = 2.0
+"""Seconds of the lane by which a busy computer may notice silence too late."""
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("device", ["rpm1", "scanner1", "lpr1", "io1"])
-def test_a_device_breaks_in_every_way_and_comes_back(tmp_path: Path, device: str) -> None:
-    faults = (*LINK_FAULTS, FROZEN[device])
-    scenario = tmp_path / "trucks.toml"
-    trucks = "".join(TRUCK.format(name=name, seed=n) for n, name in enumerate(faults))
-    scenario.write_text(f'title = "One truck for each fault"\ngap_s = 2.0\n{trucks}', encoding="utf-8")
-    with running_station(tmp_path, rate=5.0, options=("--scenario", str(scenario))) as station:
-        for fault in faults:
-            strike(station, device, fault)
-        # The last truck meets a sound lane, as if nothing had ever happened.
-        last = next_sealed(station, station.records("inspection.sealed")[-1]["seq"])
-        if device in CHECKS:
-            assert last["coverage"][CHECKS[device]]["state"] == "done", last
-        assert_never_clear_without_data(station)
-        assert_arm_only_moves_for_an_order(station)
-        assert station.alive
-        assert not list((station.state / "crash").glob("*")), "a driver crashed"
+@dataclass(frozen=True)
+class Case:
+    """One fault of one device, what the lane must see of it, and what it must do to the vehicle's check."""
+
+    device: str
+    fault: str
+    seen: tuple[str, str | None] | None = None
+    """State and cause that the device must show while the fault lasts."""
+    failed: frozenset[str] = frozenset()
+    """Reasons, one of which the check of this vehicle must have; empty: it must be done all the same."""
+    waits: bool = False
+    """The fault lasts until the check has failed for it."""
+    for_s: float | None = None
+    """It ends by itself after so many real seconds: a link this slow would hold the lane for minutes."""
+
+    def __str__(self) -> str:
+        return f"{self.device}-{self.fault}"
 
 
-def strike(station: Station, device: str, fault: str) -> None:
-    """Break the device while a truck is in the lane, mend it, and wait until it is online again."""
-    known = {r["inspection_id"] for r in station.records("inspection.opened")}
+LOST, STALE = ("backoff", None), ("stale", "silence")
+RUBBISH, FROZEN = ("degraded", "bad_frames"), ("degraded", "frozen")
+CUT_OFF = frozenset({"partial", "link"})
+NO_EVENT = frozenset({"timeout"})
+CASES = (
+    # A portal's counts are gone when nobody hears them: the occupancy goes on, and is never whole.
+    Case("rpm1", "garbage", RUBBISH),
+    Case("rpm1", "refused", LOST, CUT_OFF),
+    Case("rpm1", "cut_mid_record", LOST, CUT_OFF),
+    Case("rpm1", "half_open", STALE, CUT_OFF),
+    Case("rpm1", "slicer"),
+    Case("rpm1", "frozen_counts", FROZEN, frozenset({"fault"})),
+    # A scanner keeps its lines until they are safe here: a broken link costs time and not one line.
+    Case("scanner1", "garbage", LOST),
+    Case("scanner1", "refused", LOST),
+    Case("scanner1", "cut_mid_record", LOST),
+    Case("scanner1", "half_open", STALE),
+    Case("scanner1", "slicer", for_s=0.3),
+    Case("scanner1", "frozen", FROZEN, frozenset({"fault"})),
+    # A camera that pushes is not missed before its event is; it sends again what was not taken.
+    Case("lpr1", "garbage", None, NO_EVENT, waits=True),
+    Case("lpr1", "refused", None, NO_EVENT, waits=True),
+    Case("lpr1", "cut_mid_record", None, NO_EVENT, waits=True),
+    Case("lpr1", "half_open", None, NO_EVENT, waits=True),
+    Case("lpr1", "slicer", for_s=0.3),
+    Case("lpr1", "frozen", FROZEN, frozenset({"fault"})),
+    # A board that cannot be read opens nothing.
+    Case("io1", "garbage", LOST),
+    Case("io1", "refused", LOST),
+    Case("io1", "cut_mid_record", LOST),
+    Case("io1", "half_open", STALE),
+    Case("io1", "slicer"),
+    Case("io1", "frozen", FROZEN),
+)
 
-    def arrived() -> bool:
-        return any(r["inspection_id"] not in known for r in station.records("inspection.opened"))
 
-    station.until(arrived, f"a truck for {device} {fault}")
-    station.fault(device, fault)
-    until = len(station.feed())
-    station.until(lambda: len(station.feed()) > until, f"something happens under {device} {fault}", 10)
-    assert station.get("/healthz").status == 200, f"the daemon does not live with {device} {fault}"
-    station.fault(device, "none")
-    station.until(lambda: station.device(device) == "online", f"{device} online after {fault}", 20)
-    station.until(lambda: station.lane()["inspection"] is None, f"the truck of {device} {fault} leaves", 30)
+@pytest.fixture(scope="module")
+def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    folder = tmp_path_factory.mktemp("lane")
+    with running_station(folder, rate=RATE, options=short_trucks(folder)) as running, running.officer_away():
+        running.until(running.all_online, "every device is online")
+        yield running
 
 
-def next_sealed(station: Station, after: int) -> Any:
-    """Return the next sealed record."""
+@pytest.fixture
+def station(lane: Station) -> Iterator[Station]:
+    """The lane, and what must be true of it whatever happened."""
+    yield lane
+    lane.assert_sound()
+    assert_never_clear_without_data(lane)
 
-    def sealed() -> list[Any]:
-        return [r for r in station.records("inspection.sealed") if r["seq"] > after]
 
-    return station.until(sealed, "another truck is sealed")[0]
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_device_breaks_and_comes_back(station: Station, case: Case) -> None:
+    for _ in range(TRIES):
+        vehicle = station.next_vehicle()
+        began = station.feed()[-1]["seq"]
+        doubted = {device["name"] for device in station.lane()["devices"] if device["cause"] == "frozen"}
+        reach(station, case, vehicle)
+        station.fault(case.device, case.fault, case.for_s)
+        watch(station, case, vehicle, began)
+        station.fault(case.device, "none")
+        station.until(lambda: station.device(case.device) in ("online", "degraded"), f"{case} is over", 20)
+        record = station.send_on(vehicle)
+        if not station.starved(began, case.device):
+            break  # else the next vehicle: this one was hit by a second fault, which nobody wanted
+    judge(case, record, doubted)
+    if case.seen is None:
+        news = health(station, case.device, began)
+        assert {change["to"] for change in news} <= {"online", "degraded"}, "it was never lost"
+
+
+def health(station: Station, device: str, after: int) -> list[Any]:
+    """Return the changes of a device's health after a record."""
+    return [r for r in station.records("device_health.changed", device=device) if r["seq"] > after]
+
+
+def test_then_a_sound_vehicle_meets_a_sound_lane(station: Station) -> None:
+    """Nothing of all this is left; a frozen device is believed again once its values move."""
+    station.send_on(station.next_vehicle())
+    record = station.send_on(station.next_vehicle())
+    assert {record["coverage"][check]["state"] for check in CHECKS.values()} == {"done"}
+    assert record["flags"] == []
+    station.until(station.all_online, "every device is online again", 60 / RATE + 10)
+
+
+# --- the steps of one case ------------------------------------------------------------------------
+
+
+def reach(station: Station, case: Case, vehicle: str) -> None:
+    """Wait until the vehicle is where the fault strikes it."""
+    if case.device == "rpm1":
+        station.until(lambda: station.records("occupancy.started", inspection_id=vehicle), "in the portal")
+    elif case.device == "scanner1":
+        station.until(lambda: station.records("scan.started", inspection_id=vehicle), "in the scan plane")
+    elif case.device == "io1" and case.fault != "frozen":  # frozen, it never sees a vehicle at the booth
+        station.until(lambda: "vehicle_not_at_barrier" not in locks(station), "at the barrier")
+
+
+def watch(station: Station, case: Case, vehicle: str, began: int) -> None:
+    """See what must be seen while the fault lasts."""
+
+    def seen() -> bool:
+        news = health(station, case.device, began)
+        assert case.seen is not None
+        state, cause = case.seen
+        return any(
+            r["to"] == state and (cause is None or cause in (r["cause"] or "").split(",")) for r in news
+        )
+
+    if case.seen is not None:
+        station.until(seen, f"{case} is seen", 20)
+    if case.seen == STALE:
+        name, age_s, limit_s = SILENCE.findall(station.said())[-1]
+        assert name == case.device
+        assert float(limit_s) < float(age_s) < float(limit_s) + LATE_S
+    if case.waits:
+        check = CHECKS[case.device]
+        station.until(lambda: coverage(station)[check]["state"] == "failed", f"{check} fails for {case}", 20)
+        assert coverage(station)[check]["reason"] in case.failed
+        assert station.until_state("awaiting_decision")["level"] != "clear"
+    if case.device == "io1" and case.seen not in (None, FROZEN):
+        assert "vehicle_not_at_barrier" in locks(station), "nobody knows whether a vehicle stands there"
+        assert station.decide("release", station.lane()["inspection"]).status == 409
+    assert station.get("/healthz").status == 200
+
+
+def judge(case: Case, record: Any, doubted: set[str]) -> None:
+    """Compare what became of the vehicle's checks with what must become of them.
+
+    A device that was frozen is believed when its values move: it may cost one more vehicle its check.
+    """
+    for device, check in CHECKS.items():
+        state, reason = record["coverage"][check]["state"], record["coverage"][check]["reason"]
+        if device != case.device and device in doubted:
+            assert (state, reason) in (("done", None), ("failed", "fault"))
+        elif device != case.device:
+            assert state == "done", f"{case} cost the vehicle its {check}: {reason}"
+        elif case.waits:  # what came after all, once the link was mended, may count
+            assert state in ("done", "failed")
+        elif case.failed:
+            assert (state, reason in case.failed) == ("failed", True), reason
+            assert record["recommendation"]["level"] != "clear"
+        else:
+            assert state == "done", reason
+    if case.device == "scanner1" and not case.failed:
+        assert (record["scan"]["state"], record["scan"]["lines_lost"]) == ("complete", 0)
+
+
+def coverage(station: Station) -> Any:
+    return station.lane()["inspection"]["coverage"]
+
+
+def locks(station: Station) -> set[str]:
+    return {lock["code"] for lock in station.lane()["inspection"]["release"]["locks"]}
 
 
 def assert_never_clear_without_data(station: Station) -> None:
@@ -86,16 +213,10 @@ def assert_never_clear_without_data(station: Station) -> None:
     for record in station.records("inspection.sealed"):
         occupancies = station.records("occupancy.ended", inspection_id=record["inspection_id"])
         if record["coverage"]["rpm"]["state"] == "done":
-            assert any(occupancy["complete"] for occupancy in occupancies)
+            assert occupancies
+            assert all(occupancy["complete"] for occupancy in occupancies)
         if record["coverage"]["scanner"]["state"] == "done":
             assert record["scan"]["state"] == "complete"
             assert record["scan"]["lines"] > 0
         if record["coverage"]["lpr"]["state"] == "done":
             assert station.records("plate.read", inspection_id=record["inspection_id"])
-
-
-def assert_arm_only_moves_for_an_order(station: Station) -> None:
-    """No arm goes up without a recorded order."""
-    orders = {record["seq"] for record in station.records("decision.recorded")}
-    for moved in station.records("barrier.moved", to="up"):
-        assert moved["decision_seq"] in orders

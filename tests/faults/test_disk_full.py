@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from station.store.ballast import Ballast
 from station.store.errors import StoreError, StoreFull
 from station.store.feed import read_after
 from station.store.journal import Store
 from station.store.ops import Ack
 from station.store.verify import verify
+from station.store.waiting import Waiter
+from station.store.writer import Writer
 from tests.support.journal import draft, open_small
 
 DISK_BYTES = 12 * 1024 * 1024
@@ -82,6 +88,51 @@ def test_a_full_quota_refuses_records_but_nothing_else(tmp_path: Path) -> None:
     assert store.append_soon([draft()]).result(10).first == stored + 1
     store.close()
     assert verify(tmp_path / "state").ok
+
+
+def test_what_must_be_kept_does_not_fall_with_what_is_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_small(tmp_path / "state", quota_bytes=1_000_000)
+    stored, _ = until_full(store)
+    inside, go_on = threading.Event(), threading.Event()
+    affordable = Writer._affordable
+
+    def held(writer: Writer, group: list[Waiter]) -> list[Waiter]:
+        inside.set()
+        go_on.wait(20)
+        return affordable(writer, group)
+
+    monkeypatch.setattr(Writer, "_affordable", held)
+    first = store._submitted(lambda: Ack("central", store.epoch, 1))
+    inside.wait(20)
+    large = store.append_soon([draft(text="x" * 60_000)])  # these two share a group
+    acked = store._submitted(lambda: Ack("central", store.epoch, 5))
+    go_on.set()
+    assert first.result(10).acked == 1
+    assert isinstance(large.exception(10), StoreFull)
+    assert acked.result(10).acked == 5
+    assert count(store) == stored
+    store.close()
+
+
+def test_a_reserve_on_a_disk_that_fails_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    reserve = Ballast(tmp_path / "ballast", 4096)
+    reserve.hold()
+    assert reserve.path.exists()
+    monkeypatch.setattr("station.store.ballast.is_full", lambda _: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fail)
+        patch.setattr(Path, "stat", fail)
+        assert not reserve.release()
+        reserve.hold()
+    assert not reserve.spent
+    assert reserve.release()
+    assert reserve.spent
+    assert not reserve.release()
 
 
 def test_a_full_disk_is_said_at_once_and_leaves_room_for_alarms(disk: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from station.store import files, scanfile
+from station.store import blobs, files, scanfile
 from station.store.blobs import CHUNK_BYTES, DamagedBlob
 from station.store.draft import BlobRef
 from station.store.errors import NotStored, StoreBusy, StoreFull, StoreUnavailable
@@ -92,6 +92,36 @@ async def test_a_blob_that_cannot_be_kept_leaves_nothing(
             await store.put_blob(b"x", "text/plain")
     assert blob_files(tmp_path) == []
     assert await store.find_blob(sha256(b"x").hexdigest()) is None
+
+
+async def test_a_folder_that_somebody_else_made_is_made_durable_too(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread, or a process that was killed then, may have made it and not synced it yet."""
+    root = tmp_path / "state" / "blobs"
+    digest = sha256(b"x").hexdigest()
+    folders = [root / digest[:2] / digest[2:4], root / digest[:2], root]
+    folders[0].mkdir(parents=True)
+    done: list[Path | str] = []
+    sync, rename, submitted = files.sync_folder, Path.rename, store._submitted
+
+    def synced(folder: Path) -> None:
+        done.append(folder)
+        sync(folder)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(path, target)
+
+    def entered(make: Any) -> Any:
+        done.append("row")
+        return submitted(make)
+
+    monkeypatch.setattr(blobs, "sync_folder", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(store, "_submitted", entered)
+    await store.put_blob(b"x", "text/plain")
+    assert (done[0], set(done[1:-1]), done[-1]) == ("rename", set(folders), "row")
 
 
 async def test_what_a_killed_process_left_unfinished_is_removed(store: Store, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from station.domain.events import catalogue
+from station.store.errors import StoreUnavailable
 from tests.support.journal import draft, of_inspection, open_small
 from tests.support.served import Served, serve
 
@@ -93,6 +94,8 @@ async def test_concurrent_acknowledgements_end_at_the_highest(central: Served) -
         (b"{", "body"),
         (b"[]", "body"),
         (b"[" * 100_000, "body"),
+        (b'{"seq":' * 100_000, "body"),
+        (b"\xff\xfe", "body"),
         (b'{"epoch":"x"}', "body.seq"),
         (b'{"epoch":"x","seq":1}', "body.epoch"),
         (b'{"epoch":"%b","seq":"1"}', "body.seq"),
@@ -109,11 +112,50 @@ async def test_a_malformed_acknowledgement_names_its_field(
     content = content.replace(b"%b", central.store.epoch.encode())
     headers = {"Content-Type": "application/json"}
     reply = await central.client.post("/v1/consumers/central/ack", content=content, headers=headers)
-    found = problem(reply, reply.status_code, "bad-request" if reply.status_code == 400 else "invalid")
-    if reply.status_code == 422:
-        assert any(error["field"].startswith(field) for error in found["errors"]), found
-    else:
-        assert field == "body"
+    found = problem(reply, 422, "invalid")
+    assert field in [error["field"] for error in found["errors"]], found
+
+
+async def test_a_body_of_another_type_is_told_which_type_it_must_be(central: Served) -> None:
+    body = json.dumps({"epoch": central.store.epoch, "seq": 0})
+    reply = await central.client.post(
+        "/v1/consumers/central/ack", content=body, headers={"Content-Type": "text/plain"}
+    )
+    found = problem(reply, 422, "invalid")
+    assert found["detail"] == "body: must be JSON, with Content-Type: application/json and not 'text/plain'"
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "sentence"),
+    [
+        ("/v1?x=1", "x", "is unknown: none is taken here"),
+        ("/v1/health?limit=1", "limit", "is unknown: none is taken here"),
+        ("/v1/records/1?after=1", "after", "is unknown: none is taken here"),
+        ("/v1/inspections?plates=AB", "plates", "is unknown here; known are plate, container, after"),
+        ("/v1/inspections?plate=A&plate=B", "plate", "stands more than once"),
+        ("/v1/feed?after=0&epoch=0&offset=3", "offset", "is unknown here; known are after, epoch, limit"),
+        ("/v1/feed?after=0&epoch=0&since=2026-01-01", "since", "is unknown here"),
+        ("/v1/feed?after=0&after=5&epoch=0", "after", "stands more than once"),
+    ],
+)
+async def test_no_parameter_is_ignored(central: Served, path: str, field: str, sentence: str) -> None:
+    found = problem(await central.client.get(path), 400, "bad-parameter")
+    assert [(error["field"]) for error in found["errors"]] == [f"query.{field}"]
+    assert sentence in found["detail"]
+
+
+async def test_metrics_are_served_while_the_journal_cannot_be_read(
+    central: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: object) -> None:
+        raise StoreUnavailable("The journal is not open.")
+
+    monkeypatch.setattr(type(central.store), "read", lambda self, fn: broken(fn))
+    reply = await central.client.get("/metrics")
+    assert reply.status_code == 200
+    assert 'carril_store_acked_seq{consumer="central"}' in reply.text
+    assert "carril_store_oldest_unacked_seconds{" not in reply.text, "what is not known is not 0"
+    problem(await central.client.get("/v1"), 503, "store-unavailable")
 
 
 # --- records and inspections ----------------------------------------------------------------------
@@ -217,7 +259,7 @@ async def test_health_says_how_each_part_is(central: Served, monkeypatch: pytest
     await central.store.append([draft()])
     assert (await central.client.get("/healthz")).json() == {"status": "ok"}
     found = (await central.client.get("/v1/health")).json()
-    assert found["lane"] == "ok"
+    assert (found["lane"], found["reasons"]) == ("ok", [])
     assert found["devices"] == {"rpm1": "online"}
     assert found["store"]["state"] == "open"
     assert 0 < found["store"]["quota"] < 0.01
@@ -290,7 +332,8 @@ async def test_a_command_needs_its_header_and_a_program_acknowledges_without(cen
         reply = await central.client.request(method, "/v1/lane/decisions", json={})
         assert "X-Carril: 1" in problem(reply, 403, "forbidden")["detail"]
         reply = await central.client.request(method, "/v1/feed", headers={"X-Carril": "1"})
-        assert problem(reply, 405, "method-not-allowed")
+        found = problem(reply, 405, "method-not-allowed")
+        assert found["detail"] == f"{method} is no method of /v1/feed."
         assert reply.headers["allow"] == "GET"
     assert (await ack(central, 0)).status_code == 200
     sneaky = await central.client.post("/v1/consumers/a/ack/../../lane/decisions", json={})
@@ -305,8 +348,12 @@ async def test_unknown_paths_are_problems(central: Served) -> None:
         "/docs",
         "/assets/x.js",
         "/assets/../pyproject.toml",
+        "/%00",
+        "/assets/%00",
+        f"/{'x' * 5000}",
     ):
-        problem(await central.client.get(path), 404, "not-found")
+        found = problem(await central.client.get(path), 404, "not-found")
+        assert found["detail"].startswith("There is nothing at /")
 
 
 async def test_every_answer_carries_the_content_policy(central: Served) -> None:
@@ -376,6 +423,13 @@ async def test_the_built_screen_is_served_with_the_right_caching(tmp_path: Path)
         assert script.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert script.headers["content-type"].startswith("text/javascript")
         assert (await served.client.get("/favicon.svg")).headers["cache-control"] == "no-cache"
-        for path in ("/%2e%2e%2fsecret", "/assets/%2e%2e%2f%2e%2e%2fsecret", "/..%2fsecret", "/assets"):
+        for path in (
+            "/%00",
+            f"/{'x' * 5000}",
+            "/%2e%2e%2fsecret",
+            "/assets/%2e%2e%2f%2e%2e%2fsecret",
+            "/..%2fsecret",
+            "/assets",
+        ):
             problem(await served.client.get(path), 404, "not-found")
     await asyncio.to_thread(store.close)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.station import Station, running_station
@@ -56,7 +58,8 @@ class Screen:
 
 def test_the_first_truck_is_sealed_delivered_and_proven(station: Station) -> None:
     sealed = station.until(lambda: station.records("inspection.sealed"), "the first truck is sealed")[0]
-    assert (sealed["outcome"], sealed["recommendation"]["level"]) == ("decided", "clear")
+    advice = sealed["recommendation"]
+    assert (sealed["outcome"], advice["level"]) == ("decided", "clear"), (advice, station.said())
     assert sealed["decision"]["officer"] == "DEMO-1"
     assert sealed["identity"]["plate"]["text"] == "LXR 4827"
     coverage = {name: check["state"] for name, check in sealed["coverage"].items()}
@@ -78,6 +81,13 @@ def test_the_first_truck_is_sealed_delivered_and_proven(station: Station) -> Non
         assert len(reply.body) == use["bytes"]
         part = station.get(f"/v1/blobs/{use['sha256']}", Range="bytes=10-29")
         assert (part.status, part.body) == (206, reply.body[10:30])
+
+    scan = sealed["scan"]
+    facts = station.get(f"/v1/scans/{scan['scan_id']}/image").json()
+    assert (facts["complete"], facts["width"]) == (True, scan["lines"]), "it can still be looked at"
+    columns = station.get(f"/v1/scans/{scan['scan_id']}/columns?from=0&to=64&level=0").body
+    image = np.load(io.BytesIO(station.get(f"/v1/blobs/{scan['image']}").body))
+    assert columns == image[:64].astype("<u2").tobytes(), "the screen's columns are the stored image"
 
     def delivered() -> bool:
         acked = station.get("/v1/consumers/central").json()["acked"]
@@ -147,3 +157,19 @@ def test_the_chain_of_the_feed_can_be_proven_by_the_centre(station: Station) -> 
     assert rest["items"][0] == whole["items"][4]
     wrong = station.get(f"/v1/feed?after=0&epoch={'f' * 32}")
     assert (wrong.status, wrong.json()["type"]) == (409, "urn:carril:problem:epoch-changed")
+
+
+def test_it_stops_at_once_whoever_listens(station: Station) -> None:
+    """Two screens and a long poll hold nobody up: each is told, none is cut."""
+    epoch = station.get("/v1/consumers/central").json()["epoch"]
+    screens = [Screen(station, f"{epoch}:0") for _ in range(2)]
+    poll = http.client.HTTPConnection("127.0.0.1", station.port, timeout=10)
+    head = station.get("/v1").json()["head"]
+    poll.request("GET", f"/v1/feed?after={head}&epoch={epoch}&prio=0&wait=30")
+    assert station.stop() < 3.0
+    assert poll.getresponse().status == 200
+    poll.close()
+    for screen in screens:
+        while screen.next()[0] != "bye":
+            pass
+        screen.cut()

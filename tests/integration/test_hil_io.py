@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -40,6 +41,13 @@ use = "io.open"
 id = "travel"
 use = "io.barrier_travel"
 measure = [{ name = "up_s", unit = "s", max = 0.5 }]
+"""
+
+
+TEARDOWN = """
+[[teardown]]
+id = "safe"
+use = "io.safe_state"
 """
 
 
@@ -81,6 +89,53 @@ def test_a_wrong_argument_gives_exit_2(
     ran = done(hil(tmp_path, *arguments), root)
     assert (ran.returncode, told in ran.stderr, ran.stdout) == (2, True, "")
     assert not (tmp_path / "bench").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("max = 0.5", "maxx = 0.5"), "main.0.measure.0.maxx: Extra inputs are not permitted"),
+        (('use = "io.open"', 'use = "io.opn"'), "step 'io.opn' is unknown; did you mean io.open?"),
+    ],
+)
+def test_a_bad_plan_is_one_sentence_with_its_path_and_exit_2(
+    tmp_path: Path, root: Path, change: tuple[str, str], told: str
+) -> None:
+    plan = tmp_path / "wrong.toml"
+    plan.write_text(WRONG.replace(*change))
+    ran = done(hil(tmp_path, "--plan", str(plan)), root)
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+    assert f"--plan {plan}: " in ran.stderr
+    assert told in ran.stderr
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_phase_that_takes_too_long_gives_exit_2_after_the_teardown(tmp_path: Path, root: Path) -> None:
+    plan = tmp_path / "wrong.toml"
+    plan.write_text(WRONG.replace('id = "travel"', 'id = "travel"\ntimeout_s = 0.2') + TEARDOWN)
+    ran = done(hil(tmp_path, "--plan", str(plan), "--out", str(tmp_path / "out")), root)
+    assert ran.returncode == 2
+    assert "! attempt 1: TIMEOUT: it took longer than its 0.2 s" in ran.stdout
+    phases = {p["id"]: p["outcome"] for p in json.loads((tmp_path / "out/run.json").read_bytes())["phases"]}
+    assert phases == {"open": "PASS", "travel": "TIMEOUT", "safe": "PASS"}
+
+
+def test_reports_that_cannot_be_written_give_exit_2_before_anything_moves(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = done(hil(tmp_path, "--plan", "io", "--out", str(tmp_path / "file" / "out")), root)
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+    assert "cannot be written: Not a directory" in ran.stderr
+
+
+def test_a_terminal_that_knows_no_signs_of_the_field_still_gets_the_result(
+    tmp_path: Path, root: Path
+) -> None:
+    (tmp_path / "wrong.toml").write_text(WRONG)
+    command = hil(tmp_path, "--plan", str(tmp_path / "wrong.toml"), "--out", str(tmp_path / "out"))
+    old = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run(command, cwd=root, capture_output=True, timeout=55, check=False, env=old)
+    assert (ran.returncode, b"limit \\u2264 0.5 s" in ran.stdout) == (1, True)
+    assert (tmp_path / "out" / "junit.xml").exists()
 
 
 def test_a_state_folder_in_use_gives_exit_4(tmp_path: Path, root: Path) -> None:

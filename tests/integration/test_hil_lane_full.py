@@ -4,34 +4,84 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hil.plan import SHIPPED
 from hil.steps.lane import Seen, tell
-
-pytestmark = pytest.mark.soak  # five trucks through a lane of its own
 
 CARRIL = (sys.executable, "-c", "from station.cli.main import main; raise SystemExit(main())")
 
 
-@pytest.mark.timeout(120)
-def test_five_trucks(tmp_path: Path, root: Path) -> None:
-    command = ("hil", "run", "--plan", "lane_full", "--bench", "--state", str(tmp_path / "bench"))
+def measured(plan: str, tmp_path: Path, root: Path) -> dict[str, Any]:
+    """Run a plan that must pass, and return what was measured."""
+    command = ("hil", "run", "--plan", plan, "--bench", "--state", str(tmp_path / "bench"))
     out = tmp_path / "out"
     ran = subprocess.run(
         (*CARRIL, *command, "--out", str(out)),
-        cwd=root, capture_output=True, text=True, timeout=110, check=False,
+        cwd=root, capture_output=True, text=True, timeout=170, check=False,
     )  # fmt: skip
-    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout
+    log = (out / "station.log").read_text()[-2000:] if ran.returncode else ""
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + log
     record = json.loads((out / "run.json").read_bytes())
-    values = {m["name"]: m["value"] for phase in record["phases"] for m in phase["measurements"]}
-    assert (values["sealed"], values["images"], values["exit_code"]) == (5, 5, 0)
-    assert values["alarms"] >= 2  # the tiles' gamma alarm, the scanner's cut link
+    assert record["simulated"]
+    feed = [json.loads(line) for line in (out / "feed.ndjson").read_text().splitlines()]
+    assert [item["seq"] for item in feed] == list(range(1, len(feed) + 1))
+    return {m["name"]: m["value"] for phase in record["phases"] for m in phase["measurements"]}
+
+
+@pytest.mark.timeout(180)
+def test_the_first_three_of_its_trucks(tmp_path: Path, root: Path) -> None:
+    text = shipped_plan = (SHIPPED / "lane_full.toml").read_text()
+    for five in ("trucks = 5", "equals = 5"):
+        assert five in shipped_plan
+        text = text.replace(five, five.replace("5", "3"))
+    (tmp_path / "three.toml").write_text(text)
+    values = measured(str(tmp_path / "three.toml"), tmp_path, root)
+    assert (values["sealed"], values["images"], values["barrier_openings"], values["exit_code"]) == (
+        3,
+        3,
+        3,
+        0,
+    )
+    assert values["alarms"] >= 1  # the tiles
     assert values["alarm_to_screen_p99_ms"] > 0
+
+
+def test_a_bench_that_is_killed_leaves_no_station_behind(tmp_path: Path, root: Path) -> None:
+    out = tmp_path / "out"
+    command = ("hil", "run", "--plan", "lane_full", "--bench", "--state", str(tmp_path / "bench"))
+    with subprocess.Popen((*CARRIL, *command, "--out", str(out)), cwd=root) as bench:
+        found = None
+        until_s = time.monotonic() + 40
+        while found is None and time.monotonic() < until_s:
+            time.sleep(0.1)
+            log = (out / "station.log").read_text() if (out / "station.log").exists() else ""
+            found = re.search(r"screen +http://127\.0\.0\.1:(\d+)/", log)
+        bench.kill()
+    assert found is not None
+    until_s = time.monotonic() + 15
+    while time.monotonic() < until_s:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", int(found[1]))) != 0:
+                return
+        time.sleep(0.1)
+    pytest.fail("the station serves on without its bench")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(180)
+def test_five_trucks(tmp_path: Path, root: Path) -> None:
+    values = measured("lane_full", tmp_path, root)
+    assert (values["sealed"], values["images"], values["exit_code"]) == (5, 5, 0)
+    assert values["alarms"] >= 2  # the tiles, the scanner's cut link
 
 
 # --- each measure finds what it is there for ------------------------------------------------------

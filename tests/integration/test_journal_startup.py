@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,51 @@ def test_nothing_known_at_all_begins_at_one_and_says_so(state: Path) -> None:
     assert last_event(state, 1)["data"]["previous"] is None
 
 
+@pytest.mark.parametrize(
+    ("seq", "head", "store"),
+    [
+        ("5", ("seven", "hash", None, 1.5), (7, "epoch", None, b"\0")),
+        (b"\xff", (-3, b"\0", 0, 0), ("LAR-04", b"\0", -1, None)),
+        (1e300, (2**62, bytes(32), 0, 0), ("LAR-04", bytes(16), "x", 1)),
+    ],
+)
+def test_values_of_the_wrong_kind_are_a_new_epoch(
+    state: Path, seq: object, head: tuple[object, ...], store: tuple[object, ...]
+) -> None:
+    """A damaged page gives anything, also where the table is strict."""
+    before = write(state)
+    connection = sqlite3.connect(state / DB)
+    for table, columns in (
+        ("record", "seq"),
+        ("head", "seq, hash, anchor_seq, anchor_hash"),
+        ("store", "station, epoch, first_seq, prev_epoch, prev_last, prev_hash, schema, search, created_us"),
+        ("consumer", "name, acked_seq, acked_us, required"),
+    ):
+        connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"CREATE TABLE {table} ({columns})")
+    connection.execute("INSERT INTO record VALUES (?)", (seq,))
+    connection.execute("INSERT INTO head VALUES (?, ?, ?, ?)", head)
+    connection.execute("INSERT INTO store VALUES (?, ?, ?, ?, 'last', 0, 1, 1, NULL)", store)
+    connection.execute("INSERT INTO consumer VALUES (x'00', 'all', NULL, 'yes'), ('central', 2, 0, 1)")
+    connection.commit()
+    connection.close()
+    assert_new_epoch(state, before, "")
+
+
+def test_a_new_journal_that_cannot_be_trusted_is_one_sentence(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(state)
+    (state / "mark.bin").unlink()
+
+    def distrust(*_: Any) -> None:
+        raise startup._Distrust("the disk gives other bytes than were written")
+
+    monkeypatch.setattr(startup, "_compare", distrust)
+    with pytest.raises(StoreUnavailable, match="cannot be opened: the disk gives other bytes"):
+        open_small(state)
+
+
 def test_a_damaged_record_in_a_sound_journal_is_found_and_kept(state: Path) -> None:
     before = write(state)
     sql(state, "UPDATE record SET body = replace(body, 'n', 'm') WHERE seq = 3")
@@ -232,13 +278,22 @@ def test_another_station_changes_nothing(state: Path) -> None:
     write(state)
     files = {path: path.read_bytes() for path in state.rglob("*") if path.is_file() and path.name != "lock"}
     with pytest.raises(WrongStation, match="belongs to station 'LAR-04', this lane is 'LAR-05'"):
-        startup.open_journal(place_of(state).__class__(**fields(place_of(state)) | {"station": "LAR-05"}))
+        open_journal(replace(place_of(state), station="LAR-05"))
     after = {path: path.read_bytes() for path in state.rglob("*") if path.is_file() and path.name != "lock"}
     assert after == files
 
 
-def fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}
+def test_another_station_that_was_killed_keeps_its_log(state: Path, tmp_path: Path) -> None:
+    store = open_small(state)
+    store.append_soon([draft()]).result(10)
+    left = tmp_path / "left"
+    subprocess.run(["cp", "-r", state, left], check=True)  # as a killed process leaves it
+    store.close()
+    before = {name: (left / name).read_bytes() for name in (DB, DB + "-wal", "mark.bin")}
+    assert before[DB + "-wal"]
+    with pytest.raises(WrongStation):
+        open_journal(replace(place_of(left), station="LAR-05"))
+    assert {name: (left / name).read_bytes() for name in before} == before
 
 
 def test_a_second_process_is_refused_with_the_first_ones_number(state: Path) -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import threading
-import time
 from collections.abc import AsyncIterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +17,13 @@ from station.store.errors import (
     RecordRejected,
     Repeated,
     StoreBusy,
-    StoreError,
     StoreUnavailable,
-    Unknown,
     UnknownConsumer,
     WrongEpoch,
 )
 from station.store.journal import Store
 from station.store.mark import read_mark
-from station.store.writer import State, Writer
+from station.store.writer import State
 from tests.support.journal import draft, of_inspection, open_small
 
 
@@ -83,6 +77,34 @@ async def test_a_refused_draft_rejects_only_itself(store: Store) -> None:
     assert [row.subject for row in await store.records_after(0)] == ["a", "b", "c"]
     assert (await store.append([draft("d")])).first == 4  # no gap
     assert store.state is State.OPEN
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (Idem("c", "k", b"", "created", lambda _: ""), "cannot store TEXT value in INTEGER column"),  # type: ignore[arg-type]
+        (Idem("c", "k", b"", 201, lambda _: b"x"), "cannot store BLOB value in TEXT column"),  # type: ignore[arg-type,return-value]
+        (Idem("c", None, b"", 201, lambda _: ""), "NOT NULL"),  # type: ignore[arg-type]
+        (Idem("c", "k", b"", 2**70, lambda _: ""), "too large"),
+        (Idem("c", "k", b"", 201, lambda _: {}), "not supported"),  # type: ignore[arg-type,return-value]
+        (Idem("c", "\ud800", b"", 201, lambda _: ""), "surrogates not allowed"),
+    ],
+)
+async def test_a_value_that_a_strict_table_refuses_rejects_only_its_own(
+    store: Store, wrong: Idem, reason: str
+) -> None:
+    results = await asyncio.gather(
+        store.append([draft("a")]),
+        store.append([draft("bad")], wrong),
+        store.append([draft("b")]),
+        store.ack("central", store.epoch, 0),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], RecordRejected)
+    assert reason in str(results[1])
+    assert [row.subject for row in await store.records_after(0)] == ["a", "b"]
+    assert store.state is State.OPEN
+    assert store.stats.reopened == 0
 
 
 async def test_nothing_to_append_is_refused(store: Store) -> None:
@@ -212,215 +234,7 @@ async def test_subscribers_hear_of_each_commit_after_it_is_published(store: Stor
     assert len(heard) == 2
 
 
-# --- what callers see of a slow or broken disk --------------------------------------------------
-
-
-class Gate:
-    """Holds COMMIT back until it is opened."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.inside = threading.Event()
-        self.open = threading.Event()
-        commit = Writer._commit
-
-        def held(writer: Writer, tx: Any) -> None:
-            self.inside.set()
-            self.open.wait(20)
-            commit(writer, tx)
-
-        monkeypatch.setattr(Writer, "_commit", held)
-
-
-async def test_a_slow_disk_blocks_no_caller_and_the_queue_is_bounded(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = Gate(monkeypatch)
-    first = store.append_soon([draft("first")])
-    await asyncio.to_thread(gate.inside.wait)
-    waiting: list[Future[Receipt]] = []
-    began = time.monotonic()
-    while not waiting or not waiting[-1].done():
-        waiting.append(store.append_soon([draft("x" * 100, text="y" * 250_000)]))
-    assert time.monotonic() - began < 5  # 16 MiB of JSON, no disk in the way
-    assert isinstance(waiting.pop().exception(), StoreBusy)
-    assert 60 <= len(waiting) <= 70
-    assert store.published == 0
-    assert not first.done()
-    gate.open.set()
-    assert (await asyncio.wrap_future(first)).first == 1
-    receipts = [await asyncio.wrap_future(future) for future in waiting]
-    assert [receipt.first for receipt in receipts] == list(range(2, len(waiting) + 2))
-
-
-async def test_nothing_is_seen_before_its_mark(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    await store.append([draft("seen")])
-    marking, go_on = threading.Event(), threading.Event()
-    set_mark = Writer._set_mark
-
-    def held(writer: Writer, tx: Any) -> None:
-        marking.set()
-        go_on.wait(20)
-        set_mark(writer, tx)
-
-    monkeypatch.setattr(Writer, "_set_mark", held)
-    future = store.append_soon([draft("unseen")])
-    await asyncio.to_thread(marking.wait)
-    assert await store.read(
-        lambda view: view.connection.execute("SELECT count(*) FROM record").fetchone()
-    ) == (2,)
-    assert store.published == 1
-    assert [row.subject for row in await store.records_after(0)] == ["seen"]
-    assert await store.records_of("unseen") == []
-    assert not future.done()
-    go_on.set()
-    assert (await asyncio.wrap_future(future)).last == 2
-    assert [row.subject for row in await store.records_after(0)] == ["seen", "unseen"]
-
-
-async def test_a_hung_disk_frees_its_waiters(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "HUNG_S", 0.3)
-    monkeypatch.setattr(writer_module, "BEAT_S", 0.05)
-    gate = Gate(monkeypatch)
-    running = store.append_soon([draft("running")])
-    await asyncio.to_thread(gate.inside.wait)
-    queued = store.append_soon([draft("queued")])
-    with pytest.raises(Unknown, match="may or may not be written"):
-        await asyncio.wrap_future(running)
-    with pytest.raises(StoreUnavailable):
-        await asyncio.wrap_future(queued)
-    with pytest.raises(StoreUnavailable, match="the disk hangs"):
-        await store.append([draft("later")])
-    assert store.silent_s > 0.3
-    resumed = asyncio.Event()
-    store.on_commit(lambda _: resumed.set())
-    gate.open.set()
-    await resumed.wait()
-    assert [row.subject for row in await store.records_after(0)] == ["running"]  # it may be there, and is
-    assert (await store.append([draft("again")])).first == 2
-
-
-async def test_a_writer_that_dies_fails_every_waiter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
-
-    def die(*_: Any) -> None:
-        gate.inside.set()
-        gate.open.wait(20)
-        raise SystemExit
-
-    monkeypatch.setattr(Writer, "_commit", die)
-    running = asyncio.create_task(store.append([draft("running")]))
-    await asyncio.to_thread(gate.inside.wait)
-    queued = [store.append_soon([draft("queued")]) for _ in range(3)]
-    gate.open.set()
-    with pytest.raises(Unknown, match="The writer ended"):
-        await running  # it had begun
-    for future in queued:
-        with pytest.raises(StoreUnavailable):
-            await asyncio.wrap_future(future)
-    with pytest.raises(StoreUnavailable, match="the writer ended with SystemExit"):
-        await store.append([draft("later")])
-    assert store.state is State.FAULTED
-
-
-async def test_three_bugs_in_a_minute_fault_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def buggy(*_: Any) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(Writer, "_commit", buggy)
-    failures = 0
-    while store.state is not State.FAULTED:
-        with pytest.raises(StoreError):
-            await store.append([draft()])
-        failures += 1
-        await asyncio.sleep(0.01)
-    monkeypatch.undo()
-    assert failures >= 3
-    assert store.state is State.FAULTED
-    with pytest.raises(StoreUnavailable):
-        await store.append([draft()])
-
-
-async def shell(command: str) -> None:
-    """Touch SQLite's files from another process, as whoever does such things."""
-    process = await asyncio.create_subprocess_shell(command)
-    assert await process.wait() == 0
-
-
-@pytest.mark.parametrize(
-    "deed",
-    [
-        "rm {0}/station.db",
-        "rm {0}/station.db-wal",
-        "rm -r {0}",
-        "mv {1} {0}/station.db; rm {0}/station.db-wal",
-    ],
-)
-async def test_files_that_somebody_replaced_are_noticed_before_anybody_is_told(
-    store: Store, tmp_path: Path, deed: str
-) -> None:
-    journal, old = tmp_path / "state" / "journal", tmp_path / "old.db"
-    await shell(f"cp {journal}/station.db {old}")
-    for n in range(5):
-        await store.append([draft(n=n)])
-    epoch = store.epoch
-    await shell(deed.format(journal, old))
-    with pytest.raises(Unknown, match="Look before writing it again"):
-        await store.append([draft("in doubt")])
-    assert store.epoch != epoch
-    assert store.before is not None
-    assert (store.before.epoch.hex(), store.first_seq) == (epoch, store.before.last + 1)
-    assert store.before.last >= 5  # no number that was told is given again
-    (opening,) = await store.records_after(store.before.last)
-    assert opening.type == "carril.epoch.opened"
-    assert opening.prio == 0
-    assert (await store.append([draft("after")])).epoch == store.epoch
-    assert store.stats.epochs == 1
-
-
-async def test_damage_found_at_work_begins_a_new_epoch(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await store.append([draft()])
-    epoch = store.epoch
-
-    def malformed(*_: Any) -> None:
-        error = sqlite3.DatabaseError("database disk image is malformed")
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Writer, "_apply", malformed)
-        with pytest.raises(StoreUnavailable, match="malformed"):
-            await store.append([draft("lost")])
-    async with asyncio.timeout(5):
-        while store.epoch == epoch:
-            await asyncio.sleep(0.005)
-    assert store.before is not None
-    assert (store.before.epoch.hex(), store.before.last, store.first_seq) == (epoch, 1, 2)
-    assert (await store.append([draft()])).first == 3
-    (kept,) = (tmp_path / "state" / "quarantine").glob("*/journal/station.db")
-    assert kept.stat().st_size > 0
-    (opening, _) = await store.records_after(1)
-    assert "malformed" in opening.event()["data"]["cause"]
-
-
-async def test_a_closed_store_refuses_and_what_was_queued_is_written(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = Gate(monkeypatch)
-    futures = [store.append_soon([draft(n=n)]) for n in range(50)]
-    await asyncio.to_thread(gate.inside.wait)
-    closing = asyncio.create_task(asyncio.to_thread(store.close))
-    gate.open.set()
-    await closing
-    assert [future.result().first for future in futures] == list(range(1, 51))
-    with pytest.raises(StoreUnavailable, match="the station stops"):
-        await store.append([draft()])
-    with pytest.raises(StoreUnavailable):
-        await store.records_after(0)
-    again = open_small(tmp_path / "state")
-    assert again.published == 50
-    again.close()
+# --- look-ups and the log -------------------------------------------------------------------------
 
 
 async def test_a_look_up_that_takes_too_long_is_ended(store: Store) -> None:

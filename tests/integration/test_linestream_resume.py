@@ -35,6 +35,7 @@ from tests.support.scanner_lane import (
     chained_crc,
     every_line_once,
     plant_with,
+    truck_after_dark,
 )
 
 RATE = 4.0
@@ -50,8 +51,15 @@ class Station:
         self.sent = b""
         self.items: list[Reading | BadFrame] = []
         self.acking = True
-        context = DriverContext("scanner1", clock, logging.getLogger("scanner1"), self._tap)
-        self.driver = LinestreamDriver(LinestreamOptions(port=port), context)
+        self._context = DriverContext("scanner1", clock, logging.getLogger("scanner1"), self._tap)
+        self._options = LinestreamOptions(port=port)
+        self.driver = LinestreamDriver(self._options, self._context)
+
+    async def renew(self) -> None:
+        """Open a new link as the supervisor does: with a new driver and the device's memory."""
+        await self.driver.close()
+        self.driver = LinestreamDriver(self._options, self._context)
+        await self.driver.open()
 
     def _tap(self, direction: str, data: bytes) -> None:
         self.sent += data if direction == "tx" else b""
@@ -83,12 +91,15 @@ class Station:
 async def lane() -> AsyncIterator[tuple[Station, LinestreamEmulator, ChaosProxy]]:
     """Scanner, link-fault proxy and station, the truck just coming."""
     clock = PlantClock(RATE)
-    emulator = LinestreamEmulator(LinestreamOptions(), plant_with()(clock), clock, 1)
+    plant = plant_with()(clock)
+    emulator = LinestreamEmulator(LinestreamOptions(), plant, clock, 1)
+    coming = asyncio.create_task(truck_after_dark(emulator, plant))
     proxy = ChaosProxy(await emulator.start())
     station = Station(await proxy.start(), clock)
     try:
         yield station, emulator, proxy
     finally:
+        coming.cancel()
         await station.driver.close()
         await proxy.stop()
         await emulator.stop()
@@ -105,10 +116,9 @@ async def test_a_link_cut_in_mid_scan_is_resumed_with_every_line_once():
         with pytest.raises(LinkLost, match=r"closed the link; scan 3 resumes at line \d+"):
             await station.hear(lambda: False)
         assert [bad.kind for bad in station.of(BadFrame)] == ["incomplete"]
-        await station.driver.close()
         proxy.set(None)
         station.acking = True
-        await station.driver.open()
+        await station.renew()
         await station.hear(lambda: len(station.of(ScanClosed)) == 3)
 
         vehicle = [scan for scan in station.of(ScanOpened) if scan.kind == "vehicle"]

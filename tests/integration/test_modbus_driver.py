@@ -278,7 +278,8 @@ async def test_a_silent_station_drops_the_coils_on_the_board() -> None:
         begun_s = time.monotonic()
         await inputs_when(driver, lambda inputs: inputs["barrier_up"])
         await inputs_when(driver, lambda _: not any(emulator.state()["coils"].values()))
-        assert 1.8 < time.monotonic() - begun_s < 2.6
+        # After 2 s to the scan (tests/unit/test_plc.py); a busy machine may notice later.
+        assert 1.8 < time.monotonic() - begun_s < 4
         assert not emulator.state()["watchdog_alive"]
 
 
@@ -326,6 +327,28 @@ async def test_a_link_lost_while_waiting_for_an_answer_ends_poll_and_write_at_on
                 with pytest.raises(LinkLost, match="was closed by us"):
                     await task
             assert time.monotonic() - begun_s < 0.5
+
+
+async def test_a_request_on_a_link_that_has_just_ended_opens_no_other() -> None:
+    links = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal links
+        links += 1
+        while request := await reader.read(12):
+            writer.write(request[:2] + bytes.fromhex("0000 0004 01 02 01 d0"))
+        writer.close()
+
+    async with await asyncio.start_server(count, "127.0.0.1", 0) as server:
+        driver = driver_at(server.sockets[0].getsockname()[1], identify=False)
+        await driver.open()
+        poll = asyncio.create_task(anext(driver.readings()))
+        await asyncio.sleep(0)  # the request is under way in the library, and not yet sent
+        await driver.close()
+        with pytest.raises(LinkLost):
+            await poll
+        await asyncio.sleep(0.1)
+        assert links == 1
 
 
 async def test_a_board_that_accepts_but_never_answers() -> None:

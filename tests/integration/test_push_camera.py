@@ -55,6 +55,7 @@ class Ears:
         self.clock = clock
         self.said: asyncio.Queue[Item] = asyncio.Queue()
         self.received = 0
+        self.answered = b""
 
     @property
     def url(self) -> str:
@@ -62,6 +63,7 @@ class Ears:
 
     def tap(self, direction: str, data: bytes) -> None:
         self.received += len(data) if direction == "rx" else 0
+        self.answered += data if direction == "tx" else b""
 
     async def listen(self) -> None:
         async for item in self.driver.readings():
@@ -362,7 +364,9 @@ async def test_too_many_connections_are_turned_away_and_the_others_live() -> Non
     async with ears() as lane:
         idle = [await asyncio.open_connection("127.0.0.1", lane.driver.port) for _ in range(MAX_CONNECTIONS)]
         await asyncio.sleep(0.05)
-        assert (await raw(lane.driver.port, b"")).startswith(b"HTTP/1.1 503")
+        busy = await raw(lane.driver.port, b"")
+        assert busy.startswith(b"HTTP/1.1 503")
+        assert lane.answered == busy, "what is said stands in the recording"
         for _, writer in idle:
             writer.close()
             await writer.wait_closed()
@@ -457,6 +461,20 @@ async def test_camera_faults_over_the_wire() -> None:
             emulator.fault("fog", on=True)
 
 
+async def test_a_frozen_camera_sends_its_last_pictures_under_new_ids_and_no_others_are_alike() -> None:
+    async with ears(rate=10) as lane, camera(lane, CLEAN) as emulator:
+        first = await lane.read()
+        emulator.fault("frozen", on=True)
+        second = await lane.read()
+        assert (second.text, second.pictures) == (first.text, first.pictures)
+        assert second.event_id != first.event_id
+        emulator.fault("frozen", on=False)
+        while (healthy := await lane.read()).pictures == first.pictures:
+            pass
+        assert healthy.text == first.text, "the same truck"
+        assert {p.jpeg for p in healthy.pictures}.isdisjoint(p.jpeg for p in first.pictures)
+
+
 async def test_a_camera_that_dials_needs_a_port() -> None:
     clock = PlantClock()
     with pytest.raises(ValueError, match="needs the port of the station's listener"):
@@ -507,6 +525,17 @@ def test_late_skewed_and_frozen() -> None:
     frozen = Roadside("frozen").shots(30)
     assert {shot.vehicle.plate for shot in frozen} == {"R4K 7719"}
     assert len({shot.event_id for shot in frozen}) == len(frozen) > 2
+    assert len({shot.taken for shot in frozen}) == 1
+
+
+def test_the_same_seed_gives_the_same_events_and_another_seed_does_not() -> None:
+    def names(seed: int) -> list[str]:
+        road = Roadside()
+        road.camera = PushCamera(road.camera.plant, HttpPushOptions(), seed)
+        return [shot.event_id for shot in road.shots(30)]
+
+    assert len(names(5)) > 2
+    assert names(5) == names(5) != names(6)
 
 
 def test_a_step_gives_the_bytes_of_a_request() -> None:

@@ -1,20 +1,23 @@
-"""A real driver under the supervisor, over a real socket that is cut, goes silent and comes back."""
+"""Real drivers under the supervisor, over real sockets that are cut, silent, spoilt, and come back."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from drivers.plant.chaos import ChaosProxy
+from drivers.plant.chaos import JUNK, ChaosProxy
 from drivers.plant.clock import PlantClock
+from drivers.plant.emulator import Emulator
 from drivers.plant.vehicle import load_scenario
 from drivers.plant.world import Plant
-from drivers.readings import Inputs
+from drivers.readings import Counts, Reading
 from station import plugins
 from station.lanefile import FittedDevice, load_lane, shipped
 from station.runtime.clock import SystemClock
@@ -26,12 +29,13 @@ PATIENCE_S = 10.0
 
 @dataclass
 class Bench:
-    """The I/O board of the demonstration lane behind the link-fault proxy, supervised."""
+    """One device of the demonstration lane behind the link-fault proxy, supervised."""
 
+    device: str
     proxy: ChaosProxy
-    supervisor: Supervisor
     seen: list[str] = field(default_factory=list)
-    inputs: list[Inputs] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    supervisor: Supervisor = field(init=False)
 
     async def until(self, true: Callable[[], bool]) -> float:
         """Wait for a condition; returns the real seconds that it took."""
@@ -43,45 +47,52 @@ class Bench:
 
     @property
     def state(self) -> Health:
-        return self.supervisor.health("io1").state
+        return self.supervisor.health(self.device).state
+
+
+@asynccontextmanager
+async def supervised(name: str, crash_dir: Path) -> AsyncIterator[Bench]:
+    """Give a bench with this device; everything is closed afterwards."""
+    lane = load_lane(shipped("lanes", "demo"), plugins.find)
+    (device,) = (device for device in lane.devices if device.name == name)
+    clock = PlantClock()
+    plant = Plant(lane.geometry, load_scenario(shipped("scenarios", "demo")), clock)
+    module, _, kind = device.spec.simulator.partition(":")
+    emulator: Emulator = getattr(importlib.import_module(module), kind)(device.options, plant, clock, 1)
+    proxy = ChaosProxy(await emulator.start())
+    port = await proxy.start()
+    fitted = FittedDevice(name, device.spec, "emulated", device.options.model_copy(update={"port": port}))
+    bench = Bench(name, proxy)
+    bench.supervisor = Supervisor(
+        [fitted],
+        SystemClock(),
+        lambda _, reading: bench.readings.append(reading),
+        lambda _, change: bench.seen.append(f"{change.before}→{change.to}"),
+        crash_dir,
+    )
+    bench.supervisor.start()
+    try:
+        yield bench
+    finally:
+        await bench.supervisor.stop()
+        await proxy.stop()
+        await emulator.stop()
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    from drivers.io.modbus.sim import ModbusEmulator
-
-    lane = load_lane(shipped("lanes", "demo"), plugins.find)
-    (board,) = (device for device in lane.devices if device.name == "io1")
-    clock = PlantClock()
-    emulator = ModbusEmulator(
-        board.options, Plant(lane.geometry, load_scenario(shipped("scenarios", "demo")), clock), clock, 1
-    )
-    proxy = ChaosProxy(await emulator.start())
-    port = await proxy.start()
-    fitted = FittedDevice("io1", board.spec, "emulated", board.options.model_copy(update={"port": port}))
-    bench = Bench(proxy, None)  # type: ignore[arg-type]  # in a moment
-    bench.supervisor = Supervisor(
-        [fitted],
-        SystemClock(),
-        lambda _, reading: bench.inputs.append(reading),  # type: ignore[arg-type]  # a board gives Inputs
-        lambda _, change: bench.seen.append(f"{change.before}→{change.to}"),
-        tmp_path / "crash",
-    )
-    bench.supervisor.start()
-    yield bench
-    await bench.supervisor.stop()
-    await proxy.stop()
-    await emulator.stop()
+    async with supervised("io1", tmp_path) as board:
+        yield board
 
 
 async def test_a_cut_link_is_seen_at_once_and_back_within_seconds(bench: Bench) -> None:
-    await bench.until(lambda: bench.state == Health.ONLINE and len(bench.inputs) > 3)
+    await bench.until(lambda: bench.state == Health.ONLINE and len(bench.readings) > 3)
     bench.proxy.set("refused")
     assert await bench.until(lambda: bench.state == Health.BACKOFF) < 1.0
     assert bench.supervisor.driver("io1") is None
-    frozen = len(bench.inputs)
+    frozen = len(bench.readings)
     await asyncio.sleep(0.3)
-    assert len(bench.inputs) == frozen
+    assert len(bench.readings) == frozen
     bench.proxy.set(None)
     assert await bench.until(lambda: bench.state == Health.ONLINE) < 5.0
     assert bench.seen == ["starting→online", "online→backoff", "backoff→online"]
@@ -91,9 +102,30 @@ async def test_a_half_open_link_publishes_nothing_old_and_is_opened_anew(bench: 
     await bench.until(lambda: bench.state == Health.ONLINE)
     bench.proxy.set("half_open")
     await bench.until(lambda: bench.state in (Health.STALE, Health.BACKOFF))
-    frozen = len(bench.inputs)
+    frozen = len(bench.readings)
     await bench.until(lambda: bench.state == Health.BACKOFF)
-    assert len(bench.inputs) == frozen
+    assert len(bench.readings) == frozen
     bench.proxy.set(None)
     await bench.until(lambda: bench.state == Health.ONLINE)
     assert not (bench.supervisor.health("io1").crashes)
+
+
+async def test_rubbish_is_counted_kept_raw_and_read_past(tmp_path: Path) -> None:
+    async with supervised("rpm1", tmp_path) as portal:
+        portal.proxy.set("garbage")
+        await portal.until(lambda: sum(portal.supervisor.health("rpm1").bad_frames.values()) >= 2)
+        await portal.until(lambda: any(isinstance(reading, Counts) for reading in portal.readings))
+        status = portal.supervisor.health("rpm1")
+        assert (status.state, status.cause) == (Health.DEGRADED, "bad_frames")
+        assert {frame.head for _, frame in status.last_bad_frames} == {JUNK.removesuffix(b"\n")}
+        assert JUNK in portal.supervisor.raw_tail("rpm1"), "as it came"
+        assert status.opened == 1, "the link was never given up"
+        assert not status.crashes
+
+
+async def test_one_byte_segments_are_the_same_readings(tmp_path: Path) -> None:
+    async with supervised("rpm1", tmp_path) as portal:
+        portal.proxy.set("slicer")
+        await portal.until(lambda: any(isinstance(reading, Counts) for reading in portal.readings))
+        status = portal.supervisor.health("rpm1")
+        assert (status.state, status.bad_frames, status.opened) == (Health.ONLINE, {}, 1)

@@ -10,7 +10,7 @@ from drivers.plant.clock import PlantClock
 from drivers.scanner.linestream.driver import LinestreamOptions
 from drivers.scanner.linestream.sim import LinestreamEmulator
 from tests.interop.linestream_second_decoder import BEGIN, DESCRIBE, END, HELLO, LINES, SecondReader, crc32c
-from tests.support.scanner_lane import TRUCK_LINES, plant_with
+from tests.support.scanner_lane import TRUCK_LINES, plant_with, truck_after_dark
 
 
 def read_three_scans(port: int) -> list[dict[str, Any]]:
@@ -33,10 +33,13 @@ def read_three_scans(port: int) -> list[dict[str, Any]]:
 
 async def test_a_reader_written_from_the_paper_reads_every_line():
     clock = PlantClock(4.0)
-    emulator = LinestreamEmulator(LinestreamOptions(), plant_with()(clock), clock, 1)
+    plant = plant_with()(clock)
+    emulator = LinestreamEmulator(LinestreamOptions(), plant, clock, 1)
+    coming = asyncio.create_task(truck_after_dark(emulator, plant))
     try:
         heard = await asyncio.to_thread(read_three_scans, await emulator.start())
     finally:
+        coming.cancel()
         await emulator.stop()
 
     assert heard[0]["versions"] == (1, 1)

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,19 +119,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+THEIR_BOARD = """
+import asyncio, json, sys
+from pymodbus.datastore import ModbusServerContext, ModbusSimulatorContext
+from pymodbus.server import StartAsyncTcpServer
+
+port, setup = int(sys.argv[1]), json.loads(sys.argv[2])
+board = ModbusServerContext(devices={7: ModbusSimulatorContext(setup, None)}, single=False)
+asyncio.run(StartAsyncTcpServer(board, address=("127.0.0.1", port)))
+"""
+"""What ``pymodbus.simulator`` runs, without its web page, which would need another package."""
+
+
 @contextlib.asynccontextmanager
-async def their_board(folder: Path) -> AsyncIterator[int]:
-    """Start pymodbus' simulator as the program that it is."""
-    pytest.importorskip("aiohttp", reason="pymodbus' simulator needs aiohttp")
+async def their_board() -> AsyncIterator[int]:
+    """Start pymodbus' simulator in a process of its own; unit 7."""
     port = free_port()
-    server = {"comm": "tcp", "host": "127.0.0.1", "port": port, "framer": "socket", "device_id": 7}
-    setup = folder / "setup.json"
-    setup.write_text(json.dumps({"server_list": {"lane": server}, "device_list": {"board": DEVICE}}))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pymodbus.server.simulator.main",
-        "--json_file", str(setup), "--modbus_server", "lane", "--modbus_device", "board",
-        "--http_host", "127.0.0.1", "--http_port", str(free_port()), "--log", "error",
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        sys.executable, "-W", "ignore", "-c", THEIR_BOARD, str(port), json.dumps(DEVICE),
+        stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         async with asyncio.timeout(20):
@@ -155,10 +160,10 @@ def our_driver(port: int, **options: Any) -> ModbusIo:
     return ModbusIo(ModbusIoOptions.model_validate({"port": port, "unit_id": 7, **options}), context)
 
 
-async def test_our_driver_reads_and_writes_a_foreign_board(tmp_path: Path) -> None:
+async def test_our_driver_reads_and_writes_a_foreign_board() -> None:
     inputs = {"entry_loop": 192, "booth_loop": 193, "barrier_up": 197, "estop_ok": 199, "obstruction": 320}
     coils = {"green": 320, "raise_permit": 321, "watchdog": 336}
-    async with their_board(tmp_path) as port:
+    async with their_board() as port:
         driver = our_driver(port, inputs=inputs, coils=coils)
         await driver.open()
         readings = driver.readings()
@@ -180,7 +185,7 @@ async def test_our_driver_reads_and_writes_a_foreign_board(tmp_path: Path) -> No
         await driver.close()
 
 
-async def test_our_driver_names_what_a_foreign_board_does_not_have(tmp_path: Path) -> None:
-    async with their_board(tmp_path) as port:
+async def test_our_driver_names_what_a_foreign_board_does_not_have() -> None:
+    async with their_board() as port:
         with pytest.raises(ProtocolError, match="check unit_id and the addresses of inputs"):
             await our_driver(port, inputs={"entry_loop": 16 * 40}).open()

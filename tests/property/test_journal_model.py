@@ -17,7 +17,7 @@ from station.store.errors import BeyondHead, RecordRejected, Repeated, WrongEpoc
 from station.store.feed import read_after, read_open_subjects
 from station.store.ops import Ack
 from station.store.verify import verify
-from tests.support.journal import draft, open_small
+from tests.support.journal import MEMORY, draft, open_small
 
 SUBJECTS = st.sampled_from(["i1", "i2", "i3", "rpm1"])
 DRAFTS = st.builds(
@@ -46,7 +46,9 @@ class JournalMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        # In memory: it syncs at each step, and on a busy disk that became the time-out of the whole test,
+        # which Hypothesis then called flaky.
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         self.crashes = 0
         self.state = self.folder / "state0"
         self.store = open_small(self.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from station.store.place import Place
 STATION = "LAR-04"
 CONSUMERS = (("central", True),)
 QUOTA_BYTES = 1 << 30
+MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+"""A folder in memory where there is one, for tests that do not ask what the disk does."""
 
 
 def open_small(state: Path, *, ballast_bytes: int = 0, **settings: Any) -> Store:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +27,9 @@ from drivers.readings import (
     Stamp,
 )
 from station.domain.events import Event
-from station.domain.values import ScanSummary
-from station.domain.view import DeviceView
-from station.lane.commands import Command
+from station.domain.values import ScanSummary, Verdict
+from station.domain.view import DeviceView, InspectionView
+from station.lane.commands import Command, Decide
 from station.lane.core import DeviceFacts, LaneFacts
 from station.lane.effects import (
     Append,
@@ -36,12 +38,15 @@ from station.lane.effects import (
     EndScan,
     KeepPictures,
     KeepTrace,
-    PicturesKept,
     ScanReady,
     SetOutputs,
-    TraceKept,
+    Suspect,
 )
+from station.lane.host import keep_pictures, keep_trace
+from station.lane.imager import Vault
 from station.lane.lane import Lane
+from station.lane.rawfile import LeftOver
+from station.lane.restart import Found, Record, found_open, portals_before
 
 GEOMETRY = LaneGeometry(
     entry_loop_m=-2.0,
@@ -86,7 +91,19 @@ SCANNER = ScannerGeometry(
     raw=b"{}",
     crc=0,
 )
-BLOB = BlobKept("ab" * 32, "image/jpeg", 3)
+
+
+class Memory:
+    """Keeps blobs and forgets them: only their names matter here."""
+
+    def keep(self, data: bytes, media: str) -> BlobKept:
+        return BlobKept(hashlib.sha256(data).hexdigest(), media, len(data))
+
+    def write_lines(self, scan_id: str, wire: bytes, durable: Callable[[], None]) -> None:
+        durable()
+
+    def keep_lines(self, scan_id: str) -> BlobKept | None:
+        return None
 
 
 def facts(**change: Any) -> LaneFacts:
@@ -115,19 +132,76 @@ class Rig:
     now_s: float = 1000.0
     broken: bool = False
     events: list[Event] = field(default_factory=list)
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     outputs: dict[str, bool] = field(default_factory=dict)
     inputs: dict[str, bool] = field(default_factory=lambda: dict(REST))
     scan_result: dict[str, Any] = field(default_factory=dict)
+    suspected: dict[tuple[str, str], bool] = field(default_factory=dict)
+    appends: list[Append] = field(default_factory=list)
+    vault: Vault = field(default_factory=lambda: Memory())
     seq: int = 0
+    device_count: int = 7
+    scan_key: ScanKey = field(default_factory=lambda: ScanKey(1, 0))
 
     def __post_init__(self) -> None:
-        ids = itertools.count(1)
-        self.lane = Lane(self.lane_facts, self.stamp(), lambda: f"id-{next(ids)}")
-        self.carry(self.lane.start("test", None, self.stamp()))
+        self.lane = Lane(self.lane_facts, self.stamp(), lambda: f"id-{next(self.ids)}")
+        self.carry(self.lane.start("test", [], self.stamp()))
         for device in DEVICES:
             self.health(device.name, "online")
         self.board()
         self.carry(self.lane.tick(self.stamp()))
+
+    def decide(self, verdict: str = "release", version: int | None = None) -> None:
+        """Order something for the vehicle as it is now, or as it was at ``version``."""
+        inspection = self.lane.core.inspection
+        assert inspection is not None
+        seen = inspection.version if version is None else version
+        self.order(Decide(inspection.inspection_id, seen, Verdict(verdict), "O-1"))
+
+    @property
+    def locks(self) -> list[str]:
+        """Codes of the locks on Release."""
+        assert self.lane.core.inspection is not None
+        return [lock.code for lock in self.lane.core.inspection.locks]
+
+    @property
+    def seen(self) -> InspectionView:
+        """The vehicle in the lane as a screen shows it."""
+        view = self.lane.view().inspection
+        assert view is not None
+        return view
+
+    def records(self) -> list[Record]:
+        """Everything recorded, as the journal returns it."""
+        return [
+            (seq, event.type_name(), event.model_dump(mode="json", by_alias=True))
+            for seq, event in enumerate(self.events, start=1)
+        ]
+
+    def found(self) -> Found:
+        """What the records of the inspection in the lane tell."""
+        inspection = self.lane.core.inspection
+        assert inspection is not None
+        subject = inspection.inspection_id
+        found = found_open(
+            self.lane_facts, [r for r in self.records() if r[2].get("inspection_id") == subject]
+        )
+        assert found is not None
+        return found
+
+    def restart(
+        self, before: Sequence[Found] = (), cut: Sequence[LeftOver] = (), away_s: float = 5.0
+    ) -> None:
+        """Kill the station with a vehicle in the lane and start it again, with what else was not sealed."""
+        found = [*before, self.found()]
+        self.now_s += away_s
+        self.lane = Lane(self.lane_facts, self.stamp(), lambda: f"id-{next(self.ids)}")
+        self.outputs.clear()
+        portals = portals_before(self.records())
+        self.carry(self.lane.start("test", found, self.stamp(), cut, portals))
+        for device in DEVICES:
+            self.health(device.name, "online")
+        self.board()
 
     def stamp(self) -> Stamp:
         return Stamp(1_795_000_000_000_000_000 + round(self.now_s * 1e9), round(self.now_s * 1e9), "boot")
@@ -136,13 +210,14 @@ class Rig:
         for effect in effects:
             if isinstance(effect, SetOutputs):
                 self.outputs = dict(effect.outputs)
+            elif isinstance(effect, Suspect):
+                self.suspected[effect.device, effect.code] = effect.on
             elif isinstance(effect, Append):
                 self._append(effect)
             elif isinstance(effect, KeepPictures):
-                photo = {"photo": BLOB} if effect.read.pictures else {}
-                self.carry(self.lane.result(PicturesKept(effect, photo), self.stamp()))
+                self.carry(self.lane.result(keep_pictures(self.vault, effect), self.stamp()))
             elif isinstance(effect, KeepTrace):
-                self.carry(self.lane.result(TraceKept(effect, BLOB), self.stamp()))
+                self.carry(self.lane.result(keep_trace(self.vault, effect), self.stamp()))
             elif isinstance(effect, EndScan):
                 self._scan_ready(effect)
 
@@ -153,6 +228,7 @@ class Rig:
         first = self.seq + 1
         self.seq += len(append.events)
         self.events += append.events
+        self.appends.append(append)
         self.carry(self.lane.stored(append.token, first, self.stamp()))
 
     def _scan_ready(self, work: EndScan) -> None:
@@ -205,25 +281,32 @@ class Rig:
             hit = neutron if second == 1 else "none"
             self.counts(Channel.NEUTRON, Phase.SCAN, (1, 0, 1, 1), hit)
         if end:
-            self.read("rpm1", OccupancyEnd(self.stamp(), device_count=self.seq))
+            self.device_count += 1
+            self.read("rpm1", OccupancyEnd(self.stamp(), self.device_count))
             self.wait(1.4)
 
-    def scan(self, *, end: bool = True, aborted: str | None = None) -> None:
-        key = ScanKey(1, self.seq)
+    def scan(self, *, end: bool = True, aborted: str | None = None, encoder: bool = True) -> None:
+        self.scan_key = key = ScanKey(1, self.seq)
         self.read(
             "scanner1",
-            ScanOpened(self.stamp(), key, ScanKind.VEHICLE, 8, 1, 0.002, 65535, True, False, SCANNER),
+            ScanOpened(self.stamp(), key, ScanKind.VEHICLE, 8, 1, 0.002, 65535, encoder, False, SCANNER),
         )
         if end:
             self.wait(3.0)
-            self.read("scanner1", ScanClosed(self.stamp(), key, 100, 0, None, aborted))
+            self.close_scan(aborted)
+
+    def close_scan(self, aborted: str | None = None) -> None:
+        """End the scan that was begun last."""
+        self.read("scanner1", ScanClosed(self.stamp(), self.scan_key, 100, 0, None, aborted))
+
+    def camera_read(
+        self, text: str = "R4K7719", confidence: float | None = 0.97, late: bool = False
+    ) -> CameraRead:
+        pictures = (Picture("scene", b"\xff\xd8%d" % self.stamp().mono_ns),)
+        return CameraRead(self.stamp(), "plate", text, "US-TX", confidence, "e1", "", late, pictures, b"body")
 
     def plate(self, text: str = "R4K7719", confidence: float | None = 0.97, late: bool = False) -> None:
-        pictures = (Picture("photo", b"\xff\xd8x"),)
-        self.read(
-            "lpr1",
-            CameraRead(self.stamp(), "plate", text, "US-TX", confidence, "e1", "", late, pictures, b"body"),
-        )
+        self.read("lpr1", self.camera_read(text, confidence, late))
 
     def wait(self, seconds: float) -> None:
         end_s = self.now_s + seconds
@@ -238,9 +321,9 @@ class Rig:
         """Drive a truck through loop, portal, camera and scanner up to the booth."""
         self.board(entry_loop=True)
         self.wait(1.0)
+        self.board(entry_loop=False)
         self.occupancy(gamma, neutron)
         self.plate(plate)
-        self.board(entry_loop=False)
         self.scan()
         self.board(booth_loop=True)
         self.wait(0.6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import numpy as np
@@ -46,6 +47,17 @@ def plant_with(truck: Vehicle = TRUCK) -> Callable[[PlantClock], Plant]:
         return plant
 
     return build
+
+
+async def truck_after_dark(emulator: LinestreamEmulator, plant: Plant) -> None:
+    """Let the truck come only when air is being taken: it needs longer to the plane than the air does.
+
+    Over real sockets a slow machine attaches late, and a truck would end the calibration.
+    """
+    plant.entry_green = False
+    while emulator.state()["phase"] != "air":
+        await asyncio.sleep(0.01)
+    plant.entry_green = True
 
 
 def begin(**fields: int) -> ScanBegin:

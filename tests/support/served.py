@@ -11,9 +11,11 @@ from pathlib import Path
 
 import httpx2
 import uvicorn
+from fastapi import FastAPI
 
 from station.api.app import create_app
-from station.api.services import LaneHealth, Services
+from station.api.connections import Connection
+from station.api.services import DeviceReport, LaneHealth, Services
 from station.runtime.clock import SystemClock
 from station.store.journal import Store
 
@@ -25,6 +27,7 @@ class LaneValues:
     state: str = "ok"
     devices: dict[str, str] = field(default_factory=lambda: {"rpm1": "online"})
     silent_s: float = 0.0
+    reports: dict[str, DeviceReport] = field(default_factory=dict)
     sealed_count: dict[bool, int] = field(default_factory=lambda: {True: 3, False: 0})
 
     def health(self) -> LaneHealth:
@@ -32,6 +35,9 @@ class LaneValues:
 
     def sealed(self) -> Mapping[bool, int]:
         return self.sealed_count
+
+    def device(self, name: str) -> DeviceReport | None:
+        return self.reports.get(name)
 
 
 @dataclass
@@ -43,6 +49,7 @@ class Served:
     lane: LaneValues
     client: httpx2.AsyncClient
     port: int
+    app: FastAPI
 
     def feed(self, after: int, **parameters: object) -> dict[str, object]:
         """Return the parameters of a feed request."""
@@ -69,8 +76,14 @@ async def serve(store: Store, web_dist: Path | None = None) -> AsyncIterator[Ser
     """Serve a store on a loopback port until the block ends."""
     lane = LaneValues()
     services = Services(store, store.station, SystemClock(), asyncio.Event(), lane, web_dist)
+    app = create_app(services)
     config = uvicorn.Config(
-        create_app(services), lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=2
+        app,
+        http=Connection,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        timeout_graceful_shutdown=2,
     )
     done = asyncio.Event()
     server = _Server(config, done)
@@ -80,7 +93,7 @@ async def serve(store: Store, web_dist: Path | None = None) -> AsyncIterator[Ser
         serving = asyncio.create_task(server.serve([listener]))
         try:
             async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=40) as client:
-                yield Served(store, services, lane, client, port)
+                yield Served(store, services, lane, client, port, app)
         finally:
             services.stop.set()
             done.set()

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,6 +60,11 @@ class Station:
     ports: dict[str, int] = field(default_factory=dict)
     """Where the station's driver meets each emulated device."""
     process: subprocess.Popen[bytes] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    """More environment of the daemon and of its emulators."""
+    _feed: list[Record] = field(default_factory=list)
+    """What was read since the last start; ``_place`` is where the next reading goes on."""
+    _place: str = ""
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -67,9 +73,16 @@ class Station:
         where = ("--lane", str(self.lane_file), "--state", str(self.state), "--port", "0")
         command = [*CARRIL, "run", *where, *self.options]
         began = self.log.stat().st_size if self.log.exists() else 0
+        self._feed, self._place = [], ""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=os.environ | self.environment,
             )
 
         def told() -> bool:
@@ -120,10 +133,13 @@ class Station:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
 
     def fault(self, device: str, fault: str, for_s: float | None = None) -> None:
-        """``carril sim fault``."""
-        ending = () if for_s is None else ("--for", str(for_s))
-        done = self.carril("sim", "fault", device, fault, *ending)
-        assert done.returncode == 0, done.stderr
+        """What ``carril sim fault`` does, without a new interpreter; ``for_s`` is in real seconds."""
+        control = json.loads((self.state / "simulation.json").read_text())["control"]
+        order = {"device": device, "fault": fault, "for_s": for_s}
+        with socket.create_connection(("127.0.0.1", control), 5) as link, link.makefile("rwb") as lines:
+            lines.write(json.dumps(order).encode() + b"\n")
+            lines.flush()
+            assert json.loads(lines.readline()) == {"ok": True}
 
     # --- its routes ---------------------------------------------------------------------------
 
@@ -153,21 +169,46 @@ class Station:
 
     def device(self, name: str) -> str:
         """Return a device's state."""
-        return str(next(device["state"] for device in self.lane()["devices"] if device["name"] == name))
+        return str(self.device_view(name)["state"])
+
+    def device_view(self, name: str) -> Any:
+        """Return a device as the screen shows it: state and cause."""
+        return next(device for device in self.lane()["devices"] if device["name"] == name)
+
+    def all_online(self) -> bool:
+        """Whether every device is online."""
+        return all(device["state"] == "online" for device in self.lane()["devices"])
+
+    def starved(self, after: int, struck: str) -> bool:
+        """Whether a device that nobody struck fell silent after this record: a computer too busy to emulate."""
+        news = self.records("device_health.changed", to="stale", cause="silence")
+        return any(record["seq"] > after and record["device"] != struck for record in news)
+
+    def assert_sound(self) -> None:
+        """What no fault may change: it lives, no driver crashed, no arm went up without a recorded order."""
+        assert self.alive, self.said()[-3000:]
+        reports = [path.read_text() for path in (self.state / "crash").glob("*")]
+        assert not reports, reports[0]
+        orders = {record["seq"] for record in self.records("decision.recorded")}
+        assert {moved["decision_seq"] for moved in self.records("barrier.moved", to="up")} <= orders
+        assert not self.records("lane_alarm.raised", code="barrier_moved_unordered")
 
     def feed(self) -> list[Record]:
-        """Return every record (``seq`` beside the event's own fields), proven dense from the first."""
-        epoch = self.get("/v1/consumers/central").json()["epoch"]
-        after, records = 0, []
+        """Return every record (``seq`` beside the event's own fields), proven dense from the first.
+
+        What has been read since the last start is not asked for again.
+        """
         while True:
-            query = f"after={after}&epoch={epoch}&limit=2000&include=simulated"
-            page = self.get(f"/v1/feed?{query}").json()
+            if not self._place:
+                epoch = self.get("/v1/consumers/central").json()["epoch"]
+                self._place = f"after=0&epoch={epoch}"
+            page = self.get(f"/v1/feed?{self._place}&limit=2000&include=simulated").json()
             for item in page["items"]:
-                assert item["seq"] == len(records) + 1, "the feed has a gap"
-                records.append({"seq": item["seq"], **item["event"]})
+                assert item["seq"] == len(self._feed) + 1, "the feed has a gap"
+                self._feed.append({"seq": item["seq"], **item["event"]})
+            self._place = f"after={page['next']}&epoch={page['epoch']}"
             if not page["more"]:
-                return records
-            after = page["next"]
+                return list(self._feed)
 
     def records(self, kind: str, **data: Any) -> list[Record]:
         """Return the data of all records of a kind (``inspection.sealed``) that have these values."""
@@ -178,6 +219,33 @@ class Station:
         """Give an order for the inspection (of a snapshot) that was seen."""
         body = {"inspection_id": seen["inspection_id"], "version": seen["version"], "verdict": verdict}
         return self.post("/v1/lane/decisions", body, key)
+
+    # --- vehicles -----------------------------------------------------------------------------
+
+    def next_vehicle(self) -> str:
+        """Wait until a vehicle has just come and return its inspection; one that waits is sent on first.
+
+        The scripted officer must be away.
+        """
+        seen = self.lane()["inspection"]
+        if seen is not None and seen["state"] != "open":
+            self.send_on(seen["inspection_id"])
+
+        def came() -> Any:
+            return (self.lane()["inspection"] or {}).get("inspection_id")
+
+        return str(self.until(came, "a vehicle comes"))
+
+    def send_on(self, inspection_id: str, limit_s: float = 45.0) -> Record:
+        """Order Secondary as soon as the lane asks, as often as it asks; return the sealed record."""
+
+        def sealed() -> list[Record]:
+            seen = self.lane()["inspection"] or {}
+            if (seen.get("inspection_id"), seen.get("state")) == (inspection_id, "awaiting_decision"):
+                self.decide("secondary", seen)
+            return self.records("inspection.sealed", inspection_id=inspection_id)
+
+        return self.until(sealed, f"{inspection_id} is sealed", limit_s)[0]
 
     # --- waiting ------------------------------------------------------------------------------
 
@@ -237,12 +305,38 @@ def lane_file(folder: Path, scenario: str, rate: float) -> Path:
     return path
 
 
+TRUCK = """
+[[truck]]
+name = "truck {n}"
+plate = "{plate}"
+load = "machine"
+cab = "{cab}"
+speed_mps = 5.0
+length_m = 8.0
+seed = {n}
+"""
+CABS = ("white", "blue", "green", "sand", "red")
+
+
+def short_trucks(folder: Path, count: int = 5) -> tuple[str, ...]:
+    """Return the options of ``carril run`` for short trucks close behind each other, no two alike."""
+    trucks = [TRUCK.format(n=n, plate=f"LXR 48{n:02}", cab=CABS[n % len(CABS)]) for n in range(count)]
+    path = folder / "trucks.toml"
+    path.write_text('title = "Short trucks, one behind the other"\ngap_s = 0.0\n' + "".join(trucks), "utf-8")
+    return ("--scenario", str(path))
+
+
 @contextlib.contextmanager
 def running_station(
-    folder: Path, scenario: str = "demo", rate: float = 5.0, options: tuple[str, ...] = ()
+    folder: Path,
+    scenario: str = "demo",
+    rate: float = 5.0,
+    options: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Station]:
     """Give a running lane; everything that it started is ended afterwards."""
     station = Station(lane_file(folder, scenario, rate), folder / "state", folder / "daemon.log", options)
+    station.environment.update(environment or {})
     try:
         station.start()
         yield station

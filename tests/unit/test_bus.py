@@ -63,6 +63,19 @@ async def test_nothing_grows_without_bound() -> None:
         assert len(subscription._waiting) < 8
 
 
+async def test_screens_that_never_read_cost_the_others_nothing() -> None:
+    bus = Bus()
+    stuck = [bus.subscribe() for _ in range(MOST_SUBSCRIBERS - 1)]
+    with bus.subscribe() as subscription:
+        reading = asyncio.create_task(take(subscription, 2_000))
+        for message in messages(*range(2_000)):
+            bus.publish(message)
+            if int(message.data["n"]) % 100 == 0:
+                await asyncio.sleep(0.001)
+        assert await reading == messages(*range(2_000)), "one that reads misses nothing"
+    assert max(len(each._waiting) for each in stuck) <= 256
+
+
 async def test_silence_is_a_heartbeat() -> None:
     with Bus().subscribe() as subscription:
         assert await take(subscription, 2, heartbeat_s=0.001) == [None, None]

@@ -242,6 +242,16 @@ async def test_a_dialling_device_is_the_one_that_is_spoilt() -> None:
         await proxy.stop()
 
 
+async def test_a_link_that_ends_before_it_began_is_closed_all_the_same(stage: Stage) -> None:
+    with socket.create_connection(("127.0.0.1", stage.proxy.port)) as station:
+        assert stage.proxy._listener is not None
+        stage.proxy._accept(stage.proxy._listener)
+        stage.proxy.set("refused")  # at once: the link's task has not run yet
+        await asyncio.sleep(0.05)
+        station.setblocking(False)
+        assert station.recv(1) == b"", "it was closed"
+
+
 async def test_a_device_that_is_switched_off_is_a_broken_link() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

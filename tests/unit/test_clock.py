@@ -8,6 +8,11 @@ import time
 import pytest
 
 from drivers.api import Clock
+from drivers.readings import Channel, Counts, DeviceFlag, OccupancyEnd, Phase
+from imaging.radiation.background import BackgroundRules
+from imaging.radiation.gross import GrossConfig
+from imaging.radiation.opinion import StationOpinion
+from station.domain.occupancy import Closed, OccupancyMachine
 from station.runtime.clock import BOOT_ID, ManualClock, Overdue, SystemClock, end, within
 
 
@@ -139,3 +144,55 @@ async def test_within_hands_on_what_the_work_raises() -> None:
 
     with pytest.raises(KeyError):
         await within(ManualClock(), 5, fail())
+
+
+async def test_within_takes_work_that_cancels_itself_for_a_bug() -> None:
+    async def cancels_itself() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(RuntimeError, match="cancelled itself"):
+        await within(ManualClock(), 5, cancels_itself())
+
+
+async def test_end_tells_how_many_are_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("station.runtime.clock.GRACE_S", 0.01)
+    released = asyncio.Event()
+
+    async def ignores() -> None:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    stubborn, obedient = asyncio.create_task(ignores()), asyncio.create_task(asyncio.Event().wait())
+    await asyncio.sleep(0)
+    left = await end(stubborn, obedient)
+    released.set()
+    await stubborn
+    assert left == 1
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_peer_defect_7_a_step_of_the_wall_clock_by_an_hour_changes_no_duration(step_s: int) -> None:
+    """In the middle of an occupancy; the device's own milliseconds are kept as they came."""
+    clock = ManualClock()
+    opinion = StationOpinion(GrossConfig(), BackgroundRules())
+    portal = OccupancyMachine(frozenset({Channel.GAMMA}), opinion, lambda: "id")
+    closed = []
+    for number in range(20):
+        if number == 10:
+            clock.step_utc(step_s)
+        clock._mono_ns += 200_000_000
+        counts = (120 + number, 121, 122, 123)
+        t_device = f"00-00-04.{number:03}"
+        reading = Counts(clock.stamp(), Channel.GAMMA, Phase.SCAN, 0.2, counts, DeviceFlag.NONE, t_device)
+        assert reading.t_device == t_device
+        portal.accept(reading)
+    portal.accept(OccupancyEnd(clock.stamp(), 1))
+    clock._mono_ns += 2_000_000_000
+    closed += [each.occupancy for each in portal.tick(clock.stamp().mono_ns) if isinstance(each, Closed)]
+    (occupancy,) = closed
+    assert occupancy.duration_s == pytest.approx(4.0)
+    assert occupancy.gaps == []
+    assert occupancy.gamma.times_s[-1] - occupancy.gamma.times_s[0] == pytest.approx(3.8)

@@ -51,3 +51,17 @@ def test_the_newest_reports_stay_and_nothing_else_is_touched(tmp_path: Path) -> 
     assert len(names) == MOST_REPORTS + 1
     assert names[0] == "20260101T000010.000000Z-rpm1.txt"
     assert names[-1] == "notes.txt"
+
+
+def test_a_report_of_now_stays_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    for number in range(MOST_REPORTS):
+        report(number).write(tmp_path)
+    late = report(-3600).write(tmp_path)
+    assert late.exists()
+    assert len(list(tmp_path.iterdir())) == MOST_REPORTS
+
+
+def test_text_that_is_no_text_is_written_too(tmp_path: Path) -> None:
+    stamp = Stamp(1_767_225_600_000_000_000, 5_000_000_000, "boot")
+    path = CrashReport("rpm1", "fake", stamp, ValueError("read \udcff"), b"").write(tmp_path)
+    assert "read \\udcff" in path.read_text()

@@ -15,6 +15,7 @@ from drivers.readings import (
     LineBlock,
     OccupancyEnd,
     Phase,
+    Picture,
     Reading,
     ScanClosed,
     ScanKey,
@@ -306,6 +307,52 @@ def test_what_may_repeat_is_not_called_frozen(reading: Reading) -> None:
     assert device.state == Health.ONLINE
 
 
+def lines(*values: int, first: int = 0, rows: int = 64) -> LineBlock:
+    """A block whose every line has the same samples, or (several values) one line for each."""
+    samples = np.array([[[value] * rows] for value in values], np.uint16)
+    count = len(values)
+    return LineBlock(
+        STAMP, KEY, first, samples, np.zeros(count, np.int64), None, None, np.zeros(count, np.uint16)
+    )
+
+
+def test_a_scanner_whose_lines_repeat_degrades_until_they_move() -> None:
+    device = Device(Role.LINE_SCANNER).open().read(SCAN_OPENED)
+    device.read(lines(*range(100, 164))).read(lines(*[163] * 31))
+    assert (device.state, device.machine.cause) == (Health.DEGRADED, "frozen"), "the 32nd equal line"
+    device.read(SCAN_CLOSED).wait(1.0).read(SCAN_OPENED).read(lines(*[163] * 8))
+    assert device.state == Health.DEGRADED, "the next scan says the same"
+    device.read(lines(*[163] * 7, 164))
+    assert device.path == ["starting→online", "online→degraded", "degraded→online"]
+
+
+def test_lines_of_air_and_of_dark_are_not_called_frozen() -> None:
+    rng = np.random.default_rng(1)
+    device = Device(Role.LINE_SCANNER).open().read(SCAN_OPENED)
+    for _ in range(100):
+        block = lines(*[0] * 64)
+        block.samples[:] = rng.poisson(1000, block.samples.shape)
+        device.read(block)
+    device.read(ScanOpened(STAMP, KEY, ScanKind.DARK, 2, 1, 0.002, 4095, True, False, GEOMETRY))
+    device.read(lines(*[0] * 64), times=10)  # a counter without a beam counts nothing
+    assert device.path == ["starting→online"]
+
+
+def test_a_camera_that_shows_the_same_pictures_for_another_event_degrades() -> None:
+    def event(event_id: str, jpeg: bytes) -> CameraRead:
+        pictures = (Picture("plate", b"p" + jpeg), Picture("scene", jpeg))
+        return CameraRead(STAMP, "plate", "LXR4827", "US-TX", 0.9, event_id, "", False, pictures)
+
+    device = Device(Role.CAMERA).open().read(event("1", b"one")).read(event("1", b"one"))
+    assert device.state == Health.ONLINE, "the full record of the same event"
+    device.read(event("2", b"one"))
+    assert (device.state, device.machine.cause) == (Health.DEGRADED, "frozen")
+    device.read(PLATE)  # without a picture: nothing can be said
+    assert device.state == Health.DEGRADED
+    device.read(event("3", b"two"))
+    assert device.state == Health.ONLINE
+
+
 def test_a_fault_record_degrades_until_a_good_background_of_that_channel() -> None:
     high = Counts(STAMP, Channel.GAMMA, Phase.BACKGROUND, 1.0, (9000,), flag=DeviceFlag.FAULT_HIGH)
     neutron = Counts(STAMP, Channel.NEUTRON, Phase.BACKGROUND, 1.0, (2,))
@@ -331,6 +378,26 @@ def test_a_fault_that_the_driver_raises_degrades_for_a_minute() -> None:
     device.read(INPUTS, times=59, every_s=1.0)
     assert device.state == Health.DEGRADED
     device.read(INPUTS, times=2, every_s=1.0)
+    assert device.state == Health.ONLINE
+
+
+def test_time_alone_disproves_no_fault() -> None:
+    device = Device(Role.CAMERA).open().bad(3)
+    device.note(device.machine.fault(device.now_s, "lens broken"))
+    for _ in range(1000):
+        device.wait(10.0)
+    assert (device.state, device.machine.cause) == (Health.DEGRADED, "bad_frames,device_fault")
+    device.read(PLATE)
+    assert device.state == Health.ONLINE
+
+
+def test_what_the_lane_suspects_outlives_a_broken_link() -> None:
+    device = Device(Role.DIGITAL_IO).open().read(INPUTS)
+    device.note(device.machine.suspect(device.now_s, "frozen", on=True))
+    device.note(device.machine.lost("link_lost", "gone"))
+    device.open().read(INPUTS)
+    assert (device.state, device.machine.cause) == (Health.DEGRADED, "frozen")
+    device.note(device.machine.suspect(device.now_s, "frozen", on=False))
     assert device.state == Health.ONLINE
 
 

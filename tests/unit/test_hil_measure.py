@@ -41,6 +41,8 @@ def test_limits_are_inclusive(rule: dict[str, Any], value: Any, outcome: Outcome
         ({"min": 0.0, "max": 2.0}, True),
         ({"equals": 1}, True),
         ({"equals": False}, 0),
+        ({"max": 200.0}, [1]),
+        ({"max": 200.0}, 10**400),
     ],
 )
 def test_a_value_of_another_kind_fails(rule: dict[str, Any], value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hil.measure import Limits, Outcome
+from hil.measure import Limits, Outcome, judge
 from hil.plan import Head, Phase, Plan, PlanError, load_plan, shipped_plans
 from hil.run import Result, Run, execute
 from hil.steps.library import Bench, Gives, NoArgs, Put, Step, StepError
@@ -62,7 +62,11 @@ def test_a_small_plan_is_read(tmp_path: Path) -> None:
         ("timeout_s = 10", "timeout_s = -1", "plan.timeout_s"),
         ("version = 1", 'version = "1"', "plan.version"),
         ("[plan]", "[plan", "no TOML"),
-        ('id = "travel"', 'id = "travel"\nargs = { x = "__import__(\'os\')" }', "Extra inputs"),
+        (
+            'id = "travel"',
+            'id = "travel"\nargs = { x = "__import__(\'os\')" }',
+            "main.0: args: x: Extra inputs",
+        ),
         ("[[main]]", "[[teardown]]", "main"),
     ],
 )
@@ -70,6 +74,24 @@ def test_a_wrong_plan_is_refused_with_a_sentence(tmp_path: Path, before: str, af
     with pytest.raises(PlanError, match=r"--plan") as refused:
         load_plan(written(tmp_path, (before, after)))
     assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["a = " + "[" * 50_000, "\udcff", ""])
+def test_whatever_is_in_the_file_the_answer_is_one_sentence_with_its_path(
+    tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(PlanError) as refused:
+        load_plan(str(path))
+    assert str(refused.value).startswith(f"--plan {path}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_claims_about_many_trials_are_refused_until_they_can_be_proved(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"main\.0\.trials: Extra inputs"):
+        load_plan(written(tmp_path, ('id = "travel"', 'id = "travel"\ntrials = { n = 60, k = 58 }')))
 
 
 def test_an_unknown_plan_names_its_neighbour() -> None:
@@ -179,6 +201,22 @@ async def test_time_outs_of_phase_and_plan(stage: Stage, tmp_path: Path) -> None
     assert (run.result, results(run)) == (Result.TIMEOUT, ["TIMEOUT", "PASS", "PASS"])
     run = await ran(tmp_path, phase("a", "hangs"), phase("b", "good"), timeout_s=0.05)
     assert (run.result, results(run)) == (Result.TIMEOUT, ["ABORTED", "SKIP", "PASS"])
+
+
+async def test_a_broken_engine_is_an_error_and_never_a_pass(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter([True])
+
+    def broken(*args: Any) -> Any:
+        if next(calls, False):
+            raise KeyError("a bug")
+        return judge(*args)
+
+    monkeypatch.setattr("hil.run.judge", broken)
+    run = await ran(tmp_path, phase("a", "good"), phase("b", "good"))
+    assert (run.result, results(run)) == (Result.ERROR, ["SKIP", "SKIP", "PASS"])
+    assert "the bench itself is broken: KeyError: 'a bug'" in run.details[0][1]
 
 
 async def test_sigterm_aborts_and_tears_down(stage: Stage, tmp_path: Path) -> None:

@@ -17,18 +17,6 @@ def rig() -> Rig:
     return rig
 
 
-def decide(rig: Rig, verdict: str = "release", version: int | None = None) -> None:
-    inspection = rig.lane.core.inspection
-    assert inspection is not None
-    seen = inspection.version if version is None else version
-    rig.order(Decide(inspection.inspection_id, seen, Verdict(verdict), "O-1"))
-
-
-def locks(rig: Rig) -> list[str]:
-    assert rig.lane.core.inspection is not None
-    return [lock.code for lock in rig.lane.core.inspection.locks]
-
-
 def test_a_clean_truck_is_released_and_sealed(rig: Rig) -> None:
     assert rig.outputs["entry_green"]
     rig.arrive()
@@ -37,7 +25,7 @@ def test_a_clean_truck_is_released_and_sealed(rig: Rig) -> None:
     assert (view.state, view.level, view.release.allowed) == ("awaiting_decision", "clear", True)
     assert not rig.outputs["entry_green"]
     assert not rig.outputs["raise_permit"]
-    decide(rig)
+    rig.decide()
     assert rig.outputs["raise_permit"]
     assert rig.outputs["green"]
     rig.leave()
@@ -57,7 +45,7 @@ def test_a_clean_truck_is_released_and_sealed(rig: Rig) -> None:
 
 def test_the_decision_names_the_sequence_number_of_its_record(rig: Rig) -> None:
     rig.arrive()
-    decide(rig)
+    rig.decide()
     number = 1 + rig.types().index("decision.recorded")
     rig.leave()
     assert rig.last("inspection.sealed").decision.seq == number
@@ -72,15 +60,15 @@ def test_a_device_alarm_locks_release_and_stays(rig: Rig, channel: str, level: s
     view = rig.lane.view()
     assert view.inspection is not None
     assert view.inspection.level == level
-    assert locks(rig) == ["needs_supervisor"]
+    assert rig.locks == ["needs_supervisor"]
     assert rig.outputs["horn"]
     assert rig.outputs["beacon"]
     with pytest.raises(ReleaseLocked):
-        decide(rig)
+        rig.decide()
     rig.order(AckAlarm(raised.alarm_id, "O-1"))
     assert not rig.outputs["horn"]
     assert rig.outputs["beacon"]
-    decide(rig, "secondary")
+    rig.decide("secondary")
     assert rig.outputs["raise_permit"]
     assert rig.outputs["secondary_lamp"]
     rig.leave()
@@ -163,54 +151,54 @@ def test_link_loss_in_the_middle_of_an_occupancy_ends_it_by_time(rig: Rig) -> No
 def test_nothing_moves_for_a_decision_that_is_not_stored(rig: Rig) -> None:
     rig.arrive()
     rig.broken = True
-    decide(rig)
+    rig.decide()
     assert not rig.outputs["raise_permit"]
     assert rig.lane.core.mode == "out_of_service"
-    assert "out_of_service" in locks(rig)
+    assert "out_of_service" in rig.locks
     assert any(alarm.code == "cannot_record" and not alarm.stored for alarm in rig.lane.view().alarms)
 
 
 def test_a_stale_version_releases_nothing(rig: Rig) -> None:
     rig.arrive()
     with pytest.raises(VersionConflict):
-        decide(rig, version=1)
+        rig.decide(version=1)
     assert not rig.outputs["raise_permit"]
 
 
 def test_only_one_order_is_carried_out(rig: Rig) -> None:
     rig.arrive()
-    decide(rig)
+    rig.decide()
     with pytest.raises(ReleaseLocked):
-        decide(rig)
+        rig.decide()
     with pytest.raises(ReleaseLocked):
-        decide(rig, "secondary")
+        rig.decide("secondary")
 
 
 def test_release_waits_for_the_vehicle_at_the_barrier(rig: Rig) -> None:
     rig.arrive()
     rig.board(booth_loop=False)
-    assert locks(rig) == ["vehicle_not_at_barrier"]
+    assert rig.locks == ["vehicle_not_at_barrier"]
     with pytest.raises(ReleaseLocked):
-        decide(rig)
+        rig.decide()
     rig.board(booth_loop=True)
-    decide(rig)
+    rig.decide()
     assert rig.outputs["raise_permit"]
 
 
 def test_a_vehicle_that_backs_out_loses_its_permission(rig: Rig) -> None:
     rig.arrive()
-    decide(rig)
+    rig.decide()
     rig.board(booth_loop=False)
     assert not rig.outputs["raise_permit"]
 
 
 def test_hold_withdraws_permission_at_once_and_needs_a_supervisor(rig: Rig) -> None:
     rig.arrive()
-    decide(rig)
+    rig.decide()
     rig.order(Decide(None, 0, Verdict.HOLD, "O-1"))
     assert not rig.outputs["raise_permit"]
-    assert "needs_supervisor" in locks(rig)
-    decide(rig, "secondary")
+    assert "needs_supervisor" in rig.locks
+    rig.decide("secondary")
     assert rig.outputs["raise_permit"]
     rig.leave()
     sealed = rig.last("inspection.sealed")
@@ -231,7 +219,7 @@ def test_a_vehicle_that_leaves_undecided_is_a_p1(rig: Rig) -> None:
 
 def test_a_second_vehicle_on_one_release_is_a_tailgate(rig: Rig) -> None:
     rig.arrive()
-    decide(rig)
+    rig.decide()
     rig.board(barrier_down=False)
     rig.board(barrier_up=True, obstruction=True, exit_loop=True)
     rig.board(booth_loop=False)
@@ -252,11 +240,11 @@ def test_emergency_stop_locks_everything_until_it_is_reset(rig: Rig) -> None:
     view = rig.lane.view().inspection
     assert view is not None
     assert view.level == "emergency"
-    assert "emergency" in locks(rig)
+    assert "emergency" in rig.locks
     with pytest.raises(ReleaseLocked):
-        decide(rig)
+        rig.decide()
     rig.board(estop_ok=True)
-    assert "emergency" not in locks(rig)
+    assert "emergency" not in rig.locks
 
 
 def test_an_open_cabinet_marks_the_inspection(rig: Rig) -> None:
@@ -279,7 +267,7 @@ def test_a_vehicle_that_nobody_sees_is_aborted_and_sealed(rig: Rig) -> None:
 
 def test_a_broken_exit_loop_seals_after_two_minutes(rig: Rig) -> None:
     rig.arrive()
-    decide(rig)
+    rig.decide()
     rig.board(obstruction=True)
     rig.board(booth_loop=False)
     rig.board(obstruction=False)
@@ -321,7 +309,7 @@ def test_the_lane_does_not_open_without_a_required_device(rig: Rig) -> None:
 
 def test_versions_in_the_record_never_fall(rig: Rig) -> None:
     rig.arrive(gamma="alarm")
-    decide(rig, "secondary")
+    rig.decide("secondary")
     rig.leave()
     inspection_id = rig.last("inspection.sealed").inspection_id
     versions = [

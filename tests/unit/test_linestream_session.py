@@ -10,13 +10,14 @@ import pytest
 
 from drivers.formats.linestream.codes import (
     AbortReason,
+    EndReason,
     ErrorCode,
     GapReason,
     HeaderFlag,
     LineFlag,
     SourceState,
 )
-from drivers.formats.linestream.frames import Frame, FrameReader, encode
+from drivers.formats.linestream.frames import Frame, FrameReader, crc32c, encode
 from drivers.formats.linestream.messages import (
     LINE_RECORD,
     Ack,
@@ -31,6 +32,7 @@ from drivers.formats.linestream.messages import (
     ScanEnd,
     Status,
 )
+from drivers.plant.clock import PlantClock
 from drivers.readings import (
     BadFrame,
     LineBlock,
@@ -42,7 +44,9 @@ from drivers.readings import (
     SourceStatus,
     Stamp,
 )
+from drivers.scanner.linestream.driver import LinestreamOptions
 from drivers.scanner.linestream.session import MAX_LINES, Refusal, StationSession
+from drivers.scanner.linestream.sim import LinestreamEmulator
 from tests.support.scanner_lane import (
     GEOMETRY_CRC,
     GEOMETRY_JSON,
@@ -54,11 +58,13 @@ from tests.support.scanner_lane import (
     chained_crc,
     closed,
     every_line_once,
+    plant_with,
 )
 
 NOW = Stamp(5, 6, "boot")
 BOOT = 99
 KEY = ScanKey(BOOT, 7)
+SEEN = LineFlag.VEHICLE
 ENCODED = LineFlag.ENCODER_VALID | LineFlag.MONITOR_VALID | LineFlag.BEAM_ON
 
 
@@ -66,7 +72,7 @@ def hello(boot: int = BOOT, open_scan: int = 0, versions: tuple[int, int] = (1, 
     return Hello(*versions, 1 << 22, boot, 0, 0, 30_000, 7, open_scan, 0, 0)
 
 
-def lines(first: int, count: int, *, seed: int = 0, flags: int = ENCODED, **records: object) -> Lines:
+def lines(first: int, count: int, *, seed: int = 0, flags: object = ENCODED, **records: object) -> Lines:
     """Lines of two detectors whose samples tell their number, 2 ms and 16 ticks apart."""
     number = np.arange(first, first + count)
     record = np.zeros(count, LINE_RECORD)
@@ -80,8 +86,10 @@ def lines(first: int, count: int, *, seed: int = 0, flags: int = ENCODED, **reco
     return Lines(first, GEOMETRY_CRC, 0, record, samples[:, None, :])
 
 
-def end(total: int, crc: int = 1234) -> ScanEnd:
-    return ScanEnd(total, 0, 0, 0, crc, 0, 1)
+def end(total: int, *, lost: int = 0, crc: int | None = None, reason: int = EndReason.NORMAL) -> ScanEnd:
+    """The end of a scan of ``lines(0, total)``; ``crc`` is the true sum unless another is given."""
+    true_crc = crc32c(lines(0, total).samples.tobytes()) if crc is None and total < 1_000 else 0
+    return ScanEnd(total, lost, 0, 0, true_crc if crc is None else crc, 0, reason)
 
 
 class Device:
@@ -313,24 +321,58 @@ def test_a_gap_is_counted_once_and_cut_to_what_is_new(device: Device):
     assert (declared.first_line, declared.count, declared.cause) == (8, 2, "code_77")
 
 
-def test_an_end_with_every_line_carries_the_checksum(device: Device):
-    device.says(lines(0, 4))
+def test_an_end_with_every_line_and_the_right_sum_is_a_whole_scan(device: Device):
+    device.says(lines(0, 3))
+    device.says(lines(3, 1))
     [closed] = device.says(end(4))
-    assert closed == ScanClosed(NOW, KEY, 4, 0, 1234, None, encode(end(4), seq=0, scan_id=7))
+    assert closed == ScanClosed(NOW, KEY, 4, 0, end(4).samples_crc, None, encode(end(4), seq=0, scan_id=7))
+
+
+def test_a_sum_that_differs_is_no_whole_scan(device: Device):
+    device.says(lines(0, 4))
+    bad, closed = device.says(end(4, crc=1234))
+    assert bad.kind == "samples_crc"
+    assert (closed.aborted, closed.samples_crc, closed.lines_total) == ("samples_crc", 1234, 4)
 
 
 def test_with_a_line_missing_the_checksum_cannot_be_verified(device: Device):
     device.says(lines(0, 4))
-    lost, closed = device.says(end(6))
+    lost, closed = device.says(end(6, crc=1234))
     assert (lost.count, lost.cause) == (2, "undeclared_gap")
     assert (closed.lines_total, closed.lines_lost, closed.samples_crc) == (6, 2, None)
+    assert closed.aborted is None, "lost lines say enough"
 
 
-def test_an_end_before_the_lines_that_came(device: Device):
+def test_the_sum_goes_on_over_a_broken_link_and_counts_every_line_once(device: Device):
     device.says(lines(0, 4))
-    wrong, closed = device.says(end(3))
+    device.session.durable(KEY, 2)
+    again = Device(device.session)
+    assert again.attach.resume_line == 2
+    again.says(begin(), flags=HeaderFlag.RESENT)
+    again.says(lines(2, 4), flags=HeaderFlag.RESENT)
+    [closed] = again.says(end(6))
+    assert (closed.aborted, closed.samples_crc) == (None, end(6).samples_crc)
+
+
+@pytest.mark.parametrize("told", [end(3), end(4, lost=1)], ids=["fewer lines than came", "undeclared losses"])
+def test_an_end_that_contradicts_the_lines_that_came(device: Device, told: ScanEnd):
+    device.says(lines(0, 4))
+    wrong, closed = device.says(told)
     assert wrong.kind == "wrong_total"
-    assert closed.lines_total == 4
+    assert (closed.lines_total, closed.aborted) == (4, "wrong_total")
+
+
+@pytest.mark.parametrize(("reason", "cause"), [(2, "timeout"), (3, "limit"), (0, "code_0")])
+def test_a_scan_that_did_not_end_by_itself_is_not_whole(device: Device, reason: int, cause: str):
+    device.says(lines(0, 4))
+    [closed] = device.says(end(4, reason=reason))
+    assert (closed.aborted, closed.lines_lost) == (cause, 0)
+
+
+def test_a_vehicle_that_the_device_saw_without_a_beam_has_no_whole_scan(device: Device):
+    device.says(lines(0, 4, flags=ENCODED & ~LineFlag.BEAM_ON))  # no vehicle yet
+    device.says(lines(4, 4, flags=[ENCODED, ENCODED | SEEN, ENCODED & ~LineFlag.BEAM_ON | SEEN, ENCODED]))
+    assert device.says(end(8))[-1].aborted == "beam_off"
 
 
 @pytest.mark.parametrize(
@@ -703,6 +745,7 @@ def scanned_with(fault: str) -> VirtualScanner:
 def test_duplicate_lines_are_dropped_and_conflicting_ones_reported():
     for fault, kinds in (("duplicate", []), ("conflict", ["conflict"])):
         scanner = scanned_with(fault)
+        assert closed(scanner).aborted is None
         assert [bad.kind for bad in scanner.of(BadFrame)] == kinds
         blocks = scanner.blocks(scanner.vehicle().key)
         assert every_line_once(blocks) == TRUCK_LINES
@@ -722,6 +765,15 @@ def test_lines_lost_are_never_made_up(fault: str, cause: str, count: int):
     assert (closed(scanner).lines_lost, closed(scanner).samples_crc) == (lost.count, None)
 
 
+def test_samples_that_change_before_they_are_framed_are_told_by_the_sum():
+    scanner = scanned_with("corrupt_samples")
+    assert [bad.kind for bad in scanner.of(BadFrame)] == ["samples_crc"], "every message was sound"
+    key = scanner.vehicle().key
+    assert every_line_once(scanner.blocks(key)) == TRUCK_LINES
+    assert closed(scanner).samples_crc != chained_crc(scanner.blocks(key))
+    assert [done.aborted for done in scanner.of(ScanClosed)] == [None, None, "samples_crc"]
+
+
 @pytest.mark.parametrize("fault", ["time_backwards", "encoder_jump"])
 def test_a_jump_of_clock_or_encoder_is_flagged(fault: str):
     scanner = scanned_with(fault)
@@ -737,6 +789,7 @@ def test_beam_off_in_mid_scan_is_flagged_and_dark():
     assert last.monitor is None
     assert last.samples.mean() < 20
     assert not scanner.of(SourceStatus)[-1].beam_on
+    assert closed(scanner).aborted == "beam_off"
 
 
 def test_a_frozen_detector_repeats_its_line():
@@ -783,6 +836,26 @@ def test_a_scanner_that_does_not_describe_itself():
     scanner.run(10)
     assert scanner.session.geometry is None
     assert not scanner.readings, "it says HELLO and then nothing more"
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not():
+    def first_truck(seed: int) -> bytes:
+        clock = PlantClock(rate=0)
+        emulator = LinestreamEmulator(LinestreamOptions(), plant_with()(clock), clock, seed)
+        emulator.connect()
+        sent: list[bytes] = []
+        while len(sent) < 400:
+            clock.advance(STEP_S)
+            sent += emulator.step()
+            if len(sent) == 1:
+                emulator.receive(encode(Attach(1, 1, 1 << 22, 0, 0, 0, 0), seq=0))
+        frames = [frame for frame in FrameReader().feed(b"".join(sent)) if isinstance(frame, Frame)]
+        return b"".join(f.message.samples.tobytes() for f in frames if isinstance(f.message, Lines))
+
+    once = first_truck(1)
+    assert len(once) > 1_000_000
+    assert first_truck(1) == once
+    assert first_truck(2) != once
 
 
 def test_an_unknown_fault_is_refused_by_name():

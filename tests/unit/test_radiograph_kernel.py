@@ -126,7 +126,7 @@ def test_both_chains_give_the_same_flags_and_values() -> None:
 def test_saturation_is_flagged_and_never_wraps() -> None:
     calibration = plain_calibration(sigma=0.0)
     samples = np.full((3, 64), 4000, dtype=np.uint16)
-    samples[1, 5], samples[2, 6] = 4095, 65_535  # the second is more than the device can count
+    samples[1, 5], samples[2, 6] = 4095, 4097  # the second is more than the device can count
     d16, flags = LutKernel(calibration, 4095)(samples, np.full(3, np.log(4000.0)))
     expected = np.zeros((3, 64), dtype=np.uint8)
     expected[1, 5] = expected[2, 6] = SATURATED
@@ -134,6 +134,18 @@ def test_saturation_is_flagged_and_never_wraps() -> None:
     assert d16[2, 6] == d16[0, 6] + round(
         4096 * np.log((4095 - calibration.dark_mean[6]) / (4000 - calibration.dark_mean[6]))
     )
+
+
+def test_a_brightness_that_comes_back_is_not_taken_for_the_one_in_between() -> None:
+    calibration = plain_calibration()
+    samples = np.full((4, 64), 500, dtype=np.uint16)
+    steady, moving = np.full(4, np.log(1000.0)), np.log([900.0, 1000.0, 1100.0, 1200.0])
+    kernel_ = LutKernel(calibration, 4095, 4)
+    first = kernel_(samples, steady)[0]
+    between = kernel_(samples, moving)[0]
+    np.testing.assert_array_equal(kernel_(samples, steady)[0], first)
+    np.testing.assert_array_equal(between[1], first[1])
+    assert (between[0] != first[0]).all()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun
+from imaging.radiation.background import BackgroundRules
+from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun, k_for
 from imaging.radiation.opinion import StationOpinion
 from imaging.radiation.verdict import Outcome
 
@@ -134,6 +135,42 @@ def test_another_interval_than_configured_is_not_judged() -> None:
     assert (verdict.outcome, verdict.reason) == (Outcome.NOT_POSSIBLE, "interval")
 
 
+def test_an_alarm_stays_an_alarm_when_the_interval_changes_later() -> None:
+    opinion = opinion_with_background()
+    opinion.open(100 * S)
+    crossings = [opinion.scan("gamma", 100 * S + i * STEP, 400, 0.2) for i in range(5)]
+    assert crossings[-1] is not None
+    assert opinion.scan("gamma", 102 * S, 1000, 1.0) is None
+    assert opinion.scan("gamma", 103 * S, 200, 0.2) is None
+    assert opinion.close(104 * S, scanner_active=True).verdicts[0].outcome is Outcome.ALARM
+
+
+def test_another_number_of_panels_makes_the_old_limits_void() -> None:
+    opinion = opinion_with_background()
+    assert opinion.background("gamma", 200 * S, (250,) * 2) is None
+    assert opinion.background("neutron", 200 * S, (1, 0)) is None
+    assert (opinion.limit("gamma"), opinion.limit("neutron")) == (None, None)
+    _, result = drive(opinion, [200] * 20, start_s=201)
+    assert (result.verdicts[0].outcome, result.verdicts[0].reason) == (Outcome.NOT_POSSIBLE, "no_background")
+
+
+@pytest.mark.parametrize("counts", [(9999, None, 9999, 9999), (None,) * 4])
+def test_a_partial_record_moves_no_limit(counts: tuple[int | None, ...]) -> None:
+    opinion = opinion_with_background()
+    assert opinion.background("gamma", 200 * S, counts) == "partial"
+    assert opinion.limit("gamma") == 1152
+
+
+def test_a_running_mean_is_not_counted_twice_in_the_limit() -> None:
+    """Twenty records of a 20 s running mean count 115 s, which moves k and thereby the limit."""
+    opinion = StationOpinion(rules=BackgroundRules(averaging_s=20.0))
+    for i in range(20):
+        opinion.background("gamma", i * 5 * S, (250,) * 4)
+    _, result = drive(opinion, [200] * 20)
+    assert result.verdicts[0].params["background_s"] == 115
+    assert result.verdicts[0].params["k"] == pytest.approx(k_for(1000, 115, 46, 1e-4), abs=1e-3)
+
+
 def test_the_vehicle_itself_never_enters_the_background() -> None:
     opinion = opinion_with_background()
     drive(opinion, [200] * 10)  # closes at 102 s
@@ -152,7 +189,7 @@ def test_limits_to_draw_are_known_while_the_lane_is_empty() -> None:
     )
     opinion = opinion_with_background()
     assert opinion.limit("gamma") == 1152
-    assert opinion.limit("neutron") == 11  # 2.03 counts expected, 1e-5 a record
+    assert opinion.limit("neutron") == 12  # from 40 counts in 20 s, 1e-5 a record
     assert opinion.background_cps("neutron") == 2
     assert opinion.scan("neutron", 0, 100, 1.0) is None
 

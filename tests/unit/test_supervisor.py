@@ -41,6 +41,7 @@ from drivers.readings import (
 )
 from station.lanefile import FittedDevice
 from station.runtime.clock import ManualClock
+from station.runtime.device import KEPT_FRAMES
 from station.runtime.health import Health, HealthChange
 from station.runtime.supervisor import Supervisor
 
@@ -156,6 +157,15 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Station]]:
     yield _start
     for station in stations:
         await station.supervisor.stop()
+
+
+@pytest.fixture
+async def released() -> AsyncIterator[asyncio.Event]:
+    """Lets what ignores its cancellation end after all, at the latest with the test."""
+    event = asyncio.Event()
+    yield event
+    event.set()
+    await asyncio.sleep(0)
 
 
 Start = Callable[..., Station]
@@ -321,6 +331,58 @@ async def test_a_silent_link_may_take_its_time_to_end(start: Start, monkeypatch:
     assert farewells == ["said goodbye"]
 
 
+async def test_a_silent_reader_that_ignores_its_end_is_left_behind_and_never_heard_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, released: asyncio.Event
+) -> None:
+
+    async def readings(self: Scripted) -> AsyncIterator[Reading | BadFrame]:
+        yield BACKGROUND
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+        yield INPUTS
+
+    monkeypatch.setattr(Scripted, "readings", readings)
+    monkeypatch.setattr("station.runtime.device.GRACE_S", 0.01)
+    device = Device("rpm1", [0.0])
+    station = start(device)
+    await station.clock.advance(36.2)
+    await asyncio.sleep(0.05)
+    await station.clock.advance(1.0)
+    assert len(device.made) == 2, "the link is opened again all the same"
+    assert station.supervisor.health("rpm1").abandoned == 1
+    assert "its driver does not stop reading" in caplog.text
+    released.set()
+    await station.clock.settle()
+    assert INPUTS not in [item for name, item in station.readings][:2], "nobody listens to the old stream"
+    assert [item for _, item in station.readings] == [BACKGROUND, BACKGROUND, INPUTS]
+
+
+async def test_a_driver_that_cancels_itself_is_a_bug_and_is_tried_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = 0
+
+    async def open_(self: Scripted) -> DeviceIdentity:
+        nonlocal opened
+        opened += 1
+        if opened == 1:
+            raise asyncio.CancelledError
+        return IDENTITY
+
+    monkeypatch.setattr(Scripted, "open", open_)
+    device = Device("rpm1", [0.0], [BACKGROUND, asyncio.CancelledError()], [BACKGROUND, FOR_EVER])
+    station = start(device)
+    await station.clock.advance(4)
+    assert station.path() == ["starting→backoff", "backoff→online", "online→backoff", "backoff→online"]
+    reports = await station.reports()
+    assert len(reports) == 2
+    assert "the work cancelled itself" in reports[0]
+    assert "the driver cancelled its own readings" in reports[1]
+
+
 async def test_peer_fault_6_a_failed_poll_publishes_nothing(start: Start) -> None:
     polls: list[Step] = [INPUTS, *[step for _ in range(20) for step in (0.1, BadFrame("exception", 0, b""))]]
     station = start(Device("io1", polls, role=Role.DIGITAL_IO))
@@ -350,6 +412,15 @@ async def test_bad_frames_are_counted_and_reading_goes_on(start: Start) -> None:
     status = station.supervisor.health("rpm1")
     assert status.bad_frames == {"bad_checksum": 2, "too_long": 1}
     assert (status.state, status.cause, status.readings) == (Health.DEGRADED, "bad_frames", 2)
+
+
+async def test_the_newest_bad_frames_are_kept_raw_for_the_technician(start: Start) -> None:
+    frames: list[Step] = [BadFrame("not_ascii", number, bytes([number])) for number in range(100)]
+    station = start(Device("rpm1", [BACKGROUND, *frames, FOR_EVER]))
+    await station.clock.advance(1)
+    kept = station.supervisor.health("rpm1").last_bad_frames
+    assert [frame for _, frame in kept] == frames[-KEPT_FRAMES:]
+    assert {stamp.boot_id for stamp, _ in kept} == {"manual"}
 
 
 async def test_kinds_of_bad_frames_do_not_grow_without_bound(start: Start) -> None:
@@ -407,6 +478,34 @@ async def test_a_crash_costs_only_its_device_and_leaves_a_report(start: Start) -
     assert "KeyError: 'GS'" in report
     assert "the last 7 bytes from the device:\n0000  47 53 2c 30 30 30 31" in report
     assert "GS,0001" in report
+
+
+async def test_devices_that_misbehave_cost_a_healthy_one_not_a_reading(
+    start: Start, monkeypatch: pytest.MonkeyPatch, released: asyncio.Event
+) -> None:
+    """One crashes, one hangs, one floods, one says rubbish; the healthy one sends 50 readings a second."""
+    monkeypatch.setattr("station.runtime.device.GRACE_S", 0.001)
+
+    async def close(self: Scripted) -> None:
+        if self.context.name == "hangs":
+            await released.wait()
+
+    monkeypatch.setattr(Scripted, "close", close)
+    station = start(
+        Device("crashes", [BACKGROUND, ZeroDivisionError("bug")]),
+        Device("hangs", [FOR_EVER]),
+        Device("floods", [*[BACKGROUND] * 2_000, LinkLost("gone")]),
+        Device("rubbish", [*[BAD] * 2_000, 1.0]),
+        Device("healthy", [*[step for _ in range(500) for step in (0.02, INPUTS)], FOR_EVER]),
+    )
+    for _ in range(101):
+        await station.clock.advance(0.1)
+    healthy = [item for name, item in station.readings if name == "healthy"]
+    assert healthy == [INPUTS] * 500
+    assert station.path("healthy") == ["starting→online"]
+    assert station.path("crashes")[-1].endswith("→faulted")
+    assert station.path("hangs") == ["starting→backoff"]
+    released.set()
 
 
 async def test_five_crashes_in_a_minute_are_a_fault_and_one_try_a_minute(start: Start) -> None:
@@ -494,12 +593,12 @@ async def test_a_driver_that_does_not_close_is_left_behind(
         if len(device.made) == 2:
             break
     assert station.path()[-1] == "backoff→online"
+    assert station.supervisor.health("rpm1").abandoned == 1
 
 
 async def test_a_driver_that_ignores_its_end_holds_up_no_stop(
-    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, released: asyncio.Event
 ) -> None:
-    released = asyncio.Event()
 
     async def open_(self: Scripted) -> DeviceIdentity:
         while not released.is_set():
@@ -561,6 +660,30 @@ async def test_a_disabled_device_is_closed_until_it_is_enabled(start: Start) -> 
     assert station.path() == ["starting→online", "online→disabled", "disabled→starting", "starting→online"]
     station.supervisor.enable("rpm1")  # already is
     assert len(device.made) == 2
+
+
+async def test_a_driver_that_closes_late_takes_nothing_from_its_successor(
+    start: Start, monkeypatch: pytest.MonkeyPatch, released: asyncio.Event
+) -> None:
+
+    async def close(self: Scripted) -> None:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    monkeypatch.setattr(Scripted, "close", close)
+    monkeypatch.setattr("station.runtime.supervisor.STOP_LIMIT_S", 0.01)
+    device = Device("rpm1", [BACKGROUND, FOR_EVER])
+    station = start(device)
+    await station.clock.advance(1)
+    await station.supervisor.disable("rpm1", "M. Ortiz")
+    station.supervisor.enable("rpm1")
+    await station.clock.advance(1)
+    released.set()
+    await station.clock.settle()
+    assert station.supervisor.driver("rpm1") is device.made[1]
 
 
 async def test_the_lane_may_suspect_a_device(start: Start) -> None:

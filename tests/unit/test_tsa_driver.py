@@ -114,7 +114,7 @@ async def test_every_record_becomes_its_reading() -> None:
         assert (alarm.channel, alarm.flag, alarm.interval_s) == (Channel.GAMMA, "alarm", 0.2)
         assert (alarm.counts, alarm.partial, alarm.total) == ((1, 2, 3, None), True, None)
         assert isinstance(low, Counts)
-        assert (low.channel, low.phase, low.flag) == (Channel.NEUTRON, "background", "fault_low")  # defect 9
+        assert (low.channel, low.phase, low.flag) == (Channel.NEUTRON, "background", "fault_low")
         assert isinstance(speed, Speed)
         assert speed.speed_mps == pytest.approx(1.3553, abs=1e-4)
         assert isinstance(tamper, Tamper)
@@ -134,6 +134,19 @@ async def test_defect_1_a_bad_line_ends_nothing_and_an_occupancy_without_neutron
         assert [type(item) for item in items] == [Counts, BadFrame, BadFrame, Counts, OccupancyEnd]
         assert isinstance(items[-1], OccupancyEnd)
         assert items[-1].neutron_background is None
+
+
+async def test_defect_8_tamper_in_an_occupancy_and_speed_of_a_vacant_portal_are_kept() -> None:
+    async with portal_wire() as wire:
+        items = await wire.send(GB + b"SP,0.2249,03.032,004.88,000000\r\n" + GS + b"TT,0,0,0,0\r\n" + GS, 5)
+        assert [type(item) for item in items] == [Counts, Speed, Counts, Tamper, Counts]
+
+
+@pytest.mark.parametrize("tag", [b"GL", b"NL"])
+async def test_defect_9_too_low_a_background_is_a_fault(tag: bytes) -> None:
+    async with portal_wire() as wire:
+        (low,) = only(await wire.send(tag + b",000000,000000,000000,000000\r\n"), Counts)
+        assert (low.flag, low.phase) == ("fault_low", "background")
 
 
 async def test_the_setup_hash_is_over_the_last_of_every_setup_line() -> None:
@@ -187,12 +200,14 @@ async def test_stray_spectroscopic_lines_among_counts_are_only_unknown() -> None
 # --- the end --------------------------------------------------------------------------------------
 
 
-async def test_a_portal_that_hangs_up_is_a_lost_link_and_half_a_line_is_counted() -> None:
+async def test_defect_6_a_link_cut_in_mid_occupancy_is_lost_and_what_came_is_kept() -> None:
     async with portal_wire() as wire:
-        await wire.send(GS + b"GS,0000", 1)
+        assert [type(item) for item in await wire.send(GS + GS + b"GS,0000", 2)] == [Counts, Counts]
         await wire.hang_up()
+        assert wire.hearing.bad_frames == [BadFrame("truncated", 2 * len(GS), b"GS,0000")]
+        assert [type(item) for item in wire.hearing.readings] == [Counts, Counts], "no end was made up"
         assert isinstance(wire.hearing.error, LinkLost)
-        assert wire.hearing.bad_frames == [BadFrame("truncated", len(GS), b"GS,0000")]
+        assert "check the portal" in str(wire.hearing.error)
 
 
 async def test_our_own_close_is_the_end_and_no_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -59,6 +60,42 @@ def test_one_task_that_hangs_silences_the_watchdog(manager: socket.socket) -> No
 def test_a_misspelt_task_is_a_bug_and_no_new_task() -> None:
     with pytest.raises(KeyError):
         Watchdog(["lane"]).beat("lnae")
+
+
+def test_a_thread_that_hangs_silences_it_too_and_is_told_once(
+    manager: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    ages = {"journal": BEAT_LIMIT_S + 1}
+    watchdog = Watchdog([], silent={"journal": lambda: ages["journal"]})
+    assert [watchdog.ping() for _ in range(3)] == [False] * 3
+    with pytest.raises(BlockingIOError):
+        manager.recv(100)
+    ages["journal"] = 0.1
+    assert watchdog.ping()
+    assert [record.message for record in caplog.records] == [
+        "journal has given no sign of life for 6 s",
+        "journal gives signs of life again",
+    ]
+
+
+async def test_a_loop_that_hangs_is_seen(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pings for a loop that is blocked, and a task of it that is stuck for long is late afterwards."""
+    monkeypatch.setattr("station.runtime.watchdog.PING_S", 0.01)
+    monkeypatch.setattr("station.runtime.watchdog.BEAT_LIMIT_S", 0.1)
+    watchdog = Watchdog(["lane"])
+    running = asyncio.create_task(watchdog.run())
+    await asyncio.sleep(0.05)
+    with contextlib.suppress(BlockingIOError):
+        while manager.recv(100):
+            pass
+    time.sleep(0.2)  # noqa: ASYNC251 - the loop is blocked on purpose
+    await asyncio.sleep(0.03)
+    with pytest.raises(BlockingIOError):
+        manager.recv(100)
+    watchdog.beat("lane")
+    await asyncio.sleep(0.05)
+    assert manager.recv(100) == b"WATCHDOG=1"
+    running.cancel()
 
 
 async def test_it_pings_by_itself(manager: socket.socket) -> None:

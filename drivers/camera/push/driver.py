@@ -124,7 +124,9 @@ class HttpPush:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         if len(self._connections) >= MAX_CONNECTIONS:
-            writer.write(response(503, "Too many connections are open; send this event again.", RETRY))
+            busy = response(503, "Too many connections are open; send this event again.", RETRY)
+            self._context.tap("tx", busy)
+            writer.write(busy)
             writer.close()
             return
         self._connections.add(task)

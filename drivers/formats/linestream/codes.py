@@ -82,3 +82,11 @@ class GapReason(IntEnum):
     READOUT = 2
     SOURCE = 3
     NO_LONGER_HELD = 4
+
+
+class EndReason(IntEnum):
+    """Reasons of SCAN_END; only a normal one ends a whole image."""
+
+    NORMAL = 1
+    TIMEOUT = 2
+    LIMIT = 3

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusIOException
+from pymodbus.exceptions import ConnectionException, ModbusIOException
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
 from drivers.api import (
@@ -130,6 +130,7 @@ class ModbusIo:
                 raise ConnectFailed(
                     f"{self._name} does not accept a connection; check its power, its cable and the address."
                 )
+            self._client.ctx.connect = _no_second_link  # type: ignore[method-assign]
             try:
                 first = await self._poll()
                 identity = await self._identify() if options.identify else DeviceIdentity()
@@ -253,6 +254,8 @@ class ModbusIo:
             if not answer.done():
                 raise LinkLost(f"{self._name} {self._gone.result()}.")
             return answer.result()
+        except ConnectionException as error:
+            raise LinkLost(f"{self._name} has no connection any more.") from error
         except ModbusIOException as error:
             raise LinkTimeout(f"{self._name} did not answer within {self._options.timeout_s} s.") from error
         finally:
@@ -284,6 +287,14 @@ class ModbusIo:
         self._arrived = self._context.clock.stamp()
         self._context.tap("rx", new)
         return data
+
+
+async def _no_second_link() -> bool:
+    """Stand in for the library's own connect, which a request runs on a link that has just ended.
+
+    Nobody would close that connection, and a board has few.
+    """
+    return False
 
 
 SPEC = DriverSpec(

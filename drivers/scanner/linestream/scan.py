@@ -30,6 +30,10 @@ class Scan:
     durable: int = 0
     lost: int = 0
     closed: bool = False
+    doubt: str | None = None
+    """Why the scan is not whole, however it ends."""
+    _samples_crc: int = 0
+    """CRC32C of all samples so far: the sum that the device forms over all lines as it digitises them."""
     _line_crcs: array[int] = field(default_factory=lambda: array("I"))
     """CRC32C of the samples of every line so far, 0 where it was lost."""
     _first_ticks: int | None = None
@@ -49,7 +53,10 @@ class Scan:
             sign = -1.0 if self.begin.direction == REVERSE else 1.0
             x_m = (records["encoder"] - self._first_ticks) * (sign * self.m_per_tick)
         monitor = records["monitor"][:, 0].copy() if (flags & LineFlag.MONITOR_VALID).all() else None
+        self._samples_crc = crc32c(lines.samples.tobytes(), self._samples_crc)
         self._line_crcs.extend(crc32c(line.tobytes()) for line in lines.samples)
+        if ((flags & (LineFlag.VEHICLE | LineFlag.BEAM_ON)) == LineFlag.VEHICLE).any():
+            self.doubt = "beam_off"
         self.next_line = lines.next_line
         samples = lines.samples.astype(np.uint16, copy=False)
         return LineBlock(stamp, self.key, lines.first_line, samples, t_ns, x_m, monitor, flags, wire)
@@ -84,8 +91,13 @@ class Scan:
     def close(
         self, stamp: Stamp, *, aborted: str | None = None, samples_crc: int | None = None, wire: bytes = b""
     ) -> ScanClosed:
-        """Close it; ``samples_crc`` is passed on only where every line is here to be compared."""
+        """Close it; ``samples_crc`` is the device's, passed on only where every line is here to be compared.
+
+        A sum that differs means that a sample changed on its way from the detector: the scan is not whole.
+        """
         self.closed = True
         self._line_crcs = array("I")
         crc = None if self.lost else samples_crc
-        return ScanClosed(stamp, self.key, self.next_line, self.lost, crc, aborted, wire)
+        differs = "samples_crc" if crc is not None and crc != self._samples_crc else None
+        cause = aborted or self.doubt or differs
+        return ScanClosed(stamp, self.key, self.next_line, self.lost, crc, cause, wire)

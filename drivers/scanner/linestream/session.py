@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import IntEnum
 
-from drivers.formats.linestream.codes import AbortReason, ErrorCode, GapReason, HeaderFlag, SourceState
+from drivers.formats.linestream.codes import (
+    AbortReason,
+    EndReason,
+    ErrorCode,
+    GapReason,
+    HeaderFlag,
+    SourceState,
+)
 from drivers.formats.linestream.describe import parse
 from drivers.formats.linestream.frames import HEAD_BYTES, VERSION, Frame, encode
 from drivers.formats.linestream.messages import (
@@ -224,11 +231,16 @@ class StationSession:
         scan = self._current(frame)
         if scan is None:
             return
-        if end.lines_total < scan.next_line:
-            yield BadFrame("wrong_total", frame.offset, frame.wire[:HEAD_BYTES])
         yield from self._limit(scan, end.lines_total, stamp)
         yield from scan.skip_to(end.lines_total, "undeclared_gap", stamp)
-        yield scan.close(stamp, samples_crc=end.samples_crc, wire=frame.wire)
+        cause = None if end.reason == EndReason.NORMAL else _name(EndReason, end.reason)
+        if end.lines_total < scan.next_line or end.lines_lost > scan.lost:
+            yield BadFrame("wrong_total", frame.offset, frame.wire[:HEAD_BYTES])
+            cause = cause or "wrong_total"
+        closed = scan.close(stamp, aborted=cause, samples_crc=end.samples_crc, wire=frame.wire)
+        if closed.aborted == "samples_crc":
+            yield BadFrame("samples_crc", frame.offset, frame.wire[:HEAD_BYTES])
+        yield closed
 
     def _limit(
         self, scan: Scan, lines: int, stamp: Stamp, elapsed_s: float = 0.0

@@ -35,10 +35,14 @@ function refuse(file, texts) {
   for (const text of texts) if (LETTERS.test(text)) errors.push(`${file}: literal text "${text.trim()}"`);
 }
 
+const used = new Set();
+const usedGroups = new Set();
+
 function keys(file, node) {
   const called = node.callee?.name;
   for (const text of literals(node.arguments?.[0])) {
     if (called === "t" && !(text in en)) errors.push(`${file}: t("${text}") is no key of en.json`);
+    if (called === "code") usedGroups.add(text);
     if (called === "code" && !groups.has(text)) errors.push(`${file}: code("${text}") is no group of en.json`);
   }
 }
@@ -49,6 +53,7 @@ function walk(file, node) {
     node.forEach((child) => walk(file, child));
     return;
   }
+  if (node.type === "Literal" && typeof node.value === "string") used.add(node.value);
   if (node.type === "JSXText") refuse(file, [node.value]);
   if (node.type === "JSXAttribute" && SPOKEN.has(node.name.name)) refuse(file, literals(node.value?.expression ?? node.value));
   if (node.type === "JSXElement" || node.type === "JSXFragment") {
@@ -60,6 +65,9 @@ function walk(file, node) {
 
 for (const file of files("src")) {
   walk(file, parseAst(readFileSync(file, "utf8"), { lang: file.endsWith("x") ? "tsx" : "ts" }));
+}
+for (const key of Object.keys(en)) {
+  if (!used.has(key) && !usedGroups.has(key.slice(0, key.lastIndexOf(".")))) errors.push(`i18n: nothing shows "${key}"`);
 }
 errors.forEach((error) => console.error(error));
 process.exitCode = errors.length ? 1 : 0;

@@ -11,7 +11,7 @@ import { start } from "./api/feed";
 import { AlarmBand } from "./parts/AlarmBand";
 import { Band } from "./parts/Band";
 import { Boundary } from "./parts/Boundary";
-import { Decision, hold, release, toImage } from "./parts/Decision";
+import { Decision, toImage } from "./parts/Decision";
 import { Header, Simulated } from "./parts/Header";
 import { Menu } from "./parts/Menu";
 import { Lane } from "./screens/Lane";
@@ -19,7 +19,7 @@ import { Viewer } from "./screens/Viewer";
 import { startSound } from "./sound/sound";
 import { language, setLanguage, t } from "./state/i18n";
 import { followImage } from "./state/image";
-import { acknowledge, order, releaseLock, seen } from "./state/orders";
+import { acknowledge, hold, order, releaseLock, seen, startTicking } from "./state/orders";
 import { first, inspection, lane, stale } from "./state/station";
 import { night, view } from "./state/view";
 
@@ -51,9 +51,9 @@ function key(event: KeyboardEvent): void {
   const pressed = event.key.toLowerCase();
   const alarm = first.peek();
   const onLane = view.peek() === "lane";
-  if (pressed === "h") hold(seen());
+  if (pressed === "h") void hold(seen());
   else if (pressed === "s" && onLane) void order("secondary", seen());
-  else if (pressed === "r" && onLane) (releaseLock.peek() === null ? release(seen()) : toImage());
+  else if (pressed === "r" && onLane) (releaseLock.peek() === null ? void order("release", seen()) : toImage());
   else if (pressed === "a" && alarm && alarm.state !== "ack") void acknowledge(alarm.alarm_id, seen());
   else if (pressed === "escape") view.value = "lane";
 }
@@ -71,6 +71,7 @@ effect(() => {
 addEventListener("keydown", key);
 addEventListener("contextmenu", (event) => event.preventDefault());
 start();
+startTicking();
 startSound();
 followImage();
 render(<App />, document.getElementById("app") as HTMLElement);

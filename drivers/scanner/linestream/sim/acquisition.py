@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.formats.linestream.codes import AbortReason, GapReason, LineFlag, SourceState
+from drivers.formats.linestream.codes import AbortReason, EndReason, GapReason, LineFlag, SourceState
 from drivers.formats.linestream.messages import LINE_RECORD, Gap, Lines, ScanAbort, ScanBegin, ScanEnd, Status
 from drivers.plant.column import DetectorColumn
 from drivers.plant.phantom import Fan, Phantom
@@ -36,7 +36,6 @@ STATUS_S = 1.0
 VEHICLE, DARK, AIR = 1, 2, 3
 FORWARD, TRUCK_MODE = 1, 1
 TIME_TRIGGER, ENCODER_TRIGGER = 1, 2
-NORMAL_END = 1
 EFFECTIVE_KEV = 1_250
 CLOCK_FREE = 1
 
@@ -171,7 +170,7 @@ class Acquisition:
                     encoder=self._odometer,
                     samples_crc=held.samples_crc,
                     beam_on_ms=round(beam_s * 1000),
-                    reason=NORMAL_END,
+                    reason=EndReason.NORMAL,
                 )
             )
         self._scan = None

@@ -23,6 +23,7 @@ MOMENTARY = frozenset(
         "journal_on_wire",
         "duplicate",
         "conflict",
+        "corrupt_samples",
         "undeclared_gap",
         "time_backwards",
         "encoder_jump",
@@ -51,6 +52,8 @@ class Misbehaviour:
         self.on -= spoilt
         if "undeclared_gap" in spoilt:
             lines = lines.tail(lines.first_line + 1)
+        if "corrupt_samples" in spoilt:  # before framing: only the sum in SCAN_END tells
+            lines = replace(lines, samples=lines.samples ^ np.uint16(1))
         if spoilt & {"time_backwards", "encoder_jump"}:
             lines = _distorted(lines, spoilt)
         if "seq_jump" in spoilt:

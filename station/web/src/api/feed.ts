@@ -1,19 +1,25 @@
 /** The stream from the station: opened again for ever, resumed without loss, watched by age. */
 
 import { getJson, screenId, send } from "./client";
-import type { Alarm, Lane, Live, Profile } from "./types";
-import { addLive, addRaw, ageS, columns, first, inspection, setClock, setProfile, show, stale, tries } from "../state/station";
+import type { Alarm, Lane, Live, Profile, ScreenBody } from "./types";
+import {
+  addLive, addRaw, ageS, columns, first, inspection, setClock, setProfile, show, stale, strips, tries,
+} from "../state/station";
 import { view } from "../state/view";
 import { audio } from "../sound/sound";
 
 const FIRST_RETRY_MS = 500;
-const LAST_RETRY_MS = 4000;
-const SILENT_S = 5;
+/** Below five seconds, so that a station that is back is seen within six. */
+const LAST_RETRY_MS = 3000;
+const SILENT_MS = 5000;
+const ALIGN_MS = 1000;
 const SCREEN_MS = 5000;
 
 let source: EventSource | null = null;
 let lastId = "";
 let heardAt = performance.now();
+let openedAt = performance.now();
+let profileAt = 0;
 let retryMs = FIRST_RETRY_MS;
 let build = "";
 let touchedAt: number | null = null;
@@ -23,7 +29,8 @@ export function start(): void {
   void open();
   setInterval(() => {
     ageS.value = (performance.now() - heardAt) / 1000;
-    if (source && ageS.peek() > SILENT_S) again();
+    // A stream that was just opened has its own time to speak, however long the silence before it.
+    if (source && performance.now() - Math.max(heardAt, openedAt) > SILENT_MS) again();
   }, 100);
   setInterval(() => void report(), SCREEN_MS);
   for (const touch of ["pointerdown", "keydown"]) addEventListener(touch, touched);
@@ -72,6 +79,7 @@ function listen(after: string): void {
   source?.close();
   const stream = new EventSource(`/v1/lane/events?after=${encodeURIComponent(after)}`);
   source = stream;
+  openedAt = performance.now();
   const on = <T>(name: string, take: (data: T, event: MessageEvent<string>) => void) =>
     stream.addEventListener(name, (event) => {
       heard();
@@ -91,6 +99,7 @@ function listen(after: string): void {
   on<Live>("live", addLive);
   on<{ scan_id: string; to: number }>("scan.cols", (made) => {
     columns.value = { scan: made.scan_id, to: made.to };
+    if (!strips.peek().aligned && performance.now() - profileAt > ALIGN_MS) void refreshProfile();
   });
   on<{ alarm: Alarm }>("alarm_raw", (message) => addRaw(message.alarm));
   on<{ utc_us: number; web: string }>("hb", (beat) => {
@@ -127,6 +136,7 @@ async function reload(next: string): Promise<void> {
 async function refreshProfile(): Promise<void> {
   const id = inspection.peek()?.inspection_id;
   if (!id) return;
+  profileAt = performance.now();
   try {
     const profile = await getJson<Profile>(`/v1/inspections/${id}/profile`);
     if (inspection.peek()?.inspection_id === id) setProfile(profile);
@@ -137,6 +147,6 @@ async function refreshProfile(): Promise<void> {
 
 async function report(): Promise<void> {
   const touched = touchedAt === null ? null : (performance.now() - touchedAt) / 1000;
-  const body = { visible: !document.hidden, audio: audio.peek(), last_id: lastId || null, touched_s: touched };
+  const body: ScreenBody = { visible: !document.hidden, audio: audio.peek(), last_id: lastId || null, touched_s: touched };
   await send("PUT", `/v1/lane/screens/${screenId}`, body).catch(() => null);
 }

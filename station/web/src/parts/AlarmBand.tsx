@@ -2,12 +2,14 @@
 
 import type { Alarm } from "../api/types";
 import { clock, code, number, t } from "../state/i18n";
-import { acknowledge, silence } from "../state/orders";
+import { acknowledge, dead, silence } from "../state/orders";
 import { alarms, clockUs, first, inspection, lane } from "../state/station";
 import { Button } from "./Button";
 import { Icon } from "./Icon";
 import { Photo } from "./Identity";
 
+/** Letters of a title that still stand in full size. */
+const LONG_TITLE = 22;
 const numeric = (value: unknown): value is number => typeof value === "number";
 
 export function alarmTitle(alarm: Alarm): string {
@@ -32,13 +34,14 @@ export function AlarmBand() {
   const here = alarm.inspection_id !== null && alarm.inspection_id === inspection.value?.inspection_id;
   const seen = alarm.state === "ack";
   const more = alarms.value.length - 1;
+  const title = alarmTitle(alarm);
   return (
     <section class={`alarm ${alarm.state}`} role="alert">
       {here ? <Photo /> : <div />}
       <div>
         <div class="title">
           <span class="mark">■ P{number(alarm.priority)}</span>
-          <h2 class="cut">{alarmTitle(alarm)}</h2>
+          <h2 class={title.length > LONG_TITLE ? "cut long" : "cut"}>{title}</h2>
         </div>
         <p class="strong cut">
           {alarm.device && t("alarm.device", { device: alarm.device })}
@@ -51,13 +54,14 @@ export function AlarmBand() {
         </p>
       </div>
       <Button
+        locked={dead.value}
         pressed={(alarm.silenced_until_utc_us ?? 0) > clockUs.value}
         onAct={(from) => void silence(from)}
       >
         <Icon name="silence" />
         <span>{t("alarm.silence.1")}<br />{t("alarm.silence.2")}</span>
       </Button>
-      <Button class="button ack" locked={seen} onAct={(from) => void acknowledge(alarm.alarm_id, from)}>
+      <Button class="button ack" locked={seen || dead.value} onAct={(from) => void acknowledge(alarm.alarm_id, from)}>
         {t(seen ? "alarm.acked" : "alarm.ack")}
       </Button>
     </section>

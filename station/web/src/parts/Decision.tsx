@@ -4,26 +4,17 @@ import type { ComponentChildren } from "preact";
 import { effect } from "@preact/signals";
 import { clock, code, number, t } from "../state/i18n";
 import {
-  dead, note, officerInS, order, pending, readImage, releaseLock, secondaryFree, type Seen, unconfirmed,
+  dead, hold, holding, note, officerInS, order, readImage, releaseLock, releaseStands, secondaryFree, unconfirmed,
 } from "../state/orders";
 import { alarms, clockUs, inspection, lane, stale } from "../state/station";
-import { picture } from "../state/image";
+import { facts, picture } from "../state/image";
 import { view } from "../state/view";
 import { Button } from "./Button";
 import { Icon } from "./Icon";
 
-export function hold(from: Seen): void {
-  if (pending.peek() !== "hold") void order("hold", from);
-}
-
-export function release(from: Seen): void {
-  void order("release", from);
-}
-
 /** Leads to the image if Release waits for it. */
 export function toImage(): void {
-  const first = inspection.peek()?.release.locks[0]?.code;
-  if (first === "read_image" && !stale.peek() && !dead.peek()) view.value = "viewer";
+  if (releaseLock.peek() === "read_image" && !dead.peek()) view.value = "viewer";
 }
 
 let openedAt = 0;
@@ -35,9 +26,12 @@ effect(() => {
 
 function ReadImage() {
   const read = inspection.value?.image_read ?? false;
-  const none = read || stale.value || !inspection.value?.scan;
+  const image = picture.value;
+  const drawn = image !== null && image.scan === inspection.value?.scan?.scan_id;
+  const free = !read && !stale.value && !dead.value && drawn;
+  const share = () => Math.min(1, ((image?.width ?? 0) << (image?.level ?? 0)) / Math.max(1, facts.peek()?.width ?? 1));
   return (
-    <Button class={none ? "button" : "button read"} locked={none} onAct={(from) => void readImage(from, performance.now() - openedAt, picture.peek() ? 1 : 0)}>
+    <Button class={free ? "button read" : "button"} locked={!free} onAct={(from) => void readImage(from, performance.now() - openedAt, share())}>
       <Icon name={read ? "done" : "eye"} size={3.2} />
       {t(read ? "viewer.wasread" : "viewer.read")}
     </Button>
@@ -59,7 +53,7 @@ function Slot() {
   const sounding = alarms.value.find((alarm) => alarm.priority === 1 && alarm.state === "unack");
   const officer = officerInS.value;
   if (note.value) return <Lines strong={note.value} />;
-  if (unconfirmed.value && pending.value !== "hold") return <Lines strong={t("slot.pending")} />;
+  if (unconfirmed.value && !holding.value) return <Lines strong={t("slot.pending.1")} last={t("slot.pending.2")} />;
   if (stale.value || unconfirmed.value) return <Lines strong={t("slot.hold.1")} last={t("slot.hold.2")} />;
   if (sounding) {
     const s = number(Math.max(0, Math.round((clockUs.value - sounding.raised_utc_us) / 1e6)));
@@ -71,12 +65,38 @@ function Slot() {
   return <Lines first={t("slot.last")} strong={`${code("verdict", last.verdict)} ${at}`} last={last.plate} />;
 }
 
-export function Decision() {
+/** What became of this vehicle, where Release stood. */
+function Receipt() {
+  const vehicle = inspection.value;
+  if (!vehicle) return <div />;
+  const { decision, state } = vehicle;
+  const at = decision && clock(decision.at_utc_us, lane.value?.time_zone ?? "UTC");
+  return (
+    <div class="receipt" role="status">
+      <Icon name={state === "aborted" ? "not_fitted" : "done"} size={3.6} />
+      <div>
+        <div class="strong">{code("verdict", decision?.verdict ?? state)}</div>
+        {decision && <div class="muted">{t("slot.recorded", { time: at ?? "", officer: decision.officer })}</div>}
+      </div>
+    </div>
+  );
+}
+
+function Release() {
   const lock = releaseLock.value;
+  return (
+    <Button class="button release" locked={lock !== null} onAct={(from) => void order("release", from)} onLocked={toImage}>
+      <Icon name={lock === null ? "release" : "lock"} size={3.6} />
+      <span>{t("release")}{lock !== null && <small>{code("lock", lock)}</small>}</span>
+    </Button>
+  );
+}
+
+export function Decision() {
   const free = secondaryFree.value;
   return (
     <footer class="bar">
-      <Button class="button hold" pressed={pending.value === "hold"} onAct={hold}>
+      <Button class="button hold" pressed={holding.value} onAct={(from) => void hold(from)}>
         <Icon name="hold" size={3.2} />
         {t("hold")}
       </Button>
@@ -85,10 +105,7 @@ export function Decision() {
         {t("secondary")}
       </Button>
       {view.value === "viewer" && !note.value ? <ReadImage /> : <div class="slot" role="status"><Slot /></div>}
-      <Button class="button release" locked={lock !== null} onAct={release} onLocked={toImage}>
-        <Icon name={lock === null ? "release" : "lock"} size={3.6} />
-        <span>{t("release")}{lock !== null && <small>{lock}</small>}</span>
-      </Button>
+      {releaseStands.value ? <Release /> : <Receipt />}
     </footer>
   );
 }

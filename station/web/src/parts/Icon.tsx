@@ -16,6 +16,7 @@ const PATHS = {
   square: "M5 5h14v14H5z",
   silence: "M3 9h4l6-5v16l-6-5H3zM17 9l5 6M22 9l-5 6",
   eye: "M2 12c5-8 15-8 20 0c-5 8-15 8-20 0zM12 9a3 3 0 1 0 .1 0",
+  starved: "M3 3h18v18H3zM3 12l9-9M3 21L21 3M12 21l9-9",
   open: "M3 9V3h6M15 3h6v6M21 15v6h-6M9 21H3v-6",
   travel: "M70 12H3M12 3L3 12l9 9",
   back: "M21 12H4M11 5l-7 7 7 7",
@@ -34,7 +35,7 @@ export function Icon({ name, size = 2.6 }: { name: IconName; size?: number }) {
       fill={FILLED.has(name) ? "currentColor" : "none"}
       stroke="currentColor"
       fill-rule="evenodd"
-      stroke-width={FILLED.has(name) ? 0 : name === "waiting" ? 4 : 2.5}
+      stroke-width={FILLED.has(name) ? 0 : name === "waiting" ? 4 : 3}
       stroke-linecap={name === "waiting" ? "round" : "butt"}
       aria-hidden="true"
     >

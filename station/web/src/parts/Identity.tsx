@@ -8,7 +8,7 @@ export function Photo() {
   const photo = inspection.value?.photo;
   return (
     <div class="photo panel">
-      {photo ? <img src={`/v1/blobs/${photo}`} alt={t("photo.vehicle")} /> : <span>{t("photo.none")}</span>}
+      {photo ? <img src={`/v1/blobs/${photo}`} alt={t("photo.vehicle")} /> : inspection.value && <span>{t("photo.none")}</span>}
     </div>
   );
 }

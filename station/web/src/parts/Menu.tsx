@@ -2,9 +2,9 @@
 
 import { soundTest } from "../sound/sound";
 import { code, t } from "../state/i18n";
-import { acknowledge } from "../state/orders";
+import { acknowledge, dead } from "../state/orders";
 import { alarms, lane, stale } from "../state/station";
-import { night, toggleNight, view } from "../state/view";
+import { night, nightBarred, toggleNight, view } from "../state/view";
 import { alarmFacts, alarmTitle } from "./AlarmBand";
 import { Button } from "./Button";
 
@@ -19,7 +19,9 @@ export function Menu() {
         >
           {t("menu.close")}
         </Button>
-        <Button onAct={toggleNight}>{t(night.value ? "menu.day" : "menu.night")}</Button>
+        <Button locked={nightBarred.value} onAct={toggleNight}>
+          {t(nightBarred.value ? "menu.night.barred" : night.value ? "menu.day" : "menu.night")}
+        </Button>
         <Button onAct={soundTest}>{t("menu.sound")}</Button>
       </div>
       <section class="panel" tabIndex={0} aria-label={t("menu.devices")}>
@@ -42,7 +44,7 @@ export function Menu() {
                 <div class="strong">{alarmTitle(alarm)}</div>
                 <div class="muted">{alarm.device} {alarmFacts(alarm)}</div>
               </div>
-              <Button locked={alarm.state === "ack"} onAct={(from) => void acknowledge(alarm.alarm_id, from)}>
+              <Button locked={alarm.state === "ack" || dead.value} onAct={(from) => void acknowledge(alarm.alarm_id, from)}>
                 {t(alarm.state === "ack" ? "alarm.acked" : "alarm.ack")}
               </Button>
             </li>

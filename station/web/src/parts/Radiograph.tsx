@@ -2,13 +2,12 @@
 
 import { computed, signal } from "@preact/signals";
 import { t } from "../state/i18n";
-import { facts, paint, picture, table } from "../state/image";
+import { facts, paint, picture, starvedMask, table } from "../state/image";
 import { inspection } from "../state/station";
-import { axis, view } from "../state/view";
+import { axis, view, whole } from "../state/view";
 import { Button } from "./Button";
 import { useDrawing } from "./drawing";
-
-const STRIPE_PX = 28;
+import { notPenetrated, unscanned } from "./hatch";
 
 /** Window of the viewer, or null for the station's own. */
 export const ownWindow = signal<[number, number] | null>(null);
@@ -21,53 +20,49 @@ export const shownWindow = computed<[number, number]>(() => {
 
 const lut = computed(() => table(...shownWindow.value, view.value === "viewer" && inverse.value));
 
-const bitmap = computed(() => {
-  const image = picture.value;
-  if (!image || image.width === 0) return null;
-  const pixels = paint(image, lut.value);
+function canvasOf(pixels: ImageData | null): OffscreenCanvas | null {
+  if (!pixels) return null;
   const canvas = new OffscreenCanvas(pixels.width, pixels.height);
   canvas.getContext("2d")?.putImageData(pixels, 0, 0);
   return canvas;
-});
+}
 
-function stripes(context: CanvasRenderingContext2D, from: number, width: number, height: number): void {
-  context.save();
-  context.beginPath();
-  context.rect(from, 0, width - from, height);
-  context.clip();
-  context.fillStyle = "#15181a";
-  context.fillRect(from, 0, width - from, height);
-  context.strokeStyle = "#30363b";
-  context.lineWidth = 2;
-  context.beginPath();
-  for (let x = from; x < width + height; x += STRIPE_PX) {
-    context.moveTo(x, 0);
-    context.lineTo(x - height, height);
-  }
-  context.stroke();
-  context.restore();
+const drawn = computed(() => {
+  const image = picture.value;
+  return image && image.width > 0 ? canvasOf(paint(image, lut.value)) : null;
+});
+const starved = computed(() => canvasOf(picture.value && starvedMask(picture.value)));
+
+/** What stands where no image is, in words. */
+function missing(): string | null {
+  if (whole.value) return null;
+  const scan = inspection.value?.scan;
+  if (!scan) return t("scan.none");
+  return t(scan.state === "scanning" ? "scan.unscanned" : "scan.notscanned");
 }
 
 export function Radiograph() {
   const { scale, width: mapped, xm } = axis.value;
   const image = picture.value;
-  const drawn = bitmap.value;
+  const [bitmap, mask, all] = [drawn.value, starved.value, whole.value];
   const from = image ? Math.max(0, xm(image.width * image.mPerCol - image.noseM)) : 0;
   const canvas = useDrawing((context, width, height) => {
-    if (image && drawn) {
+    if (image && bitmap) {
       const tall = image.rows * image.mPerRow * scale;
+      const wide = image.width * image.mPerCol * scale;
       context.imageSmoothingEnabled = true;
       context.imageSmoothingQuality = "high";
-      context.drawImage(drawn, xm(-image.noseM), height - tall, image.width * image.mPerCol * scale, tall);
+      context.drawImage(bitmap, xm(-image.noseM), height - tall, wide, tall);
+      if (mask) notPenetrated(context, mask, [xm(-image.noseM), height - tall, wide, tall]);
     }
-    if (image?.complete) return;
-    stripes(context, from, width, height);
+    if (all) return;
+    unscanned(context, from, width, height);
     if (from > 0) {
       context.fillStyle = "#ffffff";
       context.fillRect(from - 1, 0, 2, height);
     }
   });
-  const rest = image?.complete ? null : image || inspection.value?.scan ? t("scan.unscanned") : t("scan.none");
+  const rest = missing();
   const inside = (
     <>
       <canvas ref={canvas} role="img" aria-label={t("image.alt")} />

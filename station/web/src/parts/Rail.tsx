@@ -8,27 +8,33 @@ import { Icon } from "./Icon";
 import { shownWindow } from "./Radiograph";
 
 const BAR_M = 2;
+/** Signs of a number that stand in full size; more of them share this width. */
+const FULL_SIZE = 5;
+const LONG_REM = 15;
 
 function scanText(scan: Scan | null): string {
   if (!scan) return t(inspection.value?.coverage.scanner.state === "waiting" ? "scan.waiting" : "scan.none");
   if (scan.state === "scanning") return t("scan.running", { m: number(scannedM.value, 1) });
-  if (scan.state === "complete") return t("scan.complete");
-  return t("scan.incomplete", { reason: scan.cause ? code("why", scan.cause) : "–" });
+  return t(scan.state === "complete" ? "scan.complete" : "scan.incomplete");
 }
 
 /** State, length and doubts of the scan, line by line. */
 function Words() {
   const scan = inspection.value?.scan ?? null;
+  const broken = scan?.state === "incomplete";
   return (
     <>
-      <div class="strong cut">
-        <span class={scan?.state === "incomplete" ? "badge" : ""}>{scanText(scan)}</span>
-      </div>
-      {scan && scan.state !== "scanning" && (
+      <div class="strong"><span class={broken ? "badge" : ""}>{scanText(scan)}</span></div>
+      {broken && <div class="muted">{scan.cause ? code("why", scan.cause) : "–"}</div>}
+      {scan?.state === "complete" && (
         <div class="muted old"><span>{t("scan.length", { m: number(lengthM.value, 1) })}</span></div>
       )}
-      {scan && scan.calibration !== "measured" && <div class="muted cut">{t("scan.provisional")}</div>}
-      {scan && scan.starved_m2 > 0 && <div><span class="badge">{t("scan.starved", { a: number(scan.starved_m2, 2) })}</span></div>}
+      {scan && scan.state !== "scanning" && scan.calibration !== "full" && (
+        <div class={scan.calibration === "none" ? "strong" : "muted"}>{code("calibration", scan.calibration)}</div>
+      )}
+      {scan && scan.starved_m2 > 0 && (
+        <div class="starved"><Icon name="starved" size={2} />{t("scan.starved", { a: number(scan.starved_m2, scan.starved_m2 < 10 ? 2 : 1) })}</div>
+      )}
     </>
   );
 }
@@ -64,6 +70,7 @@ export function Value({ of }: { of: "gamma" | "neutron" }) {
   const running = !channel || channel.state === "measuring" || channel.state === "waiting";
   const cps = running ? now.value[`${of}_cps`] : channel.max_cps;
   const limit = channel?.limit_cps;
+  const text = cps == null ? "–" : number(cps);
   const name = of === "gamma" ? (running ? "gamma.now" : "gamma.max") : running ? "neutron.now" : "neutron.max";
   return (
     <div class="value">
@@ -73,7 +80,12 @@ export function Value({ of }: { of: "gamma" | "neutron" }) {
           {channel?.state === "failed" ? t("rad.failed") : limit == null ? t("rad.nolimit") : t("rad.limit", { n: number(limit) })}
         </div>
       </div>
-      <div class={channel?.alarm ? "number old badge red" : "number old"}><span>{cps == null ? "–" : number(cps)}</span></div>
+      <div
+        class={channel?.alarm ? "number old badge red" : "number old"}
+        style={text.length > FULL_SIZE ? { fontSize: `${LONG_REM / text.length}rem` } : {}}
+      >
+        <span>{text}</span>
+      </div>
     </div>
   );
 }

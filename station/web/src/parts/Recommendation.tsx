@@ -6,6 +6,8 @@ import { first, inspection, stale } from "../state/station";
 import { Icon, type IconName } from "./Icon";
 
 const REASONS = 3;
+/** Beside an alarm the panel is narrow and each reason may take two lines. */
+const ALARM_REASONS = 2;
 
 function reasonText(reason: Reason): string {
   const values: Record<string, string | number> = {};
@@ -35,8 +37,9 @@ function advice(): Advice {
   const clear = vehicle.level === "clear";
   const red = vehicle.level === "hold" || vehicle.level === "emergency";
   const reasons = vehicle.reasons.map(reasonText);
-  const more = reasons.length - REASONS;
-  const shown = more > 0 ? [...reasons.slice(0, REASONS - 1), t("rec.more", { n: number(more + 1) })] : reasons;
+  const room = first.value ? ALARM_REASONS : REASONS;
+  const more = reasons.length - room;
+  const shown = more > 0 ? [...reasons.slice(0, room - 1), t("rec.more", { n: number(more + 1) })] : reasons;
   return {
     level: code("level", vehicle.level), icon: clear ? "clear" : vehicle.level === "review_image" ? "eye" : null, red, amber: !clear && !red,
     lines: clear ? [t("rec.clear")] : shown,
@@ -51,7 +54,7 @@ export function Recommendation() {
       <div class="level">
         <span class={red ? "badge red" : amber ? "badge" : ""}>{icon && <Icon name={icon} size={3.2} />}{level}</span>
       </div>
-      {lines.map((line, i) => <div key={line} class={`${lines.length > 1 && !stale.value ? "cut" : ""} ${i === 0 ? "strong" : "muted"}`}>{line}</div>)}
+      {lines.map((line, i) => <div key={line} class={i === 0 ? "strong" : "muted"}>{line}</div>)}
     </section>
   );
 }

@@ -2,27 +2,29 @@
 
 import { effect, signal } from "@preact/signals";
 import { alarms, stationUs } from "../state/station";
+import { PATTERNS, type Sound, soundOf } from "./rule";
 
 export const audio = signal<"running" | "suspended" | "none">("none");
 
+const LOUD = 0.4;
 let context: AudioContext | null = null;
-let playing: AudioBufferSourceNode | null = null;
+let playing: { sound: Sound; source: AudioBufferSourceNode } | null = null;
 
-/** Two pulses a second at 800 and 1,000 Hz. */
-function pulses(at: AudioContext): AudioBuffer {
+function waves(at: AudioContext, sound: Sound): AudioBuffer {
+  const { loopS, beeps } = PATTERNS[sound];
   const rate = at.sampleRate;
-  const buffer = at.createBuffer(1, rate, rate);
+  const buffer = at.createBuffer(1, Math.round(loopS * rate), rate);
   const wave = buffer.getChannelData(0);
-  for (let i = 0; i < wave.length; i += 1) {
-    const second = i / rate;
-    const hertz = second < 0.5 ? 800 : 1000;
-    const inPulse = second % 0.5 < 0.25;
-    wave[i] = inPulse ? 0.4 * Math.sin(2 * Math.PI * hertz * second) : 0;
+  for (const { hertz, atS, lastsS } of beeps) {
+    const from = Math.round(atS * rate);
+    for (let i = 0; i < lastsS * rate; i += 1) wave[from + i] = LOUD * Math.sin((2 * Math.PI * hertz * i) / rate);
   }
   return buffer;
 }
 
+/** A browser lets a page sound only after a touch, and may take it away again. */
 function unlock(): void {
+  if (context?.state === "running") return;
   context ??= new AudioContext();
   void context.resume().then(note, note);
 }
@@ -32,36 +34,33 @@ function note(): void {
   follow();
 }
 
-function loop(on: boolean): void {
-  if (!on || !context) {
-    playing?.stop();
-    playing = null;
-    return;
-  }
-  if (playing) return;
-  playing = context.createBufferSource();
-  playing.buffer = pulses(context);
-  playing.loop = true;
-  playing.connect(context.destination);
-  playing.start();
+function play(sound: Sound | null): void {
+  if (playing?.sound === sound) return;
+  playing?.source.stop();
+  playing = null;
+  if (!sound || !context) return;
+  const source = context.createBufferSource();
+  source.buffer = waves(context, sound);
+  source.loop = true;
+  source.connect(context.destination);
+  source.start();
+  playing = { sound, source };
 }
 
 function follow(): void {
-  const now = stationUs();
-  loop(
-    alarms.peek().some((alarm) => alarm.priority === 1 && alarm.state === "unack" && (alarm.silenced_until_utc_us ?? 0) < now),
-  );
+  const sound = soundOf(alarms.peek(), stationUs());
+  document.body.dataset.sound = sound ?? "";
+  play(sound);
 }
 
 export function soundTest(): void {
   unlock();
-  loop(true);
+  play("p1");
   setTimeout(follow, 1000);
 }
 
 export function startSound(): void {
-  addEventListener("pointerdown", unlock, { once: true });
-  addEventListener("keydown", unlock, { once: true });
+  for (const touch of ["pointerdown", "keydown"]) addEventListener(touch, unlock);
   try {
     context = new AudioContext();
     context.onstatechange = note;

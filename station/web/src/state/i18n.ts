@@ -7,7 +7,7 @@ import es from "../../i18n/es.json";
 export type Key = keyof typeof en;
 const words: Record<"en" | "es", Record<Key, string>> = { en, es };
 
-export const language = signal<"en" | "es">(localStorage.getItem("carril-language") === "es" ? "es" : "en");
+export const language = signal<"en" | "es">(globalThis.localStorage?.getItem("carril-language") === "es" ? "es" : "en");
 
 export function setLanguage(next: "en" | "es"): void {
   language.value = next;

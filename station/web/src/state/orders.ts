@@ -2,21 +2,30 @@
 
 import { computed, signal } from "@preact/signals";
 import { type Problem, send } from "../api/client";
-import { alarms, changedAt, DEAD_MS, inspection, lane, rawAlarms, stale, stationUs } from "./station";
+import type { DecisionBody, ImageReadBody } from "../api/types";
 import { code, t } from "./i18n";
+import { type Moment, releaseLock as lockOf, releaseStands as standsIn, secondaryFree as freeIn } from "./locks";
+import { alarms, changedAt, DEAD_MS, inspection, lane, rawAlarms, stale, stationUs } from "./station";
 
 export type Verdict = "release" | "secondary" | "hold";
 export interface Seen { id: string | null; version: number; changed: number }
 
 const RETRY_MS = 500;
 const GIVE_UP_MS = 10_000;
-export const pending = signal<Verdict | null>(null);
-export const unconfirmed = signal(false);
+const NOTE_MS = 6000;
+/** Release or Secondary on its way. Hold has a flag of its own, because it waits for neither. */
+export const pending = signal<"release" | "secondary" | null>(null);
+export const holding = signal(false);
+/** The order that got no answer in time and is repeated. */
+export const unconfirmed = signal<Verdict | null>(null);
 export const note = signal<string | null>(null);
 export const tick = signal(0);
-setInterval(() => {
-  tick.value = performance.now();
-}, 100);
+
+export function startTicking(): void {
+  setInterval(() => {
+    tick.value = performance.now();
+  }, 100);
+}
 
 /** What the officer has before their eyes at this moment. */
 export function seen(): Seen {
@@ -24,101 +33,97 @@ export function seen(): Seen {
   return { id: vehicle?.inspection_id ?? null, version: vehicle?.version ?? 0, changed: changedAt.peek() };
 }
 
+const justChanged = () => performance.now() - changedAt.peek() < DEAD_MS;
 export const dead = computed(() => {
   void tick.value;
-  return performance.now() - changedAt.value < DEAD_MS;
+  void changedAt.value;
+  return justChanged();
 });
 
-/** First reason why Release is not free: the server's locks, and our own on top. */
-export const releaseLock = computed<string | null>(() => {
-  if (stale.value) return t("lock.stale");
-  const vehicle = inspection.value;
-  if (!vehicle) return t("lock.no_vehicle");
-  const lock = vehicle.release.locks[0];
-  if (lock) return code("lock", lock.code);
-  if (!vehicle.release.allowed) return t("lock.measuring");
-  if (rawAlarms.value.length) return t("alarm.notstored");
-  if (pending.value) return t("lock.pending");
-  return dead.value ? t("lock.dead") : null;
-});
-
-export const secondaryFree = computed(() => {
-  const vehicle = inspection.value;
-  const done = vehicle?.release.locks.some((lock) => lock.code === "decided");
-  return vehicle !== null && !stale.value && !done && !pending.value && !dead.value;
-});
+const moment = computed<Moment>(() => ({
+  stale: stale.value,
+  vehicle: inspection.value,
+  unstored: rawAlarms.value.length,
+  sending: pending.value !== null || holding.value,
+  dead: dead.value,
+}));
+export const releaseStands = computed(() => standsIn(moment.value));
+/** Code of the first reason why Release is not free. */
+export const releaseLock = computed(() => lockOf(moment.value));
+export const secondaryFree = computed(() => freeIn(moment.value));
 
 /** Whether a press that began with ``from`` may still act: nothing changed since, and not only just. */
 function counts(from: Seen): boolean {
-  return from.changed === changedAt.peek() && !dead.peek();
+  return from.changed === changedAt.peek() && !justChanged();
 }
 
 /** Gives an order for what was seen when the finger went down; a press begun before a change is void.
- *  Hold is repeated with the same key until the station answers; the others for a few seconds. */
-export async function order(verdict: Verdict, from: Seen): Promise<void> {
-  if (verdict === "hold") return hold(from);
+ *  It is repeated with the same key for a few seconds, unless the vehicle changes or Hold is pressed. */
+export async function order(verdict: "release" | "secondary", from: Seen): Promise<void> {
   if (!counts(from) || pending.peek()) return;
-  if (verdict === "release" && releaseLock.peek() !== null) return;
-  if (verdict === "secondary" && !secondaryFree.peek()) return;
+  if (verdict === "release" ? releaseLock.peek() !== null : !secondaryFree.peek()) return;
   pending.value = verdict;
   note.value = null;
   const began = performance.now();
-  const sent = await repeat(verdict, from, () => {
+  const answered = await repeat(verdict, from, () => {
     const here = inspection.peek()?.inspection_id === from.id;
-    return here && pending.peek() === verdict && performance.now() - began < GIVE_UP_MS;
+    return here && !holding.peek() && performance.now() - began < GIVE_UP_MS;
   });
-  if (!sent) note.value = t("slot.pending");
-  if (pending.peek() === verdict) pending.value = null;
+  if (!answered && !holding.peek()) say(t("slot.unconfirmed"));
+  pending.value = null;
 }
 
-let holding = false;
-
-async function hold(from: Seen): Promise<void> {
-  if (holding) return;
-  holding = true;
-  pending.value = "hold";
+/** Holds at once, whatever else is on its way, and repeats it with the same key until the station answers. */
+export async function hold(from: Seen): Promise<void> {
+  if (holding.peek()) return;
+  holding.value = true;
+  note.value = null;
   await repeat("hold", from, () => true);
-  holding = false;
-  if (pending.peek() === "hold") pending.value = null;
+  holding.value = false;
 }
 
 async function repeat(verdict: Verdict, from: Seen, again: () => boolean): Promise<boolean> {
   const key = crypto.randomUUID();
-  const body = { inspection_id: from.id, version: from.version, verdict };
+  const body: DecisionBody = { inspection_id: from.id, version: from.version, verdict };
+  let answered = false;
   do {
     try {
       settle(verdict, await send("POST", "/v1/lane/decisions", body, key));
-      unconfirmed.value = false;
-      return true;
+      answered = true;
     } catch {
-      unconfirmed.value = true;
+      if (unconfirmed.peek() !== "hold") unconfirmed.value = verdict;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
-  } while (again());
-  unconfirmed.value = false;
-  return false;
+  } while (!answered && again());
+  if (unconfirmed.peek() === verdict) unconfirmed.value = null;
+  return answered;
 }
 
 function settle(verdict: Verdict, problem: Problem | null): void {
-  if (problem) {
-    const known = code("note", problem.code);
-    note.value = known === problem.code ? t("note.other", { code: problem.code }) : known;
-  } else if (verdict === "hold") {
-    note.value = t("slot.held");
-  }
-  setTimeout(() => {
-    note.value = null;
-  }, 6000);
+  if (problem) refuse(problem);
+  else if (verdict === "hold") say(t("slot.held"));
 }
 
-/** The radiograph was read: ``shownS`` seconds of it, that share of its columns was on the screen. */
+function refuse(problem: Problem): void {
+  const known = code("note", problem.code);
+  say(known === problem.code ? t("note.other", { code: problem.code }) : known);
+}
+
+let noteEnds: ReturnType<typeof setTimeout> | undefined;
+
+function say(sentence: string): void {
+  note.value = sentence;
+  clearTimeout(noteEnds);
+  noteEnds = setTimeout(() => {
+    note.value = null;
+  }, NOTE_MS);
+}
+
+/** The radiograph was read: for so long, and that share of its columns was on the screen. */
 export async function readImage(from: Seen, shownMs: number, share: number): Promise<void> {
   if (!from.id || !counts(from)) return;
-  const body = {
-    inspection_id: from.id,
-    version: from.version,
-    read_ms: Math.round(shownMs),
-    seen_fraction: share,
+  const body: ImageReadBody = {
+    inspection_id: from.id, version: from.version, read_ms: Math.round(shownMs), seen_fraction: share,
   };
   await told(send("POST", "/v1/lane/image-reads", body));
 }
@@ -138,7 +143,7 @@ export async function silence(from: Seen): Promise<void> {
 /** Says in words what the station refused or did not answer. */
 async function told(sent: Promise<Problem | null>): Promise<void> {
   const problem = await sent.catch(() => ({ code: "unanswered", status: 0 }));
-  if (problem) settle("release", problem);
+  if (problem) refuse(problem);
 }
 
 /** Seconds until the demonstration's scripted officer decides, or null. */

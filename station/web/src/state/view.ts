@@ -7,9 +7,10 @@ import { alarms, inspection, strips } from "./station";
 export type View = "lane" | "viewer" | "menu";
 export const view = signal<View>("lane");
 
-const nightWished = signal(localStorage.getItem("carril-night") === "1");
-/** Night, but never while an alarm waits for somebody. */
-export const night = computed(() => nightWished.value && !alarms.value.some((alarm) => alarm.state !== "ack"));
+const nightWished = signal(globalThis.localStorage?.getItem("carril-night") === "1");
+/** While an alarm waits for somebody the screen is bright, whatever was wished. */
+export const nightBarred = computed(() => alarms.value.some((alarm) => alarm.state !== "ack"));
+export const night = computed(() => nightWished.value && !nightBarred.value);
 
 export function toggleNight(): void {
   nightWished.value = !nightWished.peek();
@@ -18,7 +19,8 @@ export function toggleNight(): void {
 
 const TRUCK_M = 4.32;
 const SHORTEST_M = 12;
-const BEFORE_NOSE_M = 0.8;
+/** Air that is shown before the nose and behind the tail, at most. */
+const AIR_M = 0.8;
 const SHORTEST_S = 10;
 
 /** Pixels that image and strips may take; `u` is one grid unit in pixels. */
@@ -50,18 +52,22 @@ export interface Axis {
   perS: number;
 }
 
+/** Whether all of the vehicle is in the image; a scan that broke off stays open to the right. */
+export const whole = computed(() => inspection.value?.scan?.state === "complete" && picture.value?.complete === true);
+
 export const axis = computed<Axis>(() => {
   const { width: free, height } = box.value;
   const image = picture.value;
-  const length = Math.max(SHORTEST_M, scannedM.value);
+  const before = image ? Math.min(AIR_M, image.noseM) : AIR_M;
+  const length = Math.max(SHORTEST_M, whole.value ? scannedM.value : scannedM.value + AIR_M);
   const tall = Math.max(TRUCK_M, image ? image.rows * image.mPerRow : 0);
-  const scale = Math.min(height / tall, free / (length + 2 * BEFORE_NOSE_M));
-  const width = image?.complete ? Math.min(free, (length + 2 * BEFORE_NOSE_M) * scale) : free;
+  const scale = Math.min(height / tall, free / (before + length));
+  const width = whole.value ? Math.min(free, (before + scannedM.value) * scale) : free;
   const { aligned, gamma, neutron } = strips.value;
   const times = [gamma[0], neutron[0], gamma.at(-1), neutron.at(-1)].flatMap((row) => (row ? [row[0]] : []));
   const t0 = Math.min(...times);
   const perS = width / Math.max(SHORTEST_S, (Math.max(...times) - t0) / 1000 + 1);
-  const xm = (s: number) => (s + BEFORE_NOSE_M) * scale;
+  const xm = (s: number) => (s + before) * scale;
   const x = (t: number, s: number | null) => (aligned && s !== null ? xm(s) : ((t - t0) / 1000) * perS);
   return { aligned: aligned || times.length === 0, scale, width, x, xm, perS };
 });

@@ -1,0 +1,31 @@
+"""The lane file in the words of the lane."""
+
+from __future__ import annotations
+
+from station.lane.core import DeviceFacts, LaneFacts
+from station.lanefile import LaneFile
+
+
+def lane_facts(lane_file: LaneFile) -> LaneFacts:
+    """Return the lane file as the lane uses it."""
+    lane = lane_file.lane
+    return LaneFacts(
+        lane_id=lane.id,
+        name=lane.name or lane.id,
+        site=lane.site,
+        direction=lane.direction,
+        time_zone=lane.time_zone,
+        officer=lane.officer,
+        required=frozenset(lane.required),
+        geometry=lane_file.geometry,
+        devices=tuple(
+            DeviceFacts(d.name, str(d.role), d.mode, len(getattr(d.options, "detectors", ())))
+            for d in lane_file.devices
+        ),
+        config_sha256=lane_file.sha256,
+        panel_diagonal_in=lane_file.ui.panel_diagonal_in,
+        p_occupancy=lane_file.radiation.p_occ,
+        design_s=lane_file.radiation.design_length_s,
+        gb_averaging_s=lane_file.radiation.gb_averaging_s,
+        scanner_disturbs=lane_file.radiation.scanner_disturbs,
+    )

@@ -1,0 +1,211 @@
+/** Made by `npm run types` from docs/reference/openapi.json: change the station's models, not this file. */
+
+export interface AlarmView {
+  alarm_id: string;
+  code: string;
+  device: string | null;
+  inspection_id: string | null;
+  priority: 1 | 2 | 3;
+  raised_utc_us: number;
+  silenced_until_utc_us: number | null;
+  state: "unack" | "ack" | "rtn_unack";
+  stored: boolean;
+  values: Record<string, string | number | boolean | null>;
+}
+
+export interface BlobUse {
+  bytes: number;
+  media: string;
+  role: "preview" | "image" | "raw" | "trace" | "photo" | "plate" | "capture" | "event";
+  sha256: string;
+}
+
+export interface CentreView {
+  state: "connected" | "silent" | "never";
+  waiting: number;
+}
+
+export interface ChannelView {
+  alarm: boolean;
+  background_cps: number | null;
+  limit_cps: number | null;
+  max_cps: number | null;
+  state: "waiting" | "measuring" | "done" | "failed" | "not_fitted" | "bypassed";
+}
+
+export interface Check {
+  fraction: number;
+  reason: string | null;
+  state: CoverageState;
+}
+
+export interface Coverage {
+  lpr: Check;
+  manifest: Check;
+  ocr: Check;
+  rpm: Check;
+  scanner: Check;
+}
+
+export type CoverageState = "waiting" | "done" | "not_fitted" | "failed" | "bypassed";
+
+export interface Decision {
+  at_utc_us: number;
+  officer: string;
+  reason: string | null;
+  seq: number | null;
+  verdict: Verdict;
+}
+
+export interface DecisionBody {
+  inspection_id: string | null;
+  reason?: string | null;
+  verdict: Verdict;
+  version: number;
+}
+
+export interface DeviceView {
+  cause: string | null;
+  mode: "real" | "emulated" | "replay";
+  name: string;
+  required: boolean;
+  role: string;
+  state: "starting" | "online" | "degraded" | "stale" | "backoff" | "faulted" | "disabled";
+}
+
+export interface Identity {
+  container: PlateIdentity | null;
+  plate: PlateIdentity | null;
+  status: "waiting" | "accepted" | "probable" | "unverified";
+}
+
+export interface ImageReadBody {
+  inspection_id: string;
+  read_ms: number;
+  seen_fraction: number;
+  version: number;
+}
+
+export interface Incomplete {
+  ident: boolean;
+  image: boolean;
+  rpm: boolean;
+}
+
+export interface InspectionView {
+  blobs: BlobUse[];
+  coverage: Coverage;
+  decision: Decision | null;
+  flags: string[];
+  identity: Identity;
+  image_read: boolean;
+  incomplete: Incomplete;
+  inspection_id: string;
+  level: Level | null;
+  photo: string | null;
+  plate_photo: string | null;
+  radiation: RadiationView;
+  reasons: Reason[];
+  release: ReleaseView;
+  scan: ScanSummary | null;
+  state: "open" | "measuring" | "fusing" | "awaiting_decision" | "cleared_by_rule" | "decided" | "referred_secondary" | "aborted";
+  version: number;
+}
+
+export interface LaneView {
+  alarms: AlarmView[];
+  at: string;
+  centre: CentreView;
+  condition: "ok" | "degraded";
+  condition_reasons: string[];
+  devices: DeviceView[];
+  direction: "in" | "out";
+  inspection: InspectionView | null;
+  lane_id: string;
+  last: LastView | null;
+  mode: "open" | "draining" | "closed" | "out_of_service";
+  mode_cause: string | null;
+  name: string;
+  officer: string;
+  panel_diagonal_in: number;
+  simulated: boolean;
+  simulated_officer: SimulatedOfficerView | null;
+  site: string;
+  time_zone: string;
+}
+
+export interface LastView {
+  at_utc_us: number;
+  level: string;
+  plate: string;
+  verdict: string;
+}
+
+export type Level = "clear" | "review_image" | "secondary" | "hold" | "emergency";
+
+export interface Lock {
+  args: Record<string, string | number | boolean | null>;
+  code: string;
+}
+
+export interface PlateIdentity {
+  confidence: number | null;
+  region: string;
+  status: "accepted" | "probable" | "unverified";
+  text: string;
+}
+
+export interface ProblemBody {
+  detail?: string | null;
+  status: number;
+  title: string;
+  type: string;
+}
+
+export interface RadiationView {
+  gamma: ChannelView;
+  neutron: ChannelView;
+}
+
+export interface Reason {
+  args: Record<string, string | number | boolean | null>;
+  code: string;
+  rule: string;
+}
+
+export interface ReleaseView {
+  allowed: boolean;
+  locks: Lock[];
+}
+
+export interface ScanSummary {
+  calibration: "provisional" | "full" | "none";
+  cause: string | null;
+  col_nose: number | null;
+  col_tail: number | null;
+  device: string;
+  height: number;
+  image: string | null;
+  lines: number;
+  lines_lost: number;
+  preview: string | null;
+  px_mm_x: number;
+  px_mm_y: number;
+  raw: string | null;
+  scan_id: string;
+  starved_m2: number;
+  state: "scanning" | "complete" | "incomplete";
+}
+
+export interface ScreenBody {
+  audio: "running" | "suspended" | "none";
+  last_id?: string | null;
+  touched_s?: number | null;
+  visible: boolean;
+}
+
+export interface SimulatedOfficerView {
+  decides_utc_us: number | null;
+}
+
+export type Verdict = "release" | "secondary" | "hold" | "repeat_pass" | "return";

@@ -1,0 +1,14 @@
+/** Snapshots for tests: one vehicle that waits for a decision, and alarms. */
+
+export const vehicle = (other = {}) => ({
+  inspection_id: "v1", version: 3, state: "awaiting_decision", level: "clear", reasons: [],
+  release: { allowed: true, locks: [] }, scan: null, decision: null, flags: [], image_read: false,
+  radiation: { gamma: { state: "done" }, neutron: { state: "done" } }, ...other,
+});
+
+export const alarm = (other = {}) => ({
+  alarm_id: "a1", code: "gamma_alarm", priority: 1, state: "unack", device: "rpm1", inspection_id: "v1",
+  raised_utc_us: 1, silenced_until_utc_us: null, stored: true, values: {}, ...other,
+});
+
+export const lane = (inspection, ...alarms) => ({ at: "e:1", time_zone: "UTC", devices: [], alarms, inspection, last: null });

@@ -1,0 +1,170 @@
+"""Killed with a vehicle in the lane: what its records say comes back, and nothing opens by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from drivers.readings import OccupancyEnd, Tamper
+from station.lane.commands import AckAlarm
+from station.lane.effects import BlobKept
+from station.lane.rawfile import LeftOver
+from tests.support.lane_rig import Rig
+
+
+@pytest.fixture
+def rig() -> Rig:
+    rig = Rig()
+    rig.background()
+    return rig
+
+
+def test_a_measured_vehicle_comes_back_awaiting_a_decision(rig: Rig) -> None:
+    rig.arrive()
+    before = rig.seen.version
+    rig.restart()
+    assert (rig.seen.state, rig.seen.level) == ("awaiting_decision", "clear")
+    assert "restarted" in rig.seen.flags
+    assert rig.seen.version > before
+    assert rig.last("decision.requested").restarted
+    assert not rig.outputs["raise_permit"]
+
+
+def test_a_running_measurement_has_failed(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.occupancy(end=False)
+    rig.scan(end=False)
+    rig.restart()
+    assert rig.seen.coverage.rpm.reason == "station_restart"
+    assert rig.seen.coverage.scanner.reason == "station_restart"
+    assert rig.seen.level == "secondary"
+
+
+def test_a_stored_release_must_be_tapped_again(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide()
+    assert rig.outputs["raise_permit"]
+    rig.restart()
+    rig.wait(1.0)
+    assert not rig.outputs["raise_permit"]
+    assert rig.seen.release.allowed
+    rig.decide()
+    assert rig.outputs["raise_permit"]
+
+
+def test_a_hold_is_still_a_hold(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide("hold")
+    rig.restart()
+    assert "held" in rig.seen.flags
+    assert rig.locks == ["needs_supervisor"]
+
+
+@pytest.mark.parametrize("channel", ["gamma", "neutron"])
+def test_an_alarm_comes_back_with_its_numbers(rig: Rig, channel: str) -> None:
+    rig.arrive(**{channel: "alarm"})
+    (alarm,) = rig.lane.core.book.of(rig.seen.inspection_id)
+    raised = rig.last("radiation_alarm.raised")
+    rig.restart()
+    (back,) = rig.lane.core.book.of(rig.seen.inspection_id)
+    assert (back.alarm_id, back.state) == (alarm.alarm_id, "unack")
+    assert (back.values["counts"], back.values["limit"]) == (raised.counts_1s, raised.limit)
+    assert rig.seen.level == ("hold" if channel == "neutron" else "secondary")
+    rig.order(AckAlarm(back.alarm_id, "O-1"))
+    rig.restart()
+    (back,) = rig.lane.core.book.of(rig.seen.inspection_id)
+    assert back.state == "ack"
+
+
+def test_a_device_that_was_opened_during_the_inspection_still_counts(rig: Rig) -> None:
+    rig.arrive()
+    rig.board(cabinet_closed=False)
+    rig.board(cabinet_closed=True)
+    assert rig.seen.level == "secondary"
+    rig.restart()
+    assert rig.seen.level == "secondary"
+    assert [reason.code for reason in rig.seen.reasons] == ["tamper"]
+    (alarm,) = rig.lane.core.book.of(rig.seen.inspection_id)
+    assert alarm.state == "rtn_unack", "it is closed again; nobody has seen it yet"
+
+
+def test_a_cabinet_and_an_emergency_stop_that_were_put_right_meanwhile_end(rig: Rig) -> None:
+    rig.arrive()
+    rig.board(cabinet_closed=False, estop_ok=False)
+    rig.inputs |= {"cabinet_closed": True, "estop_ok": True}
+    rig.restart()
+    states = {alarm.code: alarm.state for alarm in rig.lane.core.book.of(rig.seen.inspection_id)}
+    assert states == {"tamper": "rtn_unack", "emergency_stop": "rtn_unack"}
+    assert rig.seen.level == "secondary"
+
+
+def test_what_the_vehicle_says_of_itself_is_kept(rig: Rig) -> None:
+    rig.arrive()
+    rig.restart()
+    assert rig.seen.identity.plate is not None
+    assert rig.seen.identity.plate.text == "R4K7719"
+    rig.decide()
+    rig.leave()
+    sealed = rig.last("inspection.sealed")
+    assert (sealed.outcome, sealed.decision.verdict) == ("decided", "release")
+    assert len(sealed.radiation.occupancies) == 1
+    assert sealed.scan.state == "complete"
+
+
+def test_an_inspection_that_was_left_behind_is_sealed_as_aborted(rig: Rig) -> None:
+    """Two open subjects: a journal that lost the seal of the first; only the last can be in the lane."""
+    rig.arrive()
+    first = rig.seen.inspection_id
+    old = rig.found()
+    rig.lane.core.passage = None
+    rig.arrive()
+    second = rig.seen.inspection_id
+    rig.restart(before=[old])
+    sealed = rig.last("inspection.sealed")
+    assert (sealed.inspection_id, sealed.outcome, sealed.cause) == (first, "aborted", "station_restart")
+    assert rig.seen.inspection_id == second
+
+
+def test_vehicles_that_passed_while_the_station_was_down_are_known_by_the_portals_count(
+    rig: Rig,
+) -> None:
+    rig.arrive()
+    rig.decide()
+    rig.leave()
+    count = rig.last("occupancy.ended").device_count
+    rig.board(entry_loop=True)
+    rig.board(entry_loop=False)
+    rig.restart()
+    rig.background()
+    rig.occupancy(end=False)
+    rig.read("rpm1", OccupancyEnd(rig.stamp(), device_count=count + 3))
+    assert rig.last("counts.missed").missed == 2
+    assert rig.seen.coverage.rpm.state == "failed"
+
+
+def test_a_portal_that_stood_open_when_the_station_stopped_is_still_open(rig: Rig) -> None:
+    rig.read("rpm1", Tamper(rig.stamp(), open=True))
+    rig.arrive()
+    rig.restart()
+    assert [reason.code for reason in rig.seen.reasons] == ["tamper"]
+    rig.read("rpm1", Tamper(rig.stamp(), open=False))
+    assert rig.lane.core.book.find("tamper", "rpm1") is None
+    rig.decide("secondary")
+    rig.leave()
+    rig.background()
+    rig.arrive()
+    assert rig.seen.level == "clear"
+
+
+def test_raw_lines_that_the_stop_cut_off_stay_with_their_inspection(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.scan(end=False)
+    scan_id, subject = rig.last("scan.started").scan_id, rig.seen.inspection_id
+    rig.restart(cut=[LeftOver(scan_id, subject, BlobKept("cd" * 32, "x", 3))])
+    assert rig.seen.scan is not None
+    assert rig.seen.scan.raw == "cd" * 32
+    amended = rig.last("inspection.amended")
+    assert (amended.inspection_id, amended.blobs[0].sha256) == (subject, "cd" * 32)
+    rig.decide("secondary")
+    rig.board(booth_loop=True)
+    rig.leave()
+    assert "cd" * 32 in [blob.sha256 for blob in rig.last("inspection.sealed").blobs]
