@@ -224,6 +224,8 @@ class ScanOpened:
     geometry: ScannerGeometry
     wire: bytes = b""
     """The message exactly as received, for the acquisition journal."""
+    invented: bool = False
+    """The device itself says that these lines are simulated or a test."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,10 @@ class LaneFacts:
         """Return the checks that this lane has devices for."""
         return frozenset(CHECK_OF_ROLE[d.role] for d in self.devices if d.role in CHECK_OF_ROLE)
 
+    def mode_of(self, name: str) -> str:
+        """Return what stands behind a device: real or emulated."""
+        return next(device.mode for device in self.devices if device.name == name)
+
     def of_role(self, role: str) -> tuple[DeviceFacts, ...]:
         """Return the devices of one role."""
         return tuple(device for device in self.devices if device.role == role)

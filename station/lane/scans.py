@@ -89,6 +89,8 @@ class Scans:
             passage = core.passage or open_inspection(core, "scan")
             passage.inspection.begin("scanner", core.now_s)
             inspection_id = passage.inspection.inspection_id
+            if opened.invented and core.facts.mode_of(device) == "real":
+                passage.inspection.doubt("scanner", "not_real")
         now_s = core.now_s
         running = Running(core.new_id(), device, opened, inspection_id, now_s, now_s, now_s)
         self._running[device] = running

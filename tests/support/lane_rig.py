@@ -141,6 +141,8 @@ class Rig:
     vault: Vault = field(default_factory=lambda: Memory())
     seq: int = 0
     device_count: int = 7
+    invented: bool = False
+    """Whether the scanner says that its lines are simulated."""
     scan_key: ScanKey = field(default_factory=lambda: ScanKey(1, 0))
 
     def __post_init__(self) -> None:
@@ -289,7 +291,20 @@ class Rig:
         self.scan_key = key = ScanKey(1, self.seq)
         self.read(
             "scanner1",
-            ScanOpened(self.stamp(), key, ScanKind.VEHICLE, 8, 1, 0.002, 65535, encoder, False, SCANNER),
+            ScanOpened(
+                self.stamp(),
+                key,
+                ScanKind.VEHICLE,
+                8,
+                1,
+                0.002,
+                65535,
+                encoder,
+                False,
+                SCANNER,
+                b"",
+                self.invented,
+            ),
         )
         if end:
             self.wait(3.0)

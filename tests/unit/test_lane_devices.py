@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from drivers.readings import SourceStatus
 from station.domain.decision import ReleaseLocked
-from tests.support.lane_rig import Rig, facts
+from tests.support.lane_rig import DEVICES, Rig, facts
 
 
 @pytest.fixture
@@ -267,3 +269,13 @@ def test_a_referral_before_everything_is_measured_leaves_no_check_waiting_in_the
         "ocr": "not_fitted",
         "manifest": "not_fitted",
     }
+
+
+@pytest.mark.parametrize(("mode", "state"), [("real", "failed"), ("emulated", "done")])
+def test_a_real_scanner_that_sends_invented_lines_has_scanned_nothing(mode: str, state: str) -> None:
+    devices = tuple(replace(d, mode=mode) if d.name == "scanner1" else d for d in DEVICES)
+    rig = Rig(facts(devices=devices))
+    rig.background()
+    rig.invented = True
+    rig.arrive()
+    assert rig.seen.coverage.scanner.state == state

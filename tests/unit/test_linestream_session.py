@@ -142,6 +142,7 @@ def test_a_scan_opens_with_what_the_device_said():
     [opened] = device.says(begin(), flags=HeaderFlag.SIMULATED)
     assert isinstance(opened, ScanOpened)
     assert (opened.key, opened.kind, opened.resent) == (KEY, ScanKind.VEHICLE, False)
+    assert opened.invented
     assert (opened.detectors, opened.channels, opened.full_scale) == (2, 1, 4095)
     assert (opened.line_period_s, opened.encoder_triggered) == (0.002, True)
     assert opened.geometry.crc == GEOMETRY_CRC
@@ -472,6 +473,7 @@ def test_the_next_link_resumes_from_the_first_line_that_is_not_durable(device: D
     assert again.session.waiting() == []
     [opened] = again.says(begin(), flags=HeaderFlag.RESENT)
     assert opened.resent
+    assert not opened.invented
     assert again.says(lines(4, 6), flags=HeaderFlag.RESENT) == [], "passed on before the break"
     assert again.says(lines(10, 1))[0].first_line == 10
 

@@ -183,6 +183,7 @@ class StationSession:
             full_scale=begin.full_scale,
             encoder_triggered=begin.trigger == ENCODER_TRIGGER,
             resent=bool(frame.flags & HeaderFlag.RESENT),
+            invented=bool(frame.flags & (HeaderFlag.SIMULATED | HeaderFlag.TEST)),
             geometry=geometry,
             wire=frame.wire,
         )
