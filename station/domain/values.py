@@ -112,7 +112,7 @@ class Identity(Value):
 class BlobUse(Value):
     """A blob of the record and what it is."""
 
-    role: Literal["preview", "image", "raw", "trace", "photo", "plate", "capture", "event"]
+    role: Literal["preview", "image", "flags", "raw", "trace", "photo", "plate", "capture", "event"]
     sha256: str
     media: str
     bytes: int
@@ -174,6 +174,7 @@ class ScanSummary(Value):
     starved_m2: float = 0.0
     preview: str | None = None
     image: str | None = None
+    flags: str | None = None
     raw: str | None = None
 
 

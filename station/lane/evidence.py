@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 from imaging.radiograph.model import D16_WINDOW
@@ -11,7 +12,7 @@ from station.domain.events import InspectionSealed
 from station.domain.values import ScanSummary
 from station.lane.core import Passage
 from station.lane.host import LaneHost
-from station.lane.image import U16, from_npy
+from station.lane.image import from_npy, reduced, reduced_flags
 from station.store.blobs import CHUNK_BYTES
 from station.store.journal import Store
 
@@ -25,7 +26,7 @@ class Evidence:
         """Lend the lane's host and the store."""
         self._host = host
         self._store = store
-        self._cached: tuple[str, U16] | None = None
+        self._cached: tuple[str, dict[str, Any]] | None = None
 
     async def image_facts(self, scan_id: str) -> dict[str, Any] | None:
         """Return what an image is, in the words of the screen's image contract."""
@@ -42,7 +43,7 @@ class Evidence:
             "bits": 16,
             "scale": "D16",
             "level_count": 7,
-            "kinds": ["mean"],
+            "kinds": ["mean", "flags"],
             "px_mm_x": scan.px_mm_x,
             "px_mm_y": scan.px_mm_y,
             "flip": False,
@@ -54,20 +55,28 @@ class Evidence:
             "simulated": self._host.lane.core.facts.simulated,
         }
 
-    async def d16(self, scan_id: str) -> U16 | None:
-        """Return all columns of an image made so far."""
+    async def columns(self, scan_id: str, first: int, last: int, level: int, kind: str) -> bytes | None:
+        """Return columns of an image made so far: its values (``mean``) or their ``flags``."""
         image = self._host.image(scan_id)
-        if image is not None:
-            return image.d16()
-        if self._cached is not None and self._cached[0] == scan_id:
-            return self._cached[1]
-        scan = await self._scan(scan_id)
-        data = await self._read_blob(scan.image) if scan is not None and scan.image else None
-        if data is None:
-            return None
-        array = await asyncio.to_thread(from_npy, data)
-        self._cached = (scan_id, array)
-        return array
+        if kind == "flags":
+            flags = image.flags() if image is not None else await self._stored(scan_id, "flags")
+            work = None if flags is None else partial(reduced_flags, flags, first, last, level)
+        else:
+            d16 = image.d16() if image is not None else await self._stored(scan_id, "image")
+            work = None if d16 is None else partial(reduced, d16, first, last, level)
+        return None if work is None else await asyncio.to_thread(work)
+
+    async def _stored(self, scan_id: str, what: str) -> Any:
+        """Return the array of a sealed scan; the last image and its flags stay in memory."""
+        if self._cached is None or self._cached[0] != scan_id:
+            self._cached = (scan_id, {})
+        _, arrays = self._cached
+        if what not in arrays:
+            scan = await self._scan(scan_id)
+            sha256 = getattr(scan, what) if scan is not None else None
+            data = await self._read_blob(sha256) if sha256 else None
+            arrays[what] = None if data is None else await asyncio.to_thread(from_npy, data)
+        return arrays[what]
 
     async def profile(self, inspection_id: str) -> dict[str, Any] | None:
         """Return the strips of an inspection."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from imaging.radiograph.model import D16_NO_DATA
 
 U16 = NDArray[np.uint16]
+U8 = NDArray[np.uint8]
 
 
 class Image:
@@ -26,16 +27,22 @@ class Image:
         self.complete = False
         """Whether no more columns will come."""
         self._d16 = np.empty((lines, height), dtype=np.uint16)
+        self._flags = np.empty((lines, height), dtype=np.uint8)
 
-    def add(self, d16: U16) -> None:
-        """Append consecutive columns, uint16 (lines, detectors)."""
+    def add(self, d16: U16, flags: U8) -> None:
+        """Append consecutive columns and their flags, uint16 and uint8 of shape (lines, detectors)."""
         end = self.width + d16.shape[0]
         self._d16[self.width : end] = d16
+        self._flags[self.width : end] = flags
         self.width = end
 
     def d16(self) -> U16:
         """Return all columns so far, uint16 (lines, detectors), without a copy."""
         return self._d16[: self.width]
+
+    def flags(self) -> U8:
+        """Return the flags of all columns so far, uint8 (lines, detectors), without a copy."""
+        return self._flags[: self.width]
 
 
 def reduced(d16: U16, first: int, last: int, level: int) -> bytes:
@@ -58,14 +65,30 @@ def reduced(d16: U16, first: int, last: int, level: int) -> bytes:
     return np.where(count > 0, means, D16_NO_DATA).astype("<u2").tobytes()
 
 
-def as_npy(array: U16) -> bytes:
-    """Return the array as a NumPy .npy file (format 1.0): self-describing, exact."""
+def reduced_flags(flags: U8, first: int, last: int, level: int) -> bytes:
+    """Return the flags of columns ``first`` to ``last`` (exclusive) at 1/2^level, uint8, line-major.
+
+    Each value holds every flag that one of its 2^level x 2^level pixels has.
+    """
+    step = 1 << level
+    cut = flags[first * step : last * step]
+    if level == 0 or cut.size == 0:
+        return cut.tobytes()
+    lines, rows = cut.shape
+    whole = np.pad(cut, ((0, -lines % step), (0, -rows % step)))
+    blocks = whole.reshape(whole.shape[0] // step, step, whole.shape[1] // step, step)
+    joined: U8 = np.bitwise_or.reduce(blocks, axis=(1, 3))
+    return joined.tobytes()
+
+
+def as_npy(array: U16 | U8) -> bytes:
+    """Return the array as a NumPy .npy file (format 1.0): self-describing, exact, little-endian."""
     buffer = io.BytesIO()
-    np.save(buffer, array.astype("<u2", copy=False), allow_pickle=False)
+    np.save(buffer, array.astype(array.dtype.newbyteorder("<"), copy=False), allow_pickle=False)
     return buffer.getvalue()
 
 
-def from_npy(data: bytes) -> U16:
-    """Return the array of a stored image."""
-    array: U16 = np.load(io.BytesIO(data), allow_pickle=False)
+def from_npy(data: bytes) -> U16 | U8:
+    """Return the array of a stored image, or of its flags."""
+    array: U16 | U8 = np.load(io.BytesIO(data), allow_pickle=False)
     return array

@@ -11,11 +11,8 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from drivers.readings import LineBlock, LinesLost, ScanKey, ScanKind
 from imaging.radiograph.calibrate import AirScan, Dark, DarkScan, compare
@@ -82,7 +79,6 @@ class _Run:
     limit: int
     """Number of lines that are taken at most."""
     image: Image
-    flags: list[NDArray[np.uint8]] = field(default_factory=list)
     chain: ScanChain | None = None
     finder: VehicleFinder | None = None
     dark: DarkScan | None = None
@@ -284,8 +280,7 @@ class Imager:
             return
         before = run.image.width
         for part in columns:
-            run.image.add(part.d16)
-            run.flags.append(part.flags)
+            run.image.add(part.d16, part.flags)
             run.finder.push(part)
         self._grown(run.work.scan_id, before, run.image.width)
         self._report(ScanProgress(run.work.scan_id, run.image.width, run.finder.nose))
@@ -354,8 +349,10 @@ class Imager:
             self._add(run, run.chain.close())
         d16 = run.image.d16()
         if d16.size:
-            blobs["preview"] = self._vault.keep(preview_jpeg(d16, np.concatenate(run.flags)), "image/jpeg")
+            flags = run.image.flags()
+            blobs["preview"] = self._vault.keep(preview_jpeg(d16, flags), "image/jpeg")
             blobs["image"] = self._vault.keep(as_npy(d16), "application/x-npy")
+            blobs["flags"] = self._vault.keep(as_npy(flags), "application/x-npy")
 
     def _tell(self, run: _Run, work: EndScan, summary: ScanSummary, blobs: dict[str, BlobKept]) -> None:
         """Report the end of a vehicle's scan, once."""

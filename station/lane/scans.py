@@ -100,7 +100,7 @@ class Scans:
                 del core.scanned[next(iter(core.scanned))]
         core.effects.append(OpenScan(running.scan_id, device, opened, inspection_id))
         if core.passage is not None and inspection_id is not None:
-            core.passage.scan = _begun(running)
+            core.passage.scan = _begun(running, core.calibrated.get(device, "none"))
             core.tell(ScanStarted, scan_id=running.scan_id, device=device)
 
     def _lines(self, device: str, reading: LineBlock | LinesLost) -> None:
@@ -260,15 +260,17 @@ class Scans:
                 self._closed(running.device, running.opened.key, None, "limit")
 
 
-def _begun(running: Running) -> ScanSummary:
+def _begun(running: Running, calibration: str) -> ScanSummary:
     geometry = running.opened.geometry
-    return ScanSummary(
-        scan_id=running.scan_id,
-        device=running.device,
-        state="scanning",
-        height=geometry.detectors,
-        px_mm_y=geometry.pitch_m * 1000,
-    )
+    begun = {
+        "scan_id": running.scan_id,
+        "device": running.device,
+        "state": "scanning",
+        "height": geometry.detectors,
+        "px_mm_y": geometry.pitch_m * 1000,
+        "calibration": calibration,
+    }
+    return ScanSummary.model_validate(begun)
 
 
 def _amend(core: Core, inspection_id: str, result: ScanReady) -> None:

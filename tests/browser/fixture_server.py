@@ -31,6 +31,7 @@ from station.api.events import events_router
 from station.api.problems import Problem, handle_problems
 from station.api.scans import scans_router
 from station.domain.view import LaneView
+from station.lane.image import reduced, reduced_flags
 from station.runtime import bus
 
 EPOCH = "0198c0de-0000-7000-8000-000000000001"
@@ -80,6 +81,11 @@ class Pictures:
             "px_mm_x": PX_MM,
             "px_mm_y": PX_MM,
             "col_nose": scan.col_nose,
+            "bits": 16,
+            "scale": "D16",
+            "level_count": 7,
+            "flip": False,
+            "simulated": True,
             "kinds": ["mean", "flags"],
             "cols_done": scan.lines,
             "complete": scan.state != "scanning",
@@ -87,17 +93,11 @@ class Pictures:
             "presets": {"light": [30_000, 65_535], "dense": [0, 20_000]},
         }
 
-    async def d16(self, scan_id: str) -> Any:
-        """Return the columns."""
-        return self._image
-
-    def flags(self, first: int, to: int, level: int) -> bytes:
-        """Return what is known of each value, uint8, line-major: the flags of all its pixels together."""
-        step = 1 << level
-        cut = self._flags[first * step : to * step]
-        blocks = cut.reshape(cut.shape[0] // step, step, ROWS // step, step)
-        joined: bytes = np.bitwise_or.reduce(np.bitwise_or.reduce(blocks, axis=3), axis=1).tobytes()
-        return joined
+    async def columns(self, scan_id: str, first: int, last: int, level: int, kind: str) -> bytes:
+        """Return columns, as the station makes them."""
+        if kind == "flags":
+            return reduced_flags(self._flags, first, last, level)
+        return reduced(self._image, first, last, level)
 
     async def profile(self, inspection_id: str) -> dict[str, Any]:
         """Return strips along the vehicle."""
@@ -183,14 +183,6 @@ class Fixture:
         pictures: Any = Pictures(self)
         beat = lambda: {"utc_us": time.time_ns() // 1000, "seq": 1, "ages": {}, "web": "1"}  # noqa: E731
         app.include_router(events_router(self._bus, stop, journal, lambda: self.view, beat))
-
-        @app.middleware("http")
-        async def flags(request: Request, call_next: Any) -> Any:
-            # The image contract's ``kind=flags``, which the station's own route does not know yet.
-            if request.query_params.get("kind") != "flags":
-                return await call_next(request)
-            first, to, level = (int(request.query_params[name]) for name in ("from", "to", "level"))
-            return Response(pictures.flags(first, to, level), media_type="application/octet-stream")
 
         app.include_router(scans_router(pictures))
         photo = cv2.imencode(".jpg", np.full((270, 480, 3), 128, np.uint8))[1].tobytes()

@@ -89,6 +89,9 @@ def test_the_first_truck_is_sealed_delivered_and_proven(station: Station) -> Non
     image = np.load(io.BytesIO(station.get(f"/v1/blobs/{scan['image']}").body))
     assert columns == image[:64].astype("<u2").tobytes(), "the screen's columns are the stored image"
 
+    flags = station.get(f"/v1/scans/{scan['scan_id']}/columns?from=0&to=64&level=0&kind=flags").body
+    assert flags == np.load(io.BytesIO(station.get(f"/v1/blobs/{scan['flags']}").body))[:64].tobytes()
+
     def delivered() -> bool:
         acked = station.get("/v1/consumers/central").json()["acked"]
         return bool(acked >= sealed["seq"] and station.lane()["centre"]["waiting"] == 0)

@@ -28,7 +28,7 @@ from imaging.radiograph.model import D16_NO_DATA
 from imaging.radiograph.normalize import ScanChain
 from station.lane import imager as module
 from station.lane.effects import BlobKept, CalibrationReady, EndScan, FeedScan, OpenScan, Result, ScanReady
-from station.lane.image import from_npy, reduced
+from station.lane.image import as_npy, from_npy, reduced, reduced_flags
 from station.lane.imager import Imager
 from tests.support.detector_column import Column, beam_on, steel
 
@@ -246,7 +246,7 @@ def test_a_bug_while_columns_are_made_makes_the_image_incomplete(
     lane.scan("v", lane.truck)
     ready = lane.ready()
     assert (ready.summary.state, ready.summary.cause, ready.summary.lines) == ("incomplete", "fault", 128)
-    assert ready.blobs.keys() == {"raw", "preview", "image"}
+    assert ready.blobs.keys() == {"raw", "preview", "image", "flags"}
     assert lane.acks[-2:] == [(400, False), (400, True)]  # the raw lines are safe
     assert "a bug in the imager" in caplog.text
 
@@ -477,3 +477,19 @@ def test_a_reduced_pixel_is_the_mean_of_what_exists_and_has_data() -> None:
     assert whole.tolist() == [[25, 40], [75, D16_NO_DATA]]
     assert reduced(d16, 1, 2, 0) == d16[1:2].tobytes()
     assert reduced(d16, 5, 9, 1) == b""
+
+
+def test_a_reduced_flag_is_there_when_any_pixel_behind_it_has_it() -> None:
+    flags = np.zeros((3, 5), dtype=np.uint8)
+    flags[0, 0], flags[1, 1], flags[2, 4] = 1, 4, 64
+    assert list(reduced_flags(flags, 0, 2, 1)) == [5, 0, 0, 0, 0, 64]
+    assert reduced_flags(flags, 1, 2, 0) == flags[1:2].tobytes()
+    assert reduced_flags(flags, 5, 9, 1) == b""
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.uint8])
+def test_an_array_is_stored_as_it_is(kind: type[np.uint16] | type[np.uint8]) -> None:
+    array = np.arange(200, dtype=kind).reshape(10, 20)
+    back = from_npy(as_npy(array))
+    assert back.dtype == kind
+    assert np.array_equal(back, array)

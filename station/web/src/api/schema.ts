@@ -16,7 +16,7 @@ export interface AlarmView {
 export interface BlobUse {
   bytes: number;
   media: string;
-  role: "preview" | "image" | "raw" | "trace" | "photo" | "plate" | "capture" | "event";
+  role: "preview" | "image" | "flags" | "raw" | "trace" | "photo" | "plate" | "capture" | "event";
   sha256: string;
 }
 
@@ -73,10 +73,37 @@ export interface DeviceView {
   state: "starting" | "online" | "degraded" | "stale" | "backoff" | "faulted" | "disabled";
 }
 
+export interface HotSpot {
+  distributed: boolean;
+  fwhm_m: number | null;
+  kind: string;
+  s_m: number;
+  sigma_m: number;
+}
+
 export interface Identity {
   container: PlateIdentity | null;
   plate: PlateIdentity | null;
   status: "waiting" | "accepted" | "probable" | "unverified";
+}
+
+export interface ImageFacts {
+  bits: number;
+  col_nose: number | null;
+  cols_done: number;
+  complete: boolean;
+  flip: boolean;
+  height: number;
+  id: string;
+  kinds: string[];
+  level_count: number;
+  presets: Record<string, [number, number]>;
+  px_mm_x: number;
+  px_mm_y: number;
+  scale: string;
+  simulated: boolean;
+  width: number;
+  window_default: [number, number];
 }
 
 export interface ImageReadBody {
@@ -162,6 +189,13 @@ export interface ProblemBody {
   type: string;
 }
 
+export interface ProfileView {
+  axis: "column" | "time";
+  gamma: Strip;
+  hot_spots: HotSpot[];
+  neutron: Strip;
+}
+
 export interface RadiationView {
   gamma: ChannelView;
   neutron: ChannelView;
@@ -184,6 +218,7 @@ export interface ScanSummary {
   col_nose: number | null;
   col_tail: number | null;
   device: string;
+  flags: string | null;
   height: number;
   image: string | null;
   lines: number;
@@ -206,6 +241,15 @@ export interface ScreenBody {
 
 export interface SimulatedOfficerView {
   decides_utc_us: number | null;
+}
+
+export interface Strip {
+  background: number | null;
+  counts: number[];
+  dt_s: number;
+  limit: number | null;
+  s_m: (number | null)[] | null;
+  t_ms: number[];
 }
 
 export type Verdict = "release" | "secondary" | "hold" | "repeat_pass" | "return";
