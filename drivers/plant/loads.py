@@ -57,7 +57,7 @@ def _reels(x: float, length: float, floor: float, rng: np.random.Generator) -> I
     for tier in (0, 1):
         centre = (x + length / 2, 0.0, floor + 0.14 + radius * (1 + 2 * tier))
         wound = Hollow(Cylinder("y", centre, radius - 0.06, 1.0), Cylinder("y", centre, 0.16, 1.0))
-        yield Solid(wound, "steel", 0.42)
+        yield Solid(wound, "steel", 0.32)
         flange = Hollow(Cylinder("y", centre, radius, 1.0), Cylinder("y", centre, radius - 0.06, 1.0))
         yield Solid(flange, "wood", 0.12)
 

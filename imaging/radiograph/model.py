@@ -22,8 +22,12 @@ D16_AIR = 63_487
 D16_PER_NEPER = 4_096
 D16_NO_DATA = 65_535
 """Value of a pixel without data; only its flag ``NO_DATA`` tells it from the lightest air."""
-D16_WINDOW = (30_000, 62_000)
-"""Window (low, high) in which an image is first shown."""
+D16_WINDOW = (42_000, 64_000)
+"""Window (low, high) in which an image is first shown.
+
+Air (63,487) stays below white, so that thin goods are seen beside it, and the lower end (a = 5.2) lies beyond
+what 1,000 quanta penetrate.
+"""
 
 # Flags of a pixel, uint8.
 STARVED = 1

@@ -18,7 +18,7 @@ from station.domain.events import (
 )
 from station.domain.inspection import Inspection
 from station.domain.values import Verdict
-from station.lane.core import UP_STATES, Core, Passage, doubtful
+from station.lane.core import UP_STATES, Core, Passage
 from station.lane.record import seal
 
 ARM_SETTLE_S = 10.0
@@ -225,7 +225,7 @@ class Sequencer:
         core = self._core
         required = core.facts.required
         up = all(
-            view.state in UP_STATES and not doubtful(view)
+            view.state in UP_STATES
             for view in core.devices.values()
             if view.required or view.role == "DigitalIo"
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from drivers.api import Role
-from drivers.readings import Reading
+from drivers.readings import OccupancyEnd, Reading
 from station.runtime.signs import Frames, Frozen, activity, device_fault
 
 FAULT_S = 60.0
@@ -121,6 +121,11 @@ def limits_for(role: Role, stale_after_s: float | None = None, poll_s: float | N
     return Limits(stale_after_s, reopen_s, live_on_open=True)
 
 
+def _rest(reading: Reading) -> int:
+    """Return the activity of a device at rest: after an end marker a first scan record proves nothing."""
+    return 0 if isinstance(reading, OccupancyEnd) else 1
+
+
 class HealthMachine:
     """Health of one device. Times are monotonic seconds; each method returns the change, if there is one."""
 
@@ -160,7 +165,7 @@ class HealthMachine:
         self._frames.add(now_s, bad=False)
         gained = activity(reading)
         if gained is not None:
-            self._activity = self._activity + gained if gained else 0
+            self._activity = self._activity + gained if gained else _rest(reading)
         if (frozen := self._frozen.repeats(reading)) is not None:
             self._suspect("frozen", on=frozen)
         if (fault := device_fault(reading)) is not None:
@@ -218,7 +223,7 @@ class HealthMachine:
     def busy(self) -> bool:
         """Whether a vehicle is in the portal or a scan is open, as far as the readings say.
 
-        One scan record may be the tail of an occupancy that has ended; two are not.
+        One scan record after an end marker may be the tail of that occupancy; two are not.
         """
         return self._activity >= 2
 

@@ -101,15 +101,26 @@ def test_a_device_breaks_and_comes_back(station: Station, case: Case) -> None:
     for _ in range(TRIES):
         vehicle = station.next_vehicle()
         began = station.feed()[-1]["seq"]
+        missed = len(station.records("counts.missed"))
         doubted = {device["name"] for device in station.lane()["devices"] if device["cause"] == "frozen"}
         reach(station, case, vehicle)
         station.fault(case.device, case.fault, case.for_s)
-        watch(station, case, vehicle, began)
-        station.fault(case.device, "none")
+        blind = False
+        try:
+            watch(station, case, vehicle, began)
+        except AssertionError:
+            blind = station.starved(began, struck="")
+            if not blind:
+                raise
+        finally:
+            station.fault(case.device, "none")
         station.until(lambda: station.device(case.device) in ("online", "degraded"), f"{case} is over", 20)
         record = station.send_on(vehicle)
-        if not station.starved(began, case.device):
+        if not blind and not station.starved(began, case.device):
             break  # else the next vehicle: this one was hit by a second fault, which nobody wanted
+    if station.records("counts.missed")[missed:]:
+        doubted.add("rpm1")  # the vehicle before lost its end marker with the link: this one may be two
+    assert not blind
     judge(case, record, doubted)
     if case.seen is None:
         news = health(station, case.device, began)
@@ -174,12 +185,13 @@ def watch(station: Station, case: Case, vehicle: str, began: int) -> None:
 def judge(case: Case, record: Any, doubted: set[str]) -> None:
     """Compare what became of the vehicle's checks with what must become of them.
 
-    A device that was frozen is believed when its values move: it may cost one more vehicle its check.
+    A device that was frozen is believed when its values move, and the portal's next count tells what was
+    missed: both may cost the next vehicle its check, too.
     """
     for device, check in CHECKS.items():
         state, reason = record["coverage"][check]["state"], record["coverage"][check]["reason"]
-        if device != case.device and device in doubted:
-            assert (state, reason) in (("done", None), ("failed", "fault"))
+        if device in doubted and not case.failed:
+            assert (state, reason) in (("done", None), ("failed", "fault"), ("failed", "partial"))
         elif device != case.device:
             assert state == "done", f"{case} cost the vehicle its {check}: {reason}"
         elif case.waits:  # what came after all, once the link was mended, may count

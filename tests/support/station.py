@@ -180,7 +180,7 @@ class Station:
         return all(device["state"] == "online" for device in self.lane()["devices"])
 
     def starved(self, after: int, struck: str) -> bool:
-        """Whether a device that nobody struck fell silent after this record: a computer too busy to emulate."""
+        """Whether a device that nobody struck fell silent after this record: the computer is too busy."""
         news = self.records("device_health.changed", to="stale", cause="silence")
         return any(record["seq"] > after and record["device"] != struck for record in news)
 

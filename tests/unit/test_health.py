@@ -192,6 +192,7 @@ def test_a_person_disables_and_enables() -> None:
     [
         (Role.PORTAL_MONITOR, [BACKGROUND], None, 12.0, 36.0),
         (Role.PORTAL_MONITOR, [scan(), scan(9)], None, 2.0, 6.0),
+        (Role.PORTAL_MONITOR, [BACKGROUND, scan()], None, 2.0, 6.0),
         (Role.LINE_SCANNER, [status()], None, 3.0, 9.0),
         (Role.LINE_SCANNER, [SCAN_OPENED], None, 2.5, 5.0),
         (Role.LINE_SCANNER, [SCAN_OPENED, LINES, status()], None, 2.5, 5.0),

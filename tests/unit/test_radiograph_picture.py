@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from imaging.radiograph.measure import VehicleFinder, area_m2, find_vehicle
-from imaging.radiograph.model import D16_AIR, NO_DATA, Columns, RadiographError
+from imaging.radiograph.model import D16_AIR, D16_WINDOW, NO_DATA, Columns, RadiographError
 from imaging.radiograph.normalize import ScanChain, assemble
 from imaging.radiograph.render import preview_jpeg, render, window_table
 from tests.support.detector_column import Column, beam_on, steel
+
+AIR_GREY = window_table(*D16_WINDOW)[D16_AIR]
 
 
 @pytest.mark.parametrize(("low", "high"), [(30_000, 62_000), (0, 65_535), (5, 6), (60_000, 60_101)])
@@ -16,6 +18,12 @@ def test_the_window_is_the_integer_formula_of_every_screen(low: int, high: int) 
     d = high - low
     expected = [max(0, min(255, ((v - low) * 255 + d // 2) // d)) for v in range(65_536)]
     assert window_table(low, high).tolist() == expected
+
+
+def test_air_is_light_and_thin_goods_are_darker() -> None:
+    """White air would swallow what absorbs little."""
+    assert 240 <= AIR_GREY < 255
+    assert window_table(*D16_WINDOW)[D16_AIR - round(4096 * 0.1)] < AIR_GREY - 3
 
 
 def test_an_empty_window_is_refused() -> None:
@@ -29,7 +37,7 @@ def test_rows_are_detectors_columns_are_lines_and_air_is_light() -> None:
     drawn = render(d16)
     assert drawn.shape == (20, 40)
     assert drawn[3, 7] == 0
-    assert (np.delete(drawn.ravel(), 3 * 40 + 7) == 255).all()
+    assert (np.delete(drawn.ravel(), 3 * 40 + 7) == AIR_GREY).all()
 
 
 def test_missing_lines_are_hatched_never_air() -> None:
@@ -38,7 +46,7 @@ def test_missing_lines_are_hatched_never_air() -> None:
     d16[10:20], flags[10:20] = 65_535, NO_DATA
     drawn = render(d16, flags)
     assert set(np.unique(drawn[:, 10:20])) == {70, 120}
-    assert (drawn[:, :10] == 255).all()
+    assert (drawn[:, :10] == AIR_GREY).all()
     assert (drawn[:, 20:] == 255).all()
     np.testing.assert_array_equal(render(d16, np.zeros_like(flags)), np.full((20, 40), 255))
 
