@@ -209,8 +209,7 @@ class SupervisedDevice:
             reading.result()
             raise LinkLost("the device ended the link")
         finally:
-            if self.driver is driver:
-                self.driver = None
+            self.driver = None
             await self._close(driver, reading)
 
     async def _open(self, driver: Driver) -> DeviceIdentity:

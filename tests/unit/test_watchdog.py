@@ -66,7 +66,7 @@ def test_a_thread_that_hangs_silences_it_too_and_is_told_once(
     manager: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     ages = {"journal": BEAT_LIMIT_S + 1}
-    watchdog = Watchdog([], silent={"journal": lambda: ages["journal"]})
+    watchdog = Watchdog(["lane"], silent={"journal": lambda: ages["journal"]})
     assert [watchdog.ping() for _ in range(3)] == [False] * 3
     with pytest.raises(BlockingIOError):
         manager.recv(100)
