@@ -66,6 +66,8 @@ class Settings:
     port: int
     web_dist: Path | None
     scenario: Path | None
+    simulation: Simulation | None = None
+    """The child, if it was started already."""
     told: Callable[[Daemon], None] = lambda daemon: None
     sealed: Callable[[Mapping[str, Any]], None] = lambda record: None
     """Called with the message of each sealed inspection."""
@@ -165,8 +167,9 @@ class Daemon:
                 for d in emulated
             ],
         )
-        self.simulation = await Simulation.start(order)
+        self.simulation = self.settings.simulation or Simulation()
         stack.push_async_callback(self.simulation.stop)
+        await self.simulation.start(order)
         ports = self.simulation.ports
         (self.settings.state / "simulation.json").write_text(f'{{"control": {self.simulation.control}}}\n')
         return tuple(

@@ -19,6 +19,7 @@ from station.lanefile import LaneFile, LaneFileError, UnknownName, shipped
 
 if TYPE_CHECKING:
     from station.cli.daemon import Daemon
+    from station.cli.simulation import Simulation
 
 DEFAULT_PORT = 8080
 
@@ -48,6 +49,21 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
+    simulation = None
+    if lane_file.simulated:
+        from station.cli.simulation import Simulation
+
+        simulation = Simulation()  # it loads on the other core meanwhile
+    try:
+        return _run(arguments, lane_file, scenario, simulation)
+    finally:
+        if simulation is not None:
+            simulation.end()
+
+
+def _run(
+    arguments: argparse.Namespace, lane_file: LaneFile, scenario: Path | None, simulation: Simulation | None
+) -> int:
     from station.cli.daemon import Daemon, Settings  # half a second of imports: only to run
     from station.store.errors import StoreError
 
@@ -56,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         web_dist=_web_dist(),
         scenario=scenario,
+        simulation=simulation,
         told=_tell,
         sealed=_tell_sealed,
     )

@@ -15,6 +15,7 @@ import json
 import logging
 import signal
 import socket
+import subprocess
 import sys
 import tomllib
 from dataclasses import asdict, dataclass
@@ -40,6 +41,7 @@ FAULT_AT = 0.4
 """A scenario's link faults strike when this share of the truck has passed the scan plane."""
 FAULT_FOR_S = 3.0
 ANSWER_LIMIT_S = 20.0
+END_LIMIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,54 +84,65 @@ def check_scenario(path: Path) -> None:
 
 
 class Simulation:
-    """The child as the daemon sees it."""
+    """The child as the daemon sees it.
 
-    def __init__(self, process: asyncio.subprocess.Process, answer: dict[str, Any]) -> None:
-        """Keep the running child and what it answered."""
-        self._process = process
-        self.ports: dict[str, int] = answer["ports"]
-        self.control: int = answer["control"]
+    It is started before the daemon loads the rest of itself: both take about a second, on two cores.
+    """
 
-    @classmethod
-    async def start(cls, order: Order) -> Simulation:
-        """Start the child; ``RuntimeError`` with its own words when it cannot play the order."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "station.cli.simulation",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+    def __init__(self) -> None:
+        """Start the child; it waits for its order, and ends when nobody is there to give one."""
+        command = [sys.executable, "-m", "station.cli.simulation"]
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        assert process.stdout is not None  # noqa: S101
-        process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+        self.ports: dict[str, int] = {}
+        self.control = 0
+
+    async def start(self, order: Order) -> None:
+        """Let it play; ``RuntimeError`` with its own words when it cannot."""
         try:
-            line = await asyncio.wait_for(process.stdout.readline(), ANSWER_LIMIT_S)
-            answer = json.loads(line)
-        except (TimeoutError, ValueError):
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            await self._tell(asdict(order))
+            answer = json.loads(await asyncio.wait_for(asyncio.to_thread(self._hear), ANSWER_LIMIT_S))
+        except (TimeoutError, ValueError, OSError):
+            self._process.kill()  # which also ends the thread that still listens
             raise RuntimeError("the simulation did not start; its own message stands above") from None
         if "error" in answer:
-            await process.wait()
             raise RuntimeError(answer["error"])
-        return cls(process, answer)
+        self.ports, self.control = answer["ports"], answer["control"]
 
     async def act(self, api_port: int) -> None:
         """Let the scripted officer and centre begin: the station's API is up."""
-        assert self._process.stdin is not None  # noqa: S101
-        self._process.stdin.write(json.dumps({"act": api_port}).encode() + b"\n")
-        await self._process.stdin.drain()
+        await self._tell({"act": api_port})
 
     async def stop(self) -> None:
         """Close its input and wait for it; kill it after two seconds."""
-        assert self._process.stdin is not None  # noqa: S101
-        self._process.stdin.close()
+        await asyncio.to_thread(self.end)
+
+    def end(self) -> None:
+        """Close its input and wait for it, without an event loop; idempotent."""
+        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        assert self._process.stdout is not None  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), 2)
-        except TimeoutError:
+            self._process.wait(END_LIMIT_S)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            await self._process.wait()
+            self._process.wait()
+        self._process.stdout.close()
+
+    async def _tell(self, order: dict[str, Any]) -> None:
+        line = json.dumps(order).encode() + b"\n"
+        await asyncio.to_thread(self._write, line)
+
+    def _write(self, line: bytes) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        self._process.stdin.write(line)
+        self._process.stdin.flush()
+
+    def _hear(self) -> bytes:
+        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        return self._process.stdout.readline()
 
 
 # --- the child's side ---------------------------------------------------------------------------
@@ -226,7 +239,10 @@ async def _lines() -> asyncio.StreamReader:
 
 async def _play() -> int:
     commands = await _lines()
-    order = Order(**json.loads(await commands.readline()))
+    line = await commands.readline()
+    if not line:
+        return 0  # the station did not start
+    order = Order(**json.loads(line))
     try:
         scenario = load_scenario(Path(order.scenario))
         stage = Stage(order, scenario)

@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -40,13 +41,22 @@ def link(previous: bytes, epoch: bytes, seq: int, body: bytes) -> bytes:
 
 def rfc3339(time_us: int) -> str:
     """Return UTC microseconds as RFC 3339 with milliseconds (cut, not rounded)."""
-    moment = _EPOCH_START + timedelta(microseconds=time_us)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, us = divmod(time_us, 1_000_000)
+    return f"{_to_the_second(seconds)}.{us // 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _to_the_second(seconds: int) -> str:
+    return (_EPOCH_START + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def flags_of(data: Mapping[str, Any]) -> int:
     """Return the flag bits that an event's data claims."""
-    return sum(bit for name, bit in FLAGS.items() if data.get(name) is True)
+    flags = 0
+    for name, bit in FLAGS.items():
+        if data.get(name) is True:
+            flags |= bit
+    return flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +91,20 @@ def frame(
 
     RFC 8785 sorts the members, so ``id`` and ``sequence`` stand at two fixed places.
     """
-    who = canonical(subject)
+    who = _text(subject)
     return Frame(
         b'{"data":' + data + b',"datacontenttype":"application/json","dataschema":'
-        + canonical(f"urn:carril:schema:{schema}") + b',"id":"',
+        + _text(f"urn:carril:schema:{schema}") + b',"id":"',
         b'","partitionkey":' + who + b',"prio":%d,"sequence":"' % prio,
-        b'","source":' + canonical(f"urn:carril:station:{station}") + b',"specversion":"1.0","subject":' + who
-        + b',"time":"' + rfc3339(time_us).encode() + b'","type":' + canonical(type) + b"}",
+        b'","source":' + _text(f"urn:carril:station:{station}") + b',"specversion":"1.0","subject":' + who
+        + b',"time":"' + rfc3339(time_us).encode() + b'","type":' + _text(type) + b"}",
     )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _text(text: str) -> bytes:
+    """Return a text of the envelope as canonical JSON; the same few stand in most records."""
+    return canonical(text)
 
 
 @dataclass(frozen=True, slots=True)

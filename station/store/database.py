@@ -35,7 +35,11 @@ WRITER_PRAGMAS: dict[str, tuple[str, object]] = {
     "foreign_keys": ("ON", 1),
     **_COMMON_PRAGMAS,
 }
-READER_PRAGMAS: dict[str, tuple[str, object]] = {"query_only": ("ON", 1), **_COMMON_PRAGMAS}
+READER_PRAGMAS: dict[str, tuple[str, object]] = {
+    "query_only": ("ON", 1),
+    "cache_size": ("-256", -256),  # KiB; what is read is new, and the system keeps the file's pages anyway
+    **_COMMON_PRAGMAS,
+}
 """Name, what is set, and what must be read back."""
 
 Identity = tuple[tuple[int, int], ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import rfc8785
@@ -145,7 +146,12 @@ def _check(draft: Draft) -> None:
 
 
 def _text(value: object, pattern: re.Pattern[str]) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None
+    return isinstance(value, str) and _matches(value, pattern)
+
+
+@lru_cache(maxsize=512)
+def _matches(value: str, pattern: re.Pattern[str]) -> bool:
+    return pattern.fullmatch(value) is not None
 
 
 def _int_in(value: object, low: int, high: int) -> bool:

@@ -31,9 +31,10 @@ class Intake:
                 raise StoreUnavailable(f"Nothing can be kept: {self._refusal or 'the station stops'}.")
             if self._queue and self._bytes + waiter.op.size > QUEUE_BYTES:
                 raise StoreBusy(f"{self._bytes} bytes wait for the disk already; try again.")
+            if not self._queue:  # else the writer has not looked yet, or is at work
+                self._changed.notify_all()
             self._queue.append(waiter)
             self._bytes += waiter.op.size
-            self._changed.notify_all()
 
     def take(self, wait_s: float) -> list[Waiter]:
         """Wait for work and return a group: all that waits, up to 512 records or 4 MiB."""

@@ -270,10 +270,15 @@ def _about(draft: Draft) -> int:
 
 
 def _size(value: Any) -> int:
+    size = 8
     if isinstance(value, str):
-        return len(value) + 2
-    if isinstance(value, Mapping):
-        return sum(len(key) + 4 + _size(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return sum(1 + _size(item) for item in value)
-    return 8
+        size = len(value) + 2
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            size += len(key) + 4 + _size(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            size += 1 + _size(item)
+    elif isinstance(value, Mapping):
+        size = _size(dict(value))
+    return size

@@ -78,7 +78,7 @@ class Writer:
         self.cause = ""
         """Why the journal is not open."""
         self.pages: int = journal.connection.execute("PRAGMA page_count").fetchone()[0]
-        """Pages of the database as of the last commit."""
+        """Pages of the database as of the last checkpoint."""
         self.beat_s = time.monotonic()
         """When the thread last went round; it stands still while the disk hangs."""
         self.stats = Stats()
@@ -244,7 +244,6 @@ class Writer:
         """Keep the write-ahead log short; ``frames`` is about what the last commit added to it."""
         self._frames += frames
         connection = self.journal.connection
-        (self.pages,) = connection.execute("PRAGMA page_count").fetchone()
         if database.size_of(database.log_of(self._place.database)) > TRUNCATE_BYTES:
             connection.execute("PRAGMA busy_timeout=0").fetchone()  # never wait behind a reader
             try:
@@ -255,6 +254,7 @@ class Writer:
             done = database.checkpoint(connection, "PASSIVE")
         else:
             return
+        (self.pages,) = connection.execute("PRAGMA page_count").fetchone()
         self.stats.checkpoints += 1
         self._frames = 0 if done else self._frames
 
