@@ -16,7 +16,7 @@ from starlette.responses import StreamingResponse
 
 from station.api.problems import Problem, refusals
 from station.domain.view import LaneView
-from station.runtime.bus import RESET, Bus, BusFull, Message, Subscription
+from station.runtime.bus import RESET, Bus, BusFull, Message
 from station.store.chain import Row
 from station.store.journal import Store
 
@@ -45,18 +45,20 @@ def events_router(
     ) -> StreamingResponse:
         """Stream everything after a record; ``Last-Event-ID`` wins over ``after``."""
         try:
-            subscription = bus.subscribe()
+            bus.check_room()
         except BusFull as error:
             raise Problem(503, "too-many-screens", str(error), headers={"Retry-After": "5"}) from None
-        stream = _stream(subscription, last_event_id or after)
+        stream = _stream(last_event_id or after)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    async def _stream(subscription: Subscription, after: str) -> AsyncIterator[bytes]:
+    async def _stream(after: str) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         beat_s = 0.0
-        with subscription:
-            epoch, seq = store.epoch, store.published
+        with bus.subscribe() as subscription:  # here, so that a client that is gone already leaves nothing
+            # What the lane has shown, not what the journal has: their difference is on its way to the bus.
+            epoch, _, shown = view().at.partition(":")
+            seq = int(shown)
             missed = await _missed(after, epoch, seq)
             for message in [RESET] if missed is None else missed:
                 yield _frame(message)
@@ -74,8 +76,8 @@ def events_router(
             return None
         if int(known) == seq:
             return []
-        lane = view().model_dump(mode="json")
         rows = await store.records_after(int(known), seq - int(known))
+        lane = view().model_dump(mode="json")
         return [_record(row, epoch, lane) for row in rows]
 
     return router

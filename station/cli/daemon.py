@@ -9,7 +9,7 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from station.lane.host import LaneHost, Ports
 from station.lane.lane import Lane
 from station.lane.outputs import Outputs
 from station.lane.rawfile import LeftOver, discard, take_up
-from station.lane.restart import Found, found_open, portals_before
+from station.lane.restart import Before, Record, alarms_before, found_open, portals_before
 from station.lane.vault import StoreVault
 from station.lanefile import FittedDevice, LaneFile, shipped
 from station.runtime.bus import Bus
@@ -46,6 +46,7 @@ from station.runtime.clock import SystemClock
 from station.runtime.health import HealthChange
 from station.runtime.supervisor import Supervisor
 from station.runtime.watchdog import LoopLag, Watchdog, notify
+from station.store.chain import Row
 from station.store.journal import Store
 from station.store.open import open_store
 
@@ -53,8 +54,10 @@ log = logging.getLogger("carril")
 
 CENTRE_SILENT_S = 60.0
 GRACE_S = 2
-REMEMBERED = 500
-"""Records in which a restart looks for the portals' last words: some fifteen vehicles."""
+THINK_LIMIT_S = 2.0
+"""A lane that has not let time pass for so long feeds no watchdog: the board then drops its outputs."""
+REMEMBERED = 2000
+"""Records in which a restart looks for alarms and the portals' last words: some sixty vehicles."""
 LAST_GOOD = "lane-last-good.toml"
 
 
@@ -114,6 +117,8 @@ class Daemon:
     simulation: Simulation | None = None
     port: int = 0
     serving: bool = False
+    failed: bool = False
+    """Whether a bug ended it."""
     devices: tuple[FittedDevice, ...] = ()
 
     def __post_init__(self) -> None:
@@ -137,6 +142,8 @@ class Daemon:
             running = [asyncio.create_task(task) for task in (self.lag.run(), self.watchdog.run())]
             lasting = [self.host.run(self.stop), outputs.run(self.stop), self._tell_sealed()]
             acting = [asyncio.create_task(task) for task in lasting]
+            for task in (*running, *acting):
+                task.add_done_callback(partial(self._ended, outputs))
             stack.push_async_callback(_finish, acting, running)
             await self._serve(listener)
 
@@ -183,7 +190,7 @@ class Daemon:
         lane = Lane(self.facts, self.clock.stamp(), lambda: str(uuid7()))
         for device in self.devices:
             lane.core.devices[device.name] = self._device_view(device, "starting", None)
-        outputs = Outputs(self._board, self.clock)
+        outputs = Outputs(self._board, self.clock, self._thinks)
         self.vault = StoreVault(self.store, self.settings.state / "scans")
         stack.callback(self.vault.close)
         ports = Ports(
@@ -207,22 +214,29 @@ class Daemon:
             crash,
             beat=partial(self.watchdog.beat, "supervisor"),
         )
-        found, cut = await self._found(), await self._cut_off()
-        rows = await self.store.last_records(REMEMBERED)
-        portals = portals_before((row.seq, row.type, row.event()["data"]) for row in rows)
-        self.host.begin(lane.start(__version__, found, self.clock.stamp(), cut, portals))
+        self.host.begin(lane.start(__version__, await self._before(), self.clock.stamp()))
         self.supervisor.start()
         stack.push_async_callback(self.supervisor.stop)
+        await self.store.end_replay()
         return outputs
 
-    async def _found(self) -> list[Found]:
-        """Return what was not sealed when the last daemon ended, oldest first."""
-        found = []
+    async def _before(self) -> Before:
+        """Return what the journal tells of the time before this start."""
+        found, rows = [], {row.seq: row for row in await self.store.last_records(REMEMBERED)}
         for subject in await self.store.begin_replay():
-            rows = await self.store.records_of(subject.subject)
-            records = [(row.seq, row.type, row.event()["data"]) for row in rows]
-            found.append(found_open(self.facts, records))
-        return [each for each in found if each is not None]
+            own = await self.store.records_of(subject.subject)
+            rows |= {row.seq: row for row in own}
+            found.append(found_open(self.facts, _records(own)))
+        told = _records(rows[seq] for seq in sorted(rows))
+        return Before(
+            open=tuple(passage for passage in found if passage is not None),
+            alarms=alarms_before(told),
+            portals=portals_before(told),
+            cut=tuple(await self._cut_off()),
+            config_sha256=next(
+                (r[2]["config_sha256"] for r in reversed(told) if "config_sha256" in r[2]), ""
+            ),
+        )
 
     async def _cut_off(self) -> list[LeftOver]:
         """Return the raw lines of scans that the last stop cut off; those that a record names already go."""
@@ -291,6 +305,19 @@ class Daemon:
             }
         )
 
+    def _thinks(self) -> bool:
+        """Whether the lane has let time pass lately."""
+        return self.clock.monotonic_s() - self.host.ticked_s < THINK_LIMIT_S
+
+    def _ended(self, outputs: Outputs, task: asyncio.Task[None]) -> None:
+        """A task without which the lane is not safe has ended: take everything back, then end as a whole."""
+        if task.cancelled() or self.stop.is_set():
+            return
+        log.critical("the station ends: a bug", exc_info=task.exception())
+        outputs.drop()
+        self.failed = True
+        self.stop.set()
+
     def _board(self) -> DigitalIo | None:
         boards = [device for device in self.devices if device.role == Role.DIGITAL_IO]
         driver = self.supervisor.driver(boards[0].name) if boards else None
@@ -343,6 +370,10 @@ def _listen(port: int) -> Iterator[socket.socket]:
             raise UserError(sentence) from error
         listener.listen(128)
         yield listener
+
+
+def _records(rows: Iterable[Row]) -> list[Record]:
+    return [(row.seq, row.type, row.event()["data"]) for row in rows]
 
 
 def _at(port: int) -> dict[str, Any]:

@@ -77,7 +77,8 @@ def _run(
         sealed=_tell_sealed,
     )
     try:
-        asyncio.run(Daemon(lane_file, settings).run())
+        daemon = Daemon(lane_file, settings)
+        asyncio.run(daemon.run())
     except StoreError as error:
         if isinstance(cause := error.__cause__, OSError) and cause.strerror:
             reason = f"{settings.state} cannot be used ({cause.strerror.lower()})"
@@ -88,7 +89,7 @@ def _run(
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         raise UserError(f"cannot start: {place}{(error.strerror or str(error)).lower()}") from error
-    return 0
+    return 1 if daemon.failed else 0
 
 
 def _state_home(lane_id: str) -> Path:

@@ -3,8 +3,9 @@
     UNACK ──ack──▶ ACK ──end──▶ (normal: record only)
       └──end──▶ RTN_UNACK ──ack──▶ (normal)
 
-Acknowledge, silence and end are different acts with a record each. Radiation and tamper alarms end only
-by their procedure, never by time.
+Acknowledge, silence and end are different acts with a record each. No alarm ends by time. Radiation ends with
+the vehicle's referral; when the vehicle went away without one, its alarm stays until somebody acknowledges it
+once more (``linger``). What only happened (a tailgate, a vehicle that left undecided) ends when it was seen.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PRIORITY = {
     "vehicle_left_undecided": 1,
     "barrier_moved_unordered": 1,
     "vehicle_in_beam": 1,
+    "wrong_way": 1,
     "cannot_record": 1,
     "second_vehicle": 2,
     "required_device_lost": 2,
@@ -47,6 +49,8 @@ class Alarm:
     raised_utc_us: int
     active: bool = True
     acked: bool = False
+    lingers: bool = False
+    """Its vehicle is gone, unsettled: to have seen that is all that is left to do."""
     silenced_until_s: float = 0.0
     stored: bool = True
     values: Args = field(default_factory=dict)
@@ -55,6 +59,11 @@ class Alarm:
     def priority(self) -> int:
         """Return 1 to 3; an unknown code is never less than 2."""
         return PRIORITY.get(self.code, 2)
+
+    @property
+    def ends_on_ack(self) -> bool:
+        """Whether an acknowledgement ends it."""
+        return self.active and (self.lingers or self.code in EVENTS)
 
     @property
     def state(self) -> str:
@@ -73,8 +82,8 @@ class AlarmBook:
 
     def __iter__(self) -> Iterator[Alarm]:
         """Iterate by rank: priority, then newest first."""
-        ranked = sorted(self._alarms.values(), key=lambda a: (a.priority, -a.raised_utc_us))
-        return iter(ranked)
+        newest_first = reversed(self._alarms.values())
+        return iter(sorted(newest_first, key=lambda alarm: alarm.priority))
 
     def __len__(self) -> int:
         """Return the number of alarms on the list."""
@@ -94,6 +103,10 @@ class AlarmBook:
             return self._alarms[alarm_id]
         except KeyError:
             raise NotFound(f"There is no open alarm {alarm_id}") from None
+
+    def has(self, alarm_id: str) -> bool:
+        """Whether the alarm is on the list."""
+        return alarm_id in self._alarms
 
     def find(self, code: str, device: str | None = None) -> Alarm | None:
         """Return the active alarm of this code and device, if any."""
@@ -115,6 +128,10 @@ class AlarmBook:
     def ack(self, alarm_id: str) -> None:
         """Somebody has seen it."""
         self._keep(replace(self.get(alarm_id), acked=True))
+
+    def linger(self, alarm_id: str) -> None:
+        """Its vehicle went away unsettled: it must be acknowledged again, which then ends it."""
+        self._keep(replace(self.get(alarm_id), acked=False, lingers=True))
 
     def silence(self, alarm_id: str, now_s: float) -> None:
         """Silence browser and horn for two minutes; the beacon goes on."""
@@ -146,6 +163,27 @@ class AlarmBook:
             self._alarms[alarm.alarm_id] = alarm
         else:
             self._alarms.pop(alarm.alarm_id, None)
+
+
+RADIATION = frozenset({"gamma_alarm", "neutron_alarm"})
+OF_THE_VEHICLE = frozenset({"second_vehicle", "station_only", "vehicle_in_beam"})
+"""Alarms that are over when their vehicle has gone; those of devices end with their cause."""
+EVENTS = frozenset({"tailgate", "vehicle_left_undecided", "wrong_way"})
+"""What happened and is over at once: to have seen it is all that can be done."""
+
+
+def settle(book: AlarmBook, inspection_id: str, outcome: str) -> list[Alarm]:
+    """The inspection is sealed: return its alarms that end with it; those that it left unsettled linger."""
+    over = []
+    for alarm in book.of(inspection_id):
+        if not alarm.active:
+            continue
+        referred = alarm.code in RADIATION and outcome == "referred_secondary"
+        if alarm.code in OF_THE_VEHICLE or referred:
+            over.append(alarm)
+        elif alarm.code in RADIATION:
+            book.linger(alarm.alarm_id)
+    return over
 
 
 def view(alarm: Alarm, now_s: float, now_utc_us: int) -> AlarmView:

@@ -29,6 +29,8 @@ class Checks:
     """Checks that stay failed, and why: vehicles were missed, a device says the same again and again."""
     presumed: set[str] = field(default_factory=set)
     """Checks that failed because nothing came."""
+    begun_s: float = 0.0
+    """When the last measurement began."""
 
     def __post_init__(self) -> None:
         """Begin with every fitted check waiting and every other one not fitted."""
@@ -46,6 +48,11 @@ class Checks:
         return Coverage.model_validate(self.known)
 
     @property
+    def measuring(self) -> bool:
+        """Whether a portal or a scanner measures the vehicle now."""
+        return self.running["rpm"] + self.running["scanner"] > 0
+
+    @property
     def unfinished(self) -> bool:
         """Whether a measurement runs or a required check is still waited for."""
         waiting = any(self.known[check].state == CoverageState.WAITING for check in self.required)
@@ -54,6 +61,21 @@ class Checks:
     def waiting(self) -> Iterator[str]:
         """Yield the checks of which nothing is known yet."""
         return (check for check, known in list(self.known.items()) if known.state == CoverageState.WAITING)
+
+    def begun(self, check: str, now_s: float, *, settled: bool) -> None:
+        """A measurement began; for a vehicle that is past all devices (``settled``) it mends nothing."""
+        self.running[check] += 1
+        self.begun_s = now_s
+        if settled and check in self.presumed:
+            self.doubt(check, self.known[check].reason or "timeout")
+
+    def give_up(self, before_s: float) -> None:
+        """Fail measurements that began before and have not ended: nobody waits for them any longer."""
+        if self.begun_s <= before_s:
+            for check, count in self.running.items():
+                if count > 0:
+                    self.presume(check, "timeout")
+            self.running.clear()
 
     def ended(self, check: str, reason: str | None, fraction: float) -> None:
         """One measurement is whole (no ``reason``) or failed."""

@@ -210,6 +210,14 @@ class DecisionRequested(InspectionEvent):
     restarted: bool = False
 
 
+class InspectionDoubted(InspectionEvent):
+    """A check of this vehicle is not to be trusted, or a device was found open beside it."""
+
+    check: Literal["rpm", "scanner", "lpr"] | None
+    reason: str
+    device: str | None = None
+
+
 class ImageRead(InspectionEvent):
     """A named officer has read the radiograph."""
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from station.domain import advice
 from station.domain.coverage import Checks
-from station.domain.decision import ReleaseLocked, Standing, VersionConflict, release_locks
+from station.domain.decision import ReleaseLocked, VersionConflict
 from station.domain.identity import PlateEvidence, resolve
-from station.domain.rules import Alarm, Facts, Opinion, incomplete, recommend
+from station.domain.rules import ORDER, Alarm, Opinion, incomplete, recommend
 from station.domain.values import (
     Coverage,
     Decision,
@@ -81,6 +82,9 @@ class Inspection:
     seen_s: float = 0.0
     booth_since_s: float | None = None
     fusing_since_s: float | None = None
+    _order_rank: int = 0
+    """Level for which the order was given."""
+    _permitted: bool = False
     _shown: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
@@ -102,28 +106,14 @@ class Inspection:
         return resolve(self.reads)
 
     @property
-    def facts(self) -> Facts:
-        """Return the frozen inputs of the rules."""
-        return Facts(
-            coverage=self.coverage,
-            required=self.required,
-            identity_status=self.identity.status,
-            emergency=self.emergency,
-            neutron=self.neutron,
-            gamma=self.gamma,
-            tamper=self.tamper,
-            opinions=self.opinions,
-        )
-
-    @property
     def recommendation(self) -> Recommendation:
         """Return what the rules propose now; meaningful advice only from ``awaiting_decision`` on."""
-        return recommend(self.facts)
+        return recommend(advice.facts(self))
 
     @property
     def incomplete(self) -> Incomplete:
         """Return which required checks are missing."""
-        return incomplete(self.facts)
+        return incomplete(advice.facts(self))
 
     @property
     def advised(self) -> bool:
@@ -133,17 +123,7 @@ class Inspection:
     @property
     def locks(self) -> tuple[Lock, ...]:
         """Return every lock on Release."""
-        return release_locks(
-            Standing(
-                level=self.recommendation.level if self.advised else None,
-                held=self.held,
-                image_read=self.image_read,
-                emergency=self.emergency,
-                at_barrier=self.at_barrier,
-                in_service=self.in_service,
-                ordered=self.state == "aborted" or self.left_barrier or self.standing,
-            )
-        )
+        return advice.locks(self)
 
     @property
     def standing(self) -> bool:
@@ -172,7 +152,7 @@ class Inspection:
 
     def begin(self, check: str, now_s: float) -> None:
         """Take note that a measurement of this vehicle began."""
-        self.checks.running[check] += 1
+        self.checks.begun(check, now_s, settled=self.at_barrier)
         self.seen(now_s)
         if self.state == "open" and check in ("rpm", "scanner"):
             self.state = "measuring"
@@ -214,8 +194,8 @@ class Inspection:
             self._touch()
 
     def opine(self, opinion: Opinion) -> None:
-        """Add the station's second opinion about one occupancy."""
-        self.opinions = (*self.opinions, opinion)[:8]
+        """Add the station's second opinion about one occupancy; of too many the quiet ones are dropped."""
+        self.opinions = tuple(sorted((*self.opinions, opinion), key=lambda o: o.outcome == "no_alarm")[:8])
         self._touch()
 
     def work(self, delta: int, now_s: float) -> None:
@@ -255,6 +235,7 @@ class Inspection:
         """The loops cannot be read: nobody knows where the vehicle is, so there is no permission."""
         if self.at_barrier:
             self.lost_at_barrier_s = now_s
+        self.withdrawn |= self.left_barrier
         self.at_barrier, self.booth_since_s = False, None
         self._touch()
 
@@ -265,6 +246,7 @@ class Inspection:
         it may have left unseen. With nobody there any more, the vehicle left under its order.
         """
         lost_s, self.lost_at_barrier_s = self.lost_at_barrier_s, None
+        self.at_barrier = at_booth
         long = lost_s is None or now_s - lost_s > BLIND_LIMIT_S
         gone = lost_s is not None and not at_booth
         stored = self.order is not None and self.order.seq is not None
@@ -301,10 +283,9 @@ class Inspection:
 
     # --- people ---------------------------------------------------------------------------------
 
-    def image_was_read(self, version: int) -> None:
-        """An officer has read the radiograph."""
-        self.check_version(version)
-        self.image_read = True
+    def image_was_read(self, of_now: bool = True) -> None:
+        """An officer has read the radiograph; of an image that another one replaced it counts for nothing."""
+        self.image_read |= of_now
         self._touch()
 
     def check_version(self, version: int) -> None:
@@ -328,9 +309,9 @@ class Inspection:
             raise ReleaseLocked("A decision stands already", self.locks)
         if decision.verdict == Verdict.RELEASE and self.locks:
             raise ReleaseLocked("Release is locked", self.locks)
-        self.order = decision
-        self.order_s = now_s
-        self.withdrawn = False
+        self.order, self.order_s = decision, now_s
+        self.withdrawn = self._permitted = False
+        self._order_rank = ORDER.index(self.recommendation.level)
         self._touch()
 
     def hold(self) -> None:
@@ -358,16 +339,17 @@ class Inspection:
 
     def tick(self, now_s: float) -> None:
         """Let time-outs happen."""
+        at_booth = self.booth_since_s is not None and now_s - self.booth_since_s >= MISSED_AT_BOOTH_S
         if self.state in ("open", "measuring"):
-            at_booth = self.booth_since_s is not None and now_s - self.booth_since_s >= MISSED_AT_BOOTH_S
             too_old = now_s - self.opened_s >= MEASURE_LIMIT_S
             for check in self.checks.waiting():
                 if too_old or (at_booth and not self.checks.running[check]):
                     self.checks.presume(check, "timeout")
-            if too_old:
-                self.checks.running.clear()
+        self.checks.give_up(now_s - MEASURE_LIMIT_S)
         undecided = self.order is None or (self.withdrawn and not self.left_barrier)
-        if undecided and self.state != "aborted" and now_s - self.seen_s >= UNSEEN_LIMIT_S:
+        alarmed = bool(self.neutron or self.gamma)  # such a vehicle is not forgotten
+        unseen = now_s - self.seen_s >= UNSEEN_LIMIT_S and not alarmed
+        if undecided and self.state != "aborted" and unseen:
             self.abort("vehicle_gone")
         self._settle(now_s)
 
@@ -388,10 +370,25 @@ class Inspection:
         self._touch()
 
     def _touch(self) -> None:
+        self._withdraw_what_fell()
         shown = self._visible()
         if shown != self._shown:
             self._shown = shown
             self.version += 1
+
+    def _withdraw_what_fell(self) -> None:
+        """Permission that ended does not come back by itself, nor one for less than is known by now."""
+        order = self.order
+        if order is None or self.left_barrier:
+            return
+        blind = self.lost_at_barrier_s is not None
+        ended = self._permitted and not self.permit and not blind
+        stopped = self.emergency or not self.in_service
+        worse = order.verdict == Verdict.RELEASE and (
+            ORDER.index(self.recommendation.level) > self._order_rank or bool(self.checks.measuring)
+        )
+        self.withdrawn |= ended or stopped or worse
+        self._permitted = self.permit or (self._permitted and blind)
 
     def _visible(self) -> tuple[object, ...]:
         checks = tuple(self.checks.known.items())

@@ -26,6 +26,8 @@ def resume(found: Inspection, now_s: float) -> Inspection:
         withdrawn=True,
     )
     back.checks = found.checks
+    for check in [check for check, count in back.checks.running.items() if count > 0]:
+        back.checks.doubt(check, "station_restart")
     back.checks.running.clear()
     for check in back.checks.waiting():
         back.checks.presume(check, "station_restart")

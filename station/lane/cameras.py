@@ -21,7 +21,7 @@ class Cameras:
         inspection = self._core.inspection
         mine = inspection is not None and not read.late
         if inspection is not None and mine:
-            inspection.begin("lpr", self._core.now_s)
+            self._core.begin("lpr")
             inspection.work(+1, self._core.now_s)
         inspection_id = inspection.inspection_id if inspection is not None and mine else None
         self._core.effects.append(KeepPictures(device, read, inspection_id))

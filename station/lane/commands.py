@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from station.domain.alarms import SILENCE_S
-from station.domain.decision import NotFound, VersionConflict
+from station.domain.decision import NotFound, Refused, VersionConflict
 from station.domain.events import (
     AlarmAcknowledged,
+    AlarmEnded,
     AlarmSilenced,
     DecisionRecorded,
     ImageRead,
@@ -58,27 +60,35 @@ class SilenceAlarm:
 Command = Decide | ReadImage | AckAlarm | SilenceAlarm
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a command does once its record is durable (under a sequence number), or when it never will be."""
+
+    stored: Callable[[int], None] = lambda seq: None
+    lost: Callable[[], None] = lambda: None
+
+
 class Commands:
-    """Commands of officers against the state of now; a refusal raises and changes nothing."""
+    """Commands of officers against the state of now; a refusal raises and changes nothing.
+
+    A Hold works at once; all else that a command changes, it changes when its record is durable: ``Pending``.
+    """
 
     def __init__(self, core: Core) -> None:
-        """Begin with no order on its way to the journal."""
+        """Lend the lane's state."""
         self._core = core
-        self.writing: Decision | None = None
-        """The order in this call's events."""
 
-    def carry_out(self, command: Command) -> None:
+    def carry_out(self, command: Command) -> Pending:
         """Check and emit; raises ``Refused``."""
         if isinstance(command, Decide):
-            self._decide(command)
-        elif isinstance(command, ReadImage):
-            self._read_image(command)
-        elif isinstance(command, AckAlarm):
-            self._ack(command)
-        else:
-            self._silence(command)
+            return self._decide(command)
+        if isinstance(command, ReadImage):
+            return self._read_image(command)
+        if isinstance(command, AckAlarm):
+            return self._ack(command)
+        return self._silence(command)
 
-    def _decide(self, command: Decide) -> None:
+    def _decide(self, command: Decide) -> Pending:
         core = self._core
         inspection = core.inspection
         if inspection is None:
@@ -93,41 +103,56 @@ class Commands:
             at_utc_us=core.now.utc_ns // 1000,
         )
         inspection.give_order(decision, command.version, core.now_s)
-        self.writing = decision
         core.tell(DecisionRecorded, verdict=command.verdict, officer=command.officer, reason=command.reason)
         if command.verdict == Verdict.SECONDARY:
             core.tell(SecondaryReferred, officer=command.officer)
 
-    def _read_image(self, command: ReadImage) -> None:
+        def stored(seq: int) -> None:
+            inspection.order_stored(decision.model_copy(update={"seq": seq}))
+
+        def lost() -> None:
+            if inspection.order == decision:
+                inspection.order_lost()
+
+        return Pending(stored, lost)
+
+    def _read_image(self, command: ReadImage) -> Pending:
         core = self._core
         passage = core.passage
         if passage is None or passage.inspection.inspection_id != command.inspection_id:
             raise VersionConflict("The vehicle changed. Nothing was recorded.")
-        passage.inspection.image_was_read(command.version)
+        inspection, scan = passage.inspection, passage.scan
+        inspection.check_version(command.version)
+        if scan is None and core.facts.of_role("LineScanner"):
+            raise Refused("There is no image of this vehicle. Nothing was recorded.")
+        if scan is not None and scan.state == "scanning":
+            raise Refused("The image is not complete yet. Nothing was recorded.")
         core.tell(
             ImageRead,
-            scan_id=passage.scan.scan_id if passage.scan else None,
+            scan_id=scan.scan_id if scan else None,
             officer=command.officer,
             read_ms=command.read_ms,
             seen_fraction=command.seen_fraction,
         )
+        return Pending(lambda seq: inspection.image_was_read(scan is passage.scan))
 
-    def _ack(self, command: AckAlarm) -> None:
-        core = self._core
-        alarm = core.book.get(command.alarm_id)
-        core.book.ack(command.alarm_id)
-        core.emit(
-            AlarmAcknowledged,
-            alarm_id=alarm.alarm_id,
-            inspection_id=alarm.inspection_id,
-            version=None,
-            officer=command.officer,
-        )
+    def _ack(self, command: AckAlarm) -> Pending:
+        core, alarm = self._core, self._core.book.get(command.alarm_id)
+        of = {"alarm_id": alarm.alarm_id, "inspection_id": alarm.inspection_id, "version": None}
+        core.emit(AlarmAcknowledged, **of, officer=command.officer)
+        if alarm.ends_on_ack:
+            core.emit(AlarmEnded, **of)
 
-    def _silence(self, command: SilenceAlarm) -> None:
-        core = self._core
-        alarm = core.book.get(command.alarm_id)
-        core.book.silence(command.alarm_id, core.now_s)
+        def stored(seq: int) -> None:
+            if core.book.has(alarm.alarm_id):
+                core.book.ack(alarm.alarm_id)
+            if alarm.ends_on_ack and core.book.has(alarm.alarm_id):
+                core.book.end(alarm.alarm_id)
+
+        return Pending(stored)
+
+    def _silence(self, command: SilenceAlarm) -> Pending:
+        core, alarm = self._core, self._core.book.get(command.alarm_id)
         core.emit(
             AlarmSilenced,
             alarm_id=alarm.alarm_id,
@@ -136,3 +161,9 @@ class Commands:
             officer=command.officer,
             for_s=SILENCE_S,
         )
+
+        def stored(seq: int) -> None:
+            if core.book.has(alarm.alarm_id):
+                core.book.silence(alarm.alarm_id, core.now_s)
+
+        return Pending(stored)

@@ -14,7 +14,7 @@ from drivers.geometry import LaneGeometry
 from drivers.readings import Stamp
 from station.domain import alarms
 from station.domain.coverage import REQUIRABLE
-from station.domain.events import AlarmEnded, Event, LaneAlarmRaised
+from station.domain.events import AlarmEnded, Event, InspectionDoubted, LaneAlarmRaised
 from station.domain.inspection import Inspection
 from station.domain.values import BlobUse, EventStamp, OccupancySummary, ScanSummary
 from station.domain.view import Args, DeviceView
@@ -170,6 +170,36 @@ class Core:
             raise LookupError(f"{event.__name__} without an inspection")
         self.emit(event, inspection_id=inspection.inspection_id, version=inspection.version, **fields)
 
+    def drop_call(self) -> None:
+        """The running call failed: nothing that it prepared happens, and permission is not left to chance."""
+        self.events.clear()
+        self.effects.clear()
+        self.opens = self.seals = None
+        if self.inspection is not None:
+            self.inspection.withdraw()
+
+    def begin(self, check: str) -> None:
+        """A measurement of the vehicle in the lane began; with a second vehicle it may be of either."""
+        inspection = self.inspection
+        if inspection is not None:
+            inspection.begin(check, self.now_s)
+            if "second_vehicle" in inspection.marks:
+                self.doubt(check, "ambiguous")
+
+    def doubt(self, check: str, reason: str) -> None:
+        """Distrust a check of the vehicle in the lane, on the record: a restart must not forget it."""
+        inspection = self.inspection
+        if inspection is not None and inspection.checks.doubted.get(check) is None:
+            inspection.doubt(check, reason)
+            self.tell(InspectionDoubted, check=check, reason=reason)
+
+    def tampered(self, device: str) -> None:
+        """A device was open while the vehicle was in the lane."""
+        inspection = self.inspection
+        if inspection is not None and device not in inspection.tamper:
+            inspection.tampered(device)
+            self.tell(InspectionDoubted, check=None, reason="tamper", device=device)
+
     def raise_alarm(self, code: str, device: str | None = None, values: Args | None = None) -> str:
         """Put an alarm on the list and return its id; the caller emits the event that explains it."""
         alarm_id = self.new_id()
@@ -187,8 +217,8 @@ class Core:
         return alarm_id
 
     def lane_alarm(self, code: str, device: str | None = None, values: Args | None = None) -> None:
-        """Raise and record an alarm of the lane itself, once while it is active."""
-        if self.book.find(code, device) is not None:
+        """Raise and record an alarm of the lane itself: a lasting one once, what happens each time anew."""
+        if code not in alarms.EVENTS and self.book.find(code, device) is not None:
             return
         alarm_id = self.raise_alarm(code, device, values)
         inspection = self.inspection

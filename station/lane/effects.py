@@ -32,6 +32,8 @@ class Append:
     request_sha256: str = ""
     opens: str | None = None
     seals: str | None = None
+    probe: bool = False
+    """Whether it only asks if anything can be recorded again: not worth keeping when it fails."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,7 @@ from typing import Any, Protocol
 
 from drivers.api import Clock
 from drivers.readings import Reading, ScanKey
-from station.domain.decision import Refused
-from station.domain.events import Event, RadiationAlarmRaised
+from station.domain.events import Event, LaneAlarmRaised, RadiationAlarmRaised
 from station.domain.view import AlarmView, DeviceView, LaneView
 from station.lane.commands import Command
 from station.lane.effects import (
@@ -44,13 +43,16 @@ from station.lane.lane import Lane
 from station.lane.live import Live
 from station.runtime.bus import Bus, Message
 from station.store.draft import BlobRef, Draft, Idem, Receipt
-from station.store.errors import RecordRejected, Repeated, StoredResponse, Unknown
+from station.store.errors import RecordRejected, Repeated, StoredResponse, StoreUnavailable, Unknown
 
 log = logging.getLogger("carril.lane")
 
 TICK_S = 0.05
 ALARM_STORE_LIMIT_S = 0.1
 RECOVER_EVERY_S = 1.0
+HANG_LIMIT_S = 5.0
+"""Without an answer of the journal for so long nothing can be recorded: the lane goes out of service."""
+NO_TOKEN = -1
 MAX_UNSTORED = 1024
 """The lane is out of service meanwhile: only what the vehicle in it still does can add to this."""
 
@@ -108,7 +110,13 @@ class LaneHost:
         self._outstanding = 0
         self._view = lane.view()
         self._replies: dict[int, asyncio.Future[Receipt]] = {}
+        self._asked: dict[tuple[str, str, str], asyncio.Future[Receipt]] = {}
+        """Commands on their way, by client, key and request: a repeat waits for the same answer."""
+        self.ticked_s = ports.clock.monotonic_s()
+        """When the lane last let time pass."""
         self._closed = False
+        self._sent_s: float | None = None
+        """Since when the journal has owed an answer."""
         self._show_due = False
         """What changed meanwhile is to be shown once nothing is on its way to the journal any more."""
         self._unstored: list[Append] = []
@@ -136,17 +144,22 @@ class LaneHost:
         Raises ``Refused``, or what the store raises; then nothing moved. A repeat raises ``Repeated`` even
         when the state that its first one made would refuse it now.
         """
-        try:
-            effects = self.lane.command(command, self._ports.clock.stamp(), client, key, request_sha256)
-        except Refused:
-            if key and (stored := await self._ports.journal.answer(client, key)) is not None:
-                raise Repeated(stored) from None
-            raise
+        asked = (client, key, request_sha256)
+        if key and asked in self._asked:
+            return await asyncio.shield(self._asked[asked])
+        if key and (stored := await self._ports.journal.answer(client, key)) is not None:
+            raise Repeated(stored)
+        if key and asked in self._asked:
+            return await asyncio.shield(self._asked[asked])
+        effects = self.lane.command(command, self._ports.clock.stamp(), client, key, request_sha256)
         tokens = [effect.token for effect in effects if isinstance(effect, Append)]
         reply: asyncio.Future[Receipt] = self._loop.create_future()
         self._replies[tokens[0]] = reply
+        if key:
+            self._asked[asked] = reply
+            reply.add_done_callback(lambda _: self._asked.pop(asked, None))
         self._carry(effects)
-        return await reply
+        return await asyncio.shield(reply)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until ``stop``."""
@@ -156,6 +169,10 @@ class LaneHost:
             now = self._ports.clock.stamp()
             self._beat()
             self._carry(self.lane.tick(now))
+            self.ticked_s = now.mono_ns / 1e9
+            if self._sent_s is not None and self.ticked_s - self._sent_s > HANG_LIMIT_S:
+                self._sent_s = None
+                self._carry(self.lane.not_stored(NO_TOKEN, "cannot_record", now))
             self.live.flush(self._ports.bus, now.mono_ns / 1e9)
             unwell = self.lane.core.mode_cause == "cannot_record"
             if unwell and not self._outstanding and now.mono_ns / 1e9 >= recover_s:
@@ -166,7 +183,7 @@ class LaneHost:
         """End the threads; results that come later are ignored."""
         self._closed = True
         self._imager.close()
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     # --- out ------------------------------------------------------------------------------------
 
@@ -203,7 +220,13 @@ class LaneHost:
             else:
                 self._keep(effect)
 
-    def _append(self, append: Append) -> None:
+    def _append(self, append: Append, *, again: bool = False) -> None:
+        if self._unstored and not again:  # a fact is never stored before those that it follows
+            if reply := self._replies.pop(append.token, None):
+                self._refused(append, StoreUnavailable("Earlier records still wait for the disk."), reply)
+            else:
+                self._keep_for_later(append)
+            return
         journal = self._ports.journal
         drafts = [draft(event, append) for event in append.events]
         idem = None
@@ -211,18 +234,20 @@ class LaneHost:
             digest = bytes.fromhex(append.request_sha256)
             idem = Idem(append.client, append.idempotency_key, digest, 201, reply_text)
         self._outstanding += 1
+        self._sent_s = self._ports.clock.monotonic_s() if self._sent_s is None else self._sent_s
         try:
             future = journal.append_soon(drafts, idem)
         except Exception as error:
             future = Future()
             future.set_exception(error)
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._appended, append, done))
-        if any(isinstance(event, RadiationAlarmRaised) for event in append.events):
+        if any(isinstance(event, RadiationAlarmRaised | LaneAlarmRaised) for event in append.events):
             self._loop.call_later(ALARM_STORE_LIMIT_S, self._alarm_raw, append, future)
 
     def _appended(self, append: Append, done: Future[Receipt]) -> None:
         self._outstanding -= 1
         now = self._ports.clock.stamp()
+        self._sent_s = now.mono_ns / 1e9 if self._outstanding else None
         error = done.exception()
         reply = self._replies.pop(append.token, None)
         if error is not None:
@@ -244,10 +269,17 @@ class LaneHost:
         if isinstance(error, Repeated) or (reply is not None and isinstance(error, RecordRejected)):
             self._carry(self.lane.not_ordered(append.token, now))
             return
-        again = reply is None and not isinstance(error, Unknown | RecordRejected)
-        if again and len(self._unstored) < MAX_UNSTORED:
-            self._unstored.append(append)
+        if reply is None and not append.probe and not isinstance(error, Unknown | RecordRejected):
+            self._keep_for_later(append)
         self._carry(self.lane.not_stored(append.token, "cannot_record", now))
+
+    def _keep_for_later(self, append: Append) -> None:
+        """Keep facts that could not be stored; without room the least important ones go."""
+        self._unstored.append(append)
+        if len(self._unstored) > MAX_UNSTORED:
+            ranks = [min(event.PRIO for event in kept.events) for kept in self._unstored]
+            dropped = self._unstored.pop(ranks.index(max(ranks)))
+            log.critical("lost for want of room: %s", ", ".join(e.type_name() for e in dropped.events))
 
     def _publish_records(self, append: Append, receipt: Receipt) -> None:
         self._view = append.view.model_copy(update={"at": f"{receipt.epoch}:{receipt.last}"})
@@ -273,7 +305,8 @@ class LaneHost:
     def _alarm_raw(self, append: Append, future: Future[Receipt]) -> None:
         if future.done() and future.exception() is None:
             return
-        for alarm in append.view.alarms:
+        raised = {getattr(event, "alarm_id", None) for event in append.events}
+        for alarm in (alarm for alarm in append.view.alarms if alarm.alarm_id in raised):
             raw: AlarmView = alarm.model_copy(update={"stored": False})
             self._ports.bus.publish(Message("alarm_raw", {"alarm": raw.model_dump(mode="json")}))
 
@@ -281,7 +314,7 @@ class LaneHost:
         """Out of service because nothing could be recorded: see whether it can be again."""
         waiting, self._unstored = self._unstored, []
         for append in waiting:
-            self._append(append)
+            self._append(append, again=True)
         self._carry(self.lane.try_recording(self._ports.clock.stamp()))
 
     # --- threads --------------------------------------------------------------------------------

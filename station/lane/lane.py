@@ -8,7 +8,10 @@ Outputs that make the lane safer are set at once; permissive ones follow the sto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
 from drivers.readings import (
     CameraRead,
@@ -27,7 +30,9 @@ from drivers.readings import (
     Tamper,
     UnknownRecord,
 )
+from station.domain.decision import Refused
 from station.domain.events import (
+    ConfigApplied,
     DecisionRequested,
     DeviceHealthChanged,
     InspectionEvent,
@@ -35,10 +40,9 @@ from station.domain.events import (
     LaneStarted,
 )
 from station.domain.restart import resume
-from station.domain.values import Decision
 from station.domain.view import DeviceView, LaneView
 from station.lane.cameras import Cameras
-from station.lane.commands import Command, Commands
+from station.lane.commands import Command, Commands, Pending
 from station.lane.core import UP_STATES, Core, LaneFacts
 from station.lane.effects import (
     Append,
@@ -53,12 +57,30 @@ from station.lane.effects import (
     TraceKept,
 )
 from station.lane.portals import Portals
-from station.lane.rawfile import LeftOver
 from station.lane.record import lane_view
-from station.lane.restart import Found, PortalBefore
+from station.lane.restart import Before
 from station.lane.scans import Scans
 from station.lane.sequencer import Sequencer
 from station.lane.suspicion import Suspicion
+
+P = ParamSpec("P")
+
+
+def whole(call: Callable[Concatenate[Lane, P], list[Effect]]) -> Callable[Concatenate[Lane, P], list[Effect]]:
+    """All of a call or nothing: what a bug left half done must not be carried out by the next call."""
+
+    @wraps(call)
+    def guarded(lane: Lane, /, *args: P.args, **kwargs: P.kwargs) -> list[Effect]:
+        try:
+            return call(lane, *args, **kwargs)
+        except Refused:
+            raise
+        except BaseException:
+            lane.core.drop_call()
+            raise
+
+    return guarded
+
 
 PORTAL_READINGS = (Counts, Speed, Tamper, PortalSetup, OccupancyEnd, UnknownRecord)
 SCANNER_READINGS = (ScanOpened, LineBlock, LinesLost, ScanClosed, SourceStatus)
@@ -78,12 +100,14 @@ class Lane:
         self._suspicion = Suspicion(self.core)
         self._token = 0
         self._reopens = 0
-        self._orders: dict[int, tuple[str, Decision]] = {}
+        self._pending: dict[int, Pending] = {}
+        """What the records on their way will do."""
         self._outputs: dict[str, bool] = {}
         self._shown_version: tuple[str, int] | None = None
 
     # --- what comes in --------------------------------------------------------------------------
 
+    @whole
     def accept(self, device: str, reading: Reading, now: Stamp) -> list[Effect]:
         """Take one reading of one device."""
         self.core.now = now
@@ -99,6 +123,7 @@ class Lane:
             self._suspicion.camera_spoke(device)
         return self._finish()
 
+    @whole
     def result(self, result: Result, now: Stamp) -> list[Effect]:
         """Take the result of work that an effect began."""
         self.core.now = now
@@ -114,14 +139,16 @@ class Lane:
             self._scans.calibrated(result)
         return self._finish()
 
+    @whole
     def command(
         self, command: Command, now: Stamp, client: str = "", key: str = "", request_sha256: str = ""
     ) -> list[Effect]:
         """Carry out an officer's command; raises ``Refused`` and changes nothing."""
         self.core.now = now
-        self._commands.carry_out(command)
-        return self._finish(client, key, request_sha256)
+        pending = self._commands.carry_out(command)
+        return self._finish(client, key, request_sha256, pending)
 
+    @whole
     def health(self, device: DeviceView, before: str, now: Stamp) -> list[Effect]:
         """Take a change of a device's health."""
         core = self.core
@@ -132,14 +159,14 @@ class Lane:
         self._scans.link(device.name, up=up)
         if device.role == "DigitalIo" and not up:
             self._sequencer.link_lost()
-        if core.inspection is not None:
-            for check in core.doubted_checks():
-                core.inspection.doubt(check, "fault")
+        for check in core.doubted_checks():
+            core.doubt(check, "fault")
         core.emit(DeviceHealthChanged, device=device.name, before=before, to=device.state, cause=device.cause)
         if device.required:
             self._required_device(device, up=up)
         return self._finish()
 
+    @whole
     def tick(self, now: Stamp) -> list[Effect]:
         """Let time pass: every time-out of the lane happens here."""
         core = self.core
@@ -151,71 +178,54 @@ class Lane:
             core.inspection.tick(core.now_s)
         return self._finish()
 
-    def set_mode(self, mode: str, cause: str, now: Stamp) -> list[Effect]:
-        """Open or close the lane, or take it out of service."""
-        core = self.core
-        core.now = now
-        core.mode, core.mode_cause = mode, cause
-        if core.inspection is not None:
-            core.inspection.set_lane(in_service=mode in ("open", "draining"))
-        core.emit(LaneModeChanged, mode=mode, cause=cause)
-        return self._finish()
-
-    def start(
-        self,
-        software: str,
-        found: Sequence[Found],
-        now: Stamp,
-        cut: Sequence[LeftOver] = (),
-        portals: Mapping[str, PortalBefore] | None = None,
-    ) -> list[Effect]:
+    @whole
+    def start(self, software: str, before: Before, now: Stamp) -> list[Effect]:
         """Come up and open, with the vehicle that was in the lane when the daemon ended, if any.
 
-        ``found`` is what was not sealed, oldest first: only the last can be in the lane still; what was
-        left behind it is sealed as aborted. ``cut`` are raw lines of scans that the stop cut off.
+        Only the last inspection that was not sealed can be in the lane still; what was left behind it is
+        sealed as aborted.
         """
         core = self.core
         core.now = now
         core.mode, core.mode_cause = "open", None
-        ids = tuple(each.passage.inspection.inspection_id for each in found)
+        ids = tuple(passage.inspection.inspection_id for passage in before.open)
         core.emit(LaneStarted, software=software, restarted_subjects=ids)
+        if before.config_sha256 != core.facts.config_sha256:
+            core.emit(ConfigApplied, lane_file_sha256=core.facts.config_sha256)
         core.emit(LaneModeChanged, mode="open", cause="started")
+        for alarm in before.alarms:
+            core.book.add(alarm)
         effects: list[Effect] = []
-        for each in found:
+        for passage in before.open:
             effects += self._finish()
-            core.passage = each.passage
-            core.passage.inspection = resume(each.passage.inspection, core.now_s)
-            for alarm in each.alarms.values():
-                core.book.add(alarm)
-            if each is not found[-1]:
-                core.passage.inspection.abort("station_restart")
-        for scan in cut:
+            core.passage = passage
+            passage.inspection = resume(passage.inspection, core.now_s)
+            if passage is not before.open[-1]:
+                passage.inspection.abort("station_restart")
+        for scan in before.cut:
             self._scans.cut_off(scan)
-        self._portals.restore(portals or {})
+        self._portals.restore(before.portals)
         return effects + self._finish()
 
     # --- what became of appends -----------------------------------------------------------------
 
+    @whole
     def stored(self, token: int, first_seq: int, now: Stamp) -> list[Effect]:
         """An append is durable; an order in it counts from now on."""
         core = self.core
         core.now = now
         if token == self._reopens:
             self._reopen()
-        order = self._orders.pop(token, None)
-        if order is not None and core.inspection is not None:
-            inspection_id, decision = order
-            if core.inspection.inspection_id == inspection_id:
-                core.inspection.order_stored(decision.model_copy(update={"seq": first_seq}))
+        if token in self._pending:
+            self._pending.pop(token).stored(first_seq)
         return self._finish()
 
+    @whole
     def not_stored(self, token: int, cause: str, now: Stamp) -> list[Effect]:
         """An append failed: what cannot be kept is not accepted, the lane goes out of service."""
         core = self.core
         core.now = now
-        self._orders.pop(token, None)
-        if core.inspection is not None:
-            core.inspection.order_lost()
+        self._forget(token)
         if core.mode != "out_of_service":
             core.mode, core.mode_cause = "out_of_service", cause
             if core.inspection is not None:
@@ -225,14 +235,18 @@ class Lane:
         core.events.clear()
         return [*self._changed_outputs(), Show()]
 
+    @whole
     def not_ordered(self, token: int, now: Stamp) -> list[Effect]:
         """An append was refused as such (a repeat): nothing of it happened, and the lane goes on."""
         self.core.now = now
-        self._orders.pop(token, None)
-        if self.core.inspection is not None:
-            self.core.inspection.order_lost()
+        self._forget(token)
         return self._finish()
 
+    def _forget(self, token: int) -> None:
+        if token in self._pending:
+            self._pending.pop(token).lost()
+
+    @whole
     def try_recording(self, now: Stamp) -> list[Effect]:
         """Out of service because nothing could be recorded: record that it is open again, if that works.
 
@@ -243,7 +257,7 @@ class Lane:
         core.emit(LaneModeChanged, mode="open", cause="recording_again")
         effects = self._finish()
         self._reopens = self._token
-        return effects
+        return [replace(e, probe=True) if isinstance(e, Append) else e for e in effects]
 
     def view(self) -> LaneView:
         """Return the snapshot of now."""
@@ -251,7 +265,9 @@ class Lane:
 
     # --- the end of every call ------------------------------------------------------------------
 
-    def _finish(self, client: str = "", key: str = "", request_sha256: str = "") -> list[Effect]:
+    def _finish(
+        self, client: str = "", key: str = "", request_sha256: str = "", pending: Pending | None = None
+    ) -> list[Effect]:
         core = self.core
         before = core.passage
         self._sequencer.tick()
@@ -262,6 +278,8 @@ class Lane:
         effects = self._changed_outputs()
         if core.events:
             effects.append(self._append(client, key, request_sha256))
+            if pending is not None:
+                self._pending[self._token] = pending
         elif self._view_changed():
             effects.append(Show())
         effects += core.effects
@@ -280,9 +298,6 @@ class Lane:
             else event
             for event in core.events
         )
-        if self._commands.writing is not None and inspection is not None:
-            self._orders[self._token] = (inspection.inspection_id, self._commands.writing)
-            self._commands.writing = None
         self._view_changed()
         append = Append(
             token=self._token,

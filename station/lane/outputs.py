@@ -23,8 +23,11 @@ BOARD_SILENT_S = 1.5
 class Outputs:
     """Writer of one board; ``board`` returns its driver while it is online."""
 
-    def __init__(self, board: Callable[[], DigitalIo | None], clock: Clock) -> None:
-        """Begin in the safe state: everything off."""
+    def __init__(
+        self, board: Callable[[], DigitalIo | None], clock: Clock, alive: Callable[[], bool]
+    ) -> None:
+        """Begin in the safe state: everything off. ``alive`` says whether the lane still thinks."""
+        self._alive = alive
         self._board = board
         self._clock = clock
         self._wanted: dict[str, bool] = {}
@@ -40,17 +43,21 @@ class Outputs:
         self._wanted = dict(outputs)
         self._changed.set()
 
+    def drop(self) -> None:
+        """Take everything back: nothing is permitted by a lane that does not think."""
+        self.want(dict.fromkeys(self._wanted, False))
+
     async def run(self, stop: asyncio.Event) -> None:
         """Write changes and toggle the watchdog until ``stop``; then leave the safe state behind."""
         next_s = self._clock.monotonic_s()
         while not stop.is_set():
             now_s = self._clock.monotonic_s()
             if now_s >= next_s:
-                self._tick = not self._tick
+                self._tick ^= self._alive()  # else the board drops its outputs by itself
                 next_s = now_s + WATCHDOG_S
             await self._write()
             await self._until_changed(max(0.01, next_s - self._clock.monotonic_s()))
-        self._wanted = dict.fromkeys(self._wanted, False)
+        self.drop()
         await self._write()
 
     async def _until_changed(self, seconds: float) -> None:

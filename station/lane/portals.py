@@ -130,6 +130,8 @@ class Portals:
                 portal.machine.last_count = known.last_count
                 portal.machine.tamper = known.tamper
                 tamper(self._core, device, opened=known.tamper)
+                if known.tamper:
+                    self._core.tampered(device)
 
     # --- effects of the occupancy machine ---------------------------------------------------------
 
@@ -157,8 +159,7 @@ class Portals:
         """Vehicles passed of which nothing was measured: the one in the lane may be among them."""
         core = self._core
         core.emit(CountsMissed, device=device, missed=count)
-        if core.inspection is not None:
-            core.inspection.doubt("rpm", "partial")
+        core.doubt("rpm", "partial")
 
     def _started(self, device: str, portal: _Portal, occupancy: Occupancy) -> None:
         core = self._core
@@ -166,7 +167,7 @@ class Portals:
         portal.inspections[occupancy.occupancy_id] = passage.inspection.inspection_id
         while len(portal.inspections) > KEPT_OCCUPANCIES:
             del portal.inspections[next(iter(portal.inspections))]
-        passage.inspection.begin("rpm", core.now_s)
+        core.begin("rpm")
         passage.track.beam_s = occupancy.start.mono_ns / 1e9
         passage.track.beam_m = core.facts.geometry.portal_beams_m[0]
         for channel in ("gamma", "neutron"):

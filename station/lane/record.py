@@ -53,9 +53,8 @@ def seal(core: Core, outcome: str) -> None:
         "at_utc_us": core.now.utc_ns // 1000,
     }
     core.passage = None
-    for alarm in listed:
-        if alarm.active and alarm.code not in ("tamper", "emergency_stop"):
-            core.end_alarm(alarm.alarm_id)
+    for alarm in alarms.settle(core.book, inspection.inspection_id, outcome):
+        core.end_alarm(alarm.alarm_id)
 
 
 def lane_view(core: Core) -> LaneView:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from station.domain.alarms import Alarm
+from station.domain.alarms import Alarm, AlarmBook, settle
 from station.domain.identity import PlateEvidence
 from station.domain.inspection import Inspection
 from station.domain.rules import Alarm as DeviceAlarm
@@ -23,17 +23,10 @@ from station.domain.values import (
     Verdict,
 )
 from station.lane.core import LaneFacts, Passage
+from station.lane.rawfile import LeftOver
 
 Record = tuple[int, str, Mapping[str, Any]]
 """Sequence number, wire type and data of a record."""
-
-
-@dataclass(slots=True)
-class Found:
-    """An open subject as its records tell it."""
-
-    passage: Passage
-    alarms: dict[str, Alarm] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +35,21 @@ class PortalBefore:
 
     last_count: int | None = None
     tamper: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the journal tells a lane that starts; all empty for a new one.
+
+    ``open`` are inspections that were not sealed, oldest first; ``cut`` raw lines that the stop cut off.
+    """
+
+    open: tuple[Passage, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    portals: Mapping[str, PortalBefore] = field(default_factory=dict)
+    cut: tuple[LeftOver, ...] = ()
+    config_sha256: str = ""
+    """Lane file of the last record."""
 
 
 def portals_before(records: Iterable[Record]) -> dict[str, PortalBefore]:
@@ -57,22 +65,53 @@ def portals_before(records: Iterable[Record]) -> dict[str, PortalBefore]:
     return portals
 
 
-def found_open(facts: LaneFacts, records: Iterable[Record]) -> Found | None:
+def alarms_before(records: Iterable[Record]) -> tuple[Alarm, ...]:
+    """Return the alarms that somebody still has to see or end, as the records, oldest first, tell."""
+    book = AlarmBook()
+    for _, kind, data in records:
+        if kind in ("carril.radiation_alarm.raised", "carril.lane_alarm.raised"):
+            book.add(_alarm(data))
+        elif kind in _BOOK and book.has(data["alarm_id"]):
+            _BOOK[kind](book, data["alarm_id"])
+        elif kind == "carril.inspection.sealed":
+            settle(book, data["inspection_id"], data["outcome"])
+    return tuple(book)
+
+
+def _alarm(data: Mapping[str, Any]) -> Alarm:
+    radiation = "channel" in data
+    return Alarm(
+        alarm_id=data["alarm_id"],
+        code=f"{data['channel']}_alarm" if radiation else data["code"],
+        device=data.get("device"),
+        inspection_id=data["inspection_id"],
+        raised_utc_us=data["stamp"]["utc_us"],
+        values={"counts": data["counts_1s"], "limit": data["limit"]} if radiation else {},
+    )
+
+
+_BOOK: dict[str, Callable[[AlarmBook, str], None]] = {
+    "carril.alarm.acknowledged": AlarmBook.ack,
+    "carril.alarm.ended": AlarmBook.end,
+}
+
+
+def found_open(facts: LaneFacts, records: Iterable[Record]) -> Passage | None:
     """Rebuild one inspection from its records, oldest first; ``None`` when it never was opened."""
-    found: Found | None = None
+    passage: Passage | None = None
     for seq, kind, data in records:
         if kind == "carril.inspection.opened":
-            found = _opened(facts, data)
-        elif found is not None and kind in _FOLDS:
-            _FOLDS[kind](found, seq, data)
-        if found is not None:
-            found.passage.blobs += [BlobUse.model_validate(blob) for blob in data.get("blobs", ())]
-        if found is not None and data.get("version") is not None:
-            found.passage.inspection.version = max(found.passage.inspection.version, data["version"])
-    return found
+            passage = _opened(facts, data)
+        if passage is None:
+            continue
+        if kind in _FOLDS:
+            _FOLDS[kind](passage, {**data, "seq": seq})
+        passage.blobs += [BlobUse.model_validate(blob) for blob in data.get("blobs", ())]
+        passage.inspection.version = max(passage.inspection.version, data.get("version") or 0)
+    return passage
 
 
-def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Found:
+def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Passage:
     inspection = Inspection(
         inspection_id=data["inspection_id"],
         opened_by=data["opened_by"],
@@ -81,85 +120,66 @@ def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Found:
         required=facts.required,
         fitted=facts.fitted,
     )
-    return Found(Passage(inspection))
+    return Passage(inspection)
 
 
-def _occupancy(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+def _occupancy(passage: Passage, data: Mapping[str, Any]) -> None:
     names = OccupancySummary.model_fields
     summary = OccupancySummary.model_validate({name: data[name] for name in names})
-    passage = found.passage
     passage.occupancies.append(summary)
     passage.maxima |= {"gamma": summary.gamma_max_1s, "neutron": summary.neutron_max}
     passage.limits |= {"gamma": summary.gamma_limit, "neutron": summary.neutron_limit}
     passage.backgrounds["gamma"] = summary.gamma_background
     for verdict in summary.verdicts:
         opinion = Opinion(summary.device, verdict.outcome, verdict.statistic, verdict.threshold)
-        passage.inspection.opinions = (*passage.inspection.opinions, opinion)
+        passage.inspection.opine(opinion)
     passage.inspection.checks.ended("rpm", None if summary.complete else "partial", float(summary.complete))
 
 
-def _scan_started(found: Found, seq: int, data: Mapping[str, Any]) -> None:
-    found.passage.scan = ScanSummary(
+def _occupancy_started(passage: Passage, data: Mapping[str, Any]) -> None:
+    passage.inspection.checks.running["rpm"] += 1
+
+
+def _doubted(passage: Passage, data: Mapping[str, Any]) -> None:
+    if data["check"] is not None:
+        passage.inspection.doubt(data["check"], data["reason"])
+    elif data["device"] is not None:
+        passage.inspection.tampered(data["device"])
+
+
+def _scan_started(passage: Passage, data: Mapping[str, Any]) -> None:
+    passage.inspection.checks.running["scanner"] += 1
+    passage.scan = ScanSummary(
         scan_id=data["scan_id"], device=data["device"], state="incomplete", cause="station_restart"
     )
 
 
-def _scan_completed(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+def _scan_completed(passage: Passage, data: Mapping[str, Any]) -> None:
     scan = ScanSummary.model_validate({name: data[name] for name in ScanSummary.model_fields})
-    found.passage.scan = scan
+    passage.scan = scan
     whole = scan.state == "complete"
     reason = None if whole else scan.cause or "partial"
-    found.passage.inspection.checks.ended("scanner", reason, float(whole))
+    passage.inspection.checks.ended("scanner", reason, float(whole))
 
 
-def _radiation(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+def _radiation(passage: Passage, data: Mapping[str, Any]) -> None:
     total = data["counts_1s"]
     alarm = DeviceAlarm(data["device"], total, data["limit"])
-    inspection = found.passage.inspection
+    inspection = passage.inspection
     if data["channel"] == "neutron":
         inspection.neutron = (*inspection.neutron, alarm)
     else:
         inspection.gamma = (*inspection.gamma, alarm)
-    found.passage.alarmed.add(data["channel"])
-    _alarm(found, {**data, "code": f"{data['channel']}_alarm"}, {"counts": total, "limit": data["limit"]})
+    passage.alarmed.add(data["channel"])
 
 
-def _lane_alarm(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+def _lane_alarm(passage: Passage, data: Mapping[str, Any]) -> None:
     if data["code"] in ("tailgate", "second_vehicle"):
-        found.passage.inspection.marks.add(data["code"])
-    if data["code"] == "tamper":
-        found.passage.inspection.tampered(data["device"])
-    _alarm(found, data, {})
+        passage.inspection.marks.add(data["code"])
 
 
-def _alarm(found: Found, data: Mapping[str, Any], values: dict[str, Any]) -> None:
-    found.alarms[data["alarm_id"]] = Alarm(
-        alarm_id=data["alarm_id"],
-        code=data["code"],
-        device=data.get("device"),
-        inspection_id=data["inspection_id"],
-        raised_utc_us=data["stamp"]["utc_us"],
-        values=values,
-    )
-
-
-def _acknowledged(found: Found, seq: int, data: Mapping[str, Any]) -> None:
-    alarm = found.alarms.get(data["alarm_id"])
-    if alarm is not None:
-        found.alarms[alarm.alarm_id] = replace(alarm, acked=True)
-
-
-def _ended(found: Found, seq: int, data: Mapping[str, Any]) -> None:
-    alarm = found.alarms.get(data["alarm_id"])
-    if alarm is not None and alarm.acked:
-        del found.alarms[alarm.alarm_id]
-    elif alarm is not None:
-        found.alarms[alarm.alarm_id] = replace(alarm, active=False)
-
-
-def _plate(found: Found, seq: int, data: Mapping[str, Any]) -> None:
+def _plate(passage: Passage, data: Mapping[str, Any]) -> None:
     read = PlateEvidence(data["device"], data["text"], data["region"], data["confidence"])
-    passage = found.passage
     passage.inspection.reads = (*passage.inspection.reads, read)
     accepted = passage.inspection.identity.status == "accepted"
     passage.inspection.checks.set("lpr", None if accepted else "unreadable", float(accepted))
@@ -167,18 +187,18 @@ def _plate(found: Found, seq: int, data: Mapping[str, Any]) -> None:
     passage.plate_photo = data["plate"] or passage.plate_photo
 
 
-def _image_read(found: Found, seq: int, data: Mapping[str, Any]) -> None:
-    found.passage.inspection.image_read = True
+def _image_read(passage: Passage, data: Mapping[str, Any]) -> None:
+    passage.inspection.image_read = True
 
 
-def _decided(found: Found, seq: int, data: Mapping[str, Any]) -> None:
-    inspection = found.passage.inspection
+def _decided(passage: Passage, data: Mapping[str, Any]) -> None:
+    inspection = passage.inspection
     decision = Decision(
         verdict=Verdict(data["verdict"]),
         officer=data["officer"],
         reason=data["reason"],
         at_utc_us=data["stamp"]["utc_us"],
-        seq=seq,
+        seq=data["seq"],
     )
     inspection.decisions = (*inspection.decisions, decision)
     if decision.verdict == Verdict.HOLD:
@@ -189,20 +209,20 @@ def _decided(found: Found, seq: int, data: Mapping[str, Any]) -> None:
     inspection.state = "decided" if decision.verdict == Verdict.RELEASE else "referred_secondary"
 
 
-def _barrier(found: Found, seq: int, data: Mapping[str, Any]) -> None:
-    inspection = found.passage.inspection
+def _barrier(passage: Passage, data: Mapping[str, Any]) -> None:
+    inspection = passage.inspection
     if data["to"] == "up" and inspection.order is not None and data["decision_seq"] == inspection.order.seq:
         inspection.left_barrier = True
 
 
-_FOLDS: dict[str, Callable[[Found, int, Mapping[str, Any]], None]] = {
+_FOLDS: dict[str, Callable[[Passage, Mapping[str, Any]], None]] = {
+    "carril.inspection.doubted": _doubted,
+    "carril.occupancy.started": _occupancy_started,
     "carril.occupancy.ended": _occupancy,
     "carril.scan.started": _scan_started,
     "carril.scan.completed": _scan_completed,
     "carril.radiation_alarm.raised": _radiation,
     "carril.lane_alarm.raised": _lane_alarm,
-    "carril.alarm.acknowledged": _acknowledged,
-    "carril.alarm.ended": _ended,
     "carril.plate.read": _plate,
     "carril.image.read": _image_read,
     "carril.decision.recorded": _decided,

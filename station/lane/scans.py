@@ -87,10 +87,11 @@ class Scans:
         inspection_id = None
         if opened.kind == ScanKind.VEHICLE:
             passage = core.passage or open_inspection(core, "scan")
-            passage.inspection.begin("scanner", core.now_s)
+            core.begin("scanner")
+            passage.inspection.image_read = False  # there is another one to read
             inspection_id = passage.inspection.inspection_id
             if opened.invented and core.facts.mode_of(device) == "real":
-                passage.inspection.doubt("scanner", "not_real")
+                core.doubt("scanner", "not_real")
         now_s = core.now_s
         running = Running(core.new_id(), device, opened, inspection_id, now_s, now_s, now_s)
         self._running[device] = running
@@ -251,8 +252,12 @@ class Scans:
                 continue
             vehicle = running.opened.kind == ScanKind.VEHICLE and running.link_lost_s is None
             beam_on = running.device in core.sources and running.link_lost_s is None
-            if vehicle and beam_on and core.now_s - running.moved_s >= STAND_IN_BEAM_S:
+            stands = vehicle and beam_on and core.now_s - running.moved_s >= STAND_IN_BEAM_S
+            alarm = core.book.find("vehicle_in_beam", running.device)
+            if stands:
                 core.lane_alarm("vehicle_in_beam", running.device)
+            elif alarm is not None:
+                core.end_alarm(alarm.alarm_id)
             silent = beam_on and core.now_s - running.last_line_s >= SILENT_LIMIT_S
             if silent and not running.opened.encoder_triggered:
                 self._closed(running.device, running.opened.key, None, "timeout")

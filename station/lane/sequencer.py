@@ -114,11 +114,17 @@ class Sequencer:
     def _exit(self, device: str, occupied: bool, first: bool) -> None:
         passage = self._core.passage
         if passage is None:
+            if occupied and not first:
+                self._core.lane_alarm("wrong_way")
             return
         if occupied:
             if passage.passed:
                 self._tailgate(passage.inspection)
             passage.on_exit = True
+        elif passage.on_exit and passage.inspection.at_barrier and not passage.inspection.left_barrier:
+            # What cleared the exit is not what stands at the booth.
+            passage.on_exit = False
+            self._core.lane_alarm("wrong_way")
         elif passage.on_exit:
             passage.passed = True
             self._left(passage)
@@ -134,10 +140,14 @@ class Sequencer:
         inspection.abort("vehicle_left_undecided")
 
     def _barrier_down(self, device: str, down: bool, first: bool) -> None:
+        core = self._core
+        moved = core.book.find("barrier_moved_unordered", device)
+        if down and moved is not None:
+            core.end_alarm(moved.alarm_id)
         if first:
             return
         if not down and not self._ordered_recently():
-            self._core.lane_alarm("barrier_moved_unordered", device)
+            core.lane_alarm("barrier_moved_unordered", device)
         elif down:
             self._moved("down")
 
@@ -158,8 +168,9 @@ class Sequencer:
         if ok and not core.book.stands("emergency_stop"):
             return
         if not ok:
-            core.emit(EmergencyStopPressed, device=device)
-            core.lane_alarm("emergency_stop", device)
+            if core.book.find("emergency_stop", device) is None:
+                core.emit(EmergencyStopPressed, device=device)
+                core.lane_alarm("emergency_stop", device)
             if core.inspection is not None:
                 core.inspection.set_lane(emergency=True)
         else:
@@ -178,9 +189,16 @@ class Sequencer:
     def tick(self) -> None:
         """Seal what is over, and let a second vehicle become the first."""
         core = self._core
-        passage = core.passage
-        if passage is None:
-            return
+        if core.passage is not None:
+            self._seal_what_is_over(core.passage)
+        at_booth = bool(self._known.get("booth_loop"))
+        if core.passage is None and (self._second_waiting or at_booth):
+            opened = open_inspection(core, "booth_loop" if at_booth else "entry_loop", restless=True)
+            opened.inspection.booth(at_booth, core.now_s)
+            self._second_waiting = False
+
+    def _seal_what_is_over(self, passage: Passage) -> None:
+        core = self._core
         inspection = passage.inspection
         if inspection.permit and inspection.order is not None:
             self._permit_until_s, self._permit_seq = core.now_s, inspection.order.seq
@@ -192,9 +210,6 @@ class Sequencer:
         elif inspection.exit_overdue(core.now_s) and not self._sees_vehicle():
             inspection.mark("exit_unseen")
             seal(core, inspection.state)
-        if core.passage is None and self._second_waiting:
-            self._second_waiting = False
-            open_inspection(core, "entry_loop", restless=True)
 
     def outputs(self) -> dict[str, bool]:
         """Return every output as it must be now; all false is the safe state."""
@@ -246,15 +261,15 @@ def open_inspection(core: Core, opened_by: str, *, restless: bool = False) -> Pa
     )
     if restless:
         inspection.mark("second_vehicle")
-    for device in core.devices.values():
-        if core.book.find("tamper", device.name) is not None:
-            inspection.tampered(device.name)
     inspection.set_lane(emergency=core.book.stands("emergency_stop"))
-    for check in core.doubted_checks():
-        inspection.doubt(check, "fault")
     core.passage = Passage(inspection)
     core.opens = inspection.inspection_id
     core.tell(InspectionOpened, opened_by=opened_by)
+    for device in core.devices.values():
+        if core.book.find("tamper", device.name) is not None:
+            core.tampered(device.name)
+    for check in core.doubted_checks():
+        core.doubt(check, "fault")
     return core.passage
 
 
@@ -264,8 +279,7 @@ def tamper(core: Core, device: str, *, opened: bool) -> None:
     if opened and alarm is None:
         core.emit(TamperOpened, device=device)
         core.lane_alarm("tamper", device)
-        if core.inspection is not None:
-            core.inspection.tampered(device)
+        core.tampered(device)
     elif not opened and alarm is not None:
         core.emit(TamperClosed, device=device)
         core.end_alarm(alarm.alarm_id)

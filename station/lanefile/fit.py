@@ -27,6 +27,7 @@ def problems(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Pr
         rule = "at least one consumer must be required: else records may go before anybody has them"
         yield Problem("consumer", None, rule)
     yield from _fitted(document.lane.required, devices)
+    yield from _single(devices)
     yield from _real_outputs(document.lane.required, devices)
     yield from _shared_addresses(devices)
     yield from _simulation(document, devices)
@@ -77,6 +78,14 @@ def _fitted(required: Sequence[str], devices: Sequence[FittedDevice]) -> Iterato
         else:
             continue
         yield Problem("lane.required", shown(check), rule)
+
+
+def _single(devices: Sequence[FittedDevice]) -> Iterator[Problem]:
+    """With two portals one could be dark and the check still be done by the other."""
+    for role in (Role.PORTAL_MONITOR, Role.LINE_SCANNER, Role.DIGITAL_IO):
+        for device in [device for device in devices if device.role == role][1:]:
+            rule = f"is a second {role}; this version knows one of each portal, scanner and board in a lane"
+            yield Problem(f"device.{device.name}", None, rule)
 
 
 def _real_outputs(required: Sequence[str], devices: Sequence[FittedDevice]) -> Iterator[Problem]:

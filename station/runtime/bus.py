@@ -87,10 +87,14 @@ class Bus:
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def subscribe(self, maxsize: int = 256) -> Subscription:
-        """Watch from now on, with room for ``maxsize`` messages (at least 2); raises ``BusFull``."""
+    def check_room(self) -> None:
+        """Raise ``BusFull`` when nobody more can watch."""
         if len(self) >= MOST_SUBSCRIBERS:
             raise BusFull(f"{MOST_SUBSCRIBERS} are watching already; close a screen and try again")
+
+    def subscribe(self, maxsize: int = 256) -> Subscription:
+        """Watch from now on, with room for ``maxsize`` messages (at least 2); raises ``BusFull``."""
+        self.check_room()
         subscription = Subscription(self, max(2, maxsize))
         self._subscribers[subscription] = None
         return subscription

@@ -106,9 +106,11 @@ class Pictures:
             t_ms = [round(i * dt_s * 1000) for i in range(count)]
             s_m = [i * dt_s * 1.5 for i in range(count)]
             counts = [round(background * dt_s * (1 + 0.3 * math.sin(i / 6))) for i in range(count)]
-            return {"t_ms": t_ms, "s_m": s_m, "counts": counts, "dt_s": dt_s, "background": background}
+            known = {"background": background, "limit": background + 7 * math.sqrt(background)}
+            return {"t_ms": t_ms, "s_m": s_m, "counts": counts, "dt_s": dt_s, **known}
 
-        return {"axis": "column", "gamma": strip(52, 0.2, 1250.0), "neutron": strip(11, 1.0, 3.0)}
+        gamma, neutron = strip(52, 0.2, 1250.0), strip(11, 1.0, 3.0)
+        return {"axis": "column", "gamma": gamma, "neutron": neutron, "hot_spots": []}
 
 
 class Held:
@@ -148,6 +150,8 @@ class Fixture:
     """Problem type of the answer to each decision."""
     orders: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of all decisions that were posted, with their ``key``."""
+    acknowledged: list[str] = field(default_factory=list)
+    """Alarms that were acknowledged, each as often as it was."""
     _bus: bus.Bus = field(default_factory=bus.Bus)
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -211,6 +215,7 @@ class Fixture:
 
         @app.post("/v1/lane/alarms/{alarm_id}/{what}", status_code=201)
         def alarm(alarm_id: str, what: str) -> dict[str, Any]:
+            self.acknowledged += [alarm_id] if what == "ack" else []
             return {"record": {"epoch": EPOCH, "seq": 1}}
 
         app.include_router(web.router)

@@ -102,6 +102,17 @@ class Screen:
         """Press and let go in the middle of an element."""
         self.page.mouse.click(*self.middle(selector))
 
+    def finger(self, kind: str, at: tuple[float, float], number: int = 1) -> None:
+        """Let one finger come down (``Start``), ``Move`` or lift (``End``) there, CSS pixels."""
+        point = {"x": at[0], "y": at[1], "id": number}
+        self.cdp.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": [point]})
+
+    def touch(self, selector: str) -> None:
+        """Tap the middle of an element with a finger."""
+        at = self.middle(selector)
+        self.finger("Start", at)
+        self.finger("End", at)
+
 
 def open_screen(
     browser: Any, url: str, width: int, height: int, before: Callable[[Any], None] | None = None

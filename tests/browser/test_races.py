@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ SOAK = os.environ.get("CARRIL_SOAK") == "1"
 ALARMS, ROUNDS = 100 if SOAK else 20, 4
 ALARM_LIMIT_S = 0.25
 SCREENS, CHANGES = 3, 68 if SOAK else 12
-HELD_S = (0.1, 0.5, 1.0, 2.0, 5.0) if SOAK else (0.1, 0.9)
+HELD_S = (0.1, 0.5, 1.0, 2.0, 5.0) if SOAK else (0.1, 0.9, 2.0)
 DEAD_MS = 800
 CONFIRM_S = 2.0
 LIVE_LIMIT_S = 6.0
@@ -68,7 +69,9 @@ window.onHeard = (name, event) => {
 def test_an_alarm_is_on_the_glass_within_a_quarter_second(opened: Any, fixture: Fixture) -> None:
     """Each alarm, from sending to painted; in the frame of the band, Release is locked already.
 
-    A round that other programs of the machine disturbed is taken again: a slow screen fails every round.
+    Asserted: of up to four rounds one has its p95 within the limit, and all alarms of all rounds have their
+    median within it. `make test` takes 20 alarms a round, `make soak` 100. Rounds beyond the first are for
+    those that other programs of the machine disturbed: a slow screen fails every round, and the median.
     """
     # Release is free on the server's word, so that the band alone must bring the lock.
     truck = vehicle()
@@ -80,6 +83,8 @@ def test_an_alarm_is_on_the_glass_within_a_quarter_second(opened: Any, fixture: 
     while not rounds or p95(rounds[-1]) > ALARM_LIMIT_S:
         assert len(rounds) < ROUNDS, f"p95 {[round(p95(each) * 1000) for each in rounds]} ms"
         rounds.append([alarm_delay_s(screen, fixture, truck) for _ in range(ALARMS)])
+    median_s = statistics.median(delay_s for each in rounds for delay_s in each)
+    assert median_s <= ALARM_LIMIT_S, f"median {median_s * 1000:.0f} ms of {len(rounds)} rounds"
 
 
 def p95(delays_s: list[float]) -> float:

@@ -149,7 +149,7 @@ class Vehicle(RuleBasedStateMachine):
 
     @rule()
     def reads_image(self) -> None:
-        self.inspection.image_was_read(self.inspection.version)
+        self.inspection.image_was_read()
 
     @rule(on=st.booleans())
     def emergency(self, on: bool) -> None:

@@ -30,7 +30,7 @@ from station.domain.events import Event
 from station.domain.values import ScanSummary, Verdict
 from station.domain.view import DeviceView, InspectionView
 from station.lane.commands import Command, Decide
-from station.lane.core import DeviceFacts, LaneFacts
+from station.lane.core import DeviceFacts, LaneFacts, Passage
 from station.lane.effects import (
     Append,
     BlobKept,
@@ -46,7 +46,7 @@ from station.lane.host import keep_pictures, keep_trace
 from station.lane.imager import Vault
 from station.lane.lane import Lane
 from station.lane.rawfile import LeftOver
-from station.lane.restart import Found, Record, found_open, portals_before
+from station.lane.restart import Before, Record, alarms_before, found_open, portals_before
 
 GEOMETRY = LaneGeometry(
     entry_loop_m=-2.0,
@@ -138,6 +138,9 @@ class Rig:
     scan_result: dict[str, Any] = field(default_factory=dict)
     suspected: dict[tuple[str, str], bool] = field(default_factory=dict)
     appends: list[Append] = field(default_factory=list)
+    hold_appends: bool = False
+    """Whether the disk takes its time."""
+    _held: list[Append] = field(default_factory=list)
     vault: Vault = field(default_factory=lambda: Memory())
     seq: int = 0
     device_count: int = 7
@@ -147,7 +150,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.lane = Lane(self.lane_facts, self.stamp(), lambda: f"id-{next(self.ids)}")
-        self.carry(self.lane.start("test", [], self.stamp()))
+        self.carry(self.lane.start("test", Before(), self.stamp()))
         for device in DEVICES:
             self.health(device.name, "online")
         self.board()
@@ -180,27 +183,33 @@ class Rig:
             for seq, event in enumerate(self.events, start=1)
         ]
 
-    def found(self) -> Found:
+    def found(self) -> Passage | None:
         """What the records of the inspection in the lane tell."""
         inspection = self.lane.core.inspection
-        assert inspection is not None
+        if inspection is None:
+            return None
         subject = inspection.inspection_id
-        found = found_open(
+        return found_open(
             self.lane_facts, [r for r in self.records() if r[2].get("inspection_id") == subject]
         )
-        assert found is not None
-        return found
 
     def restart(
-        self, before: Sequence[Found] = (), cut: Sequence[LeftOver] = (), away_s: float = 5.0
+        self, before: Sequence[Passage] = (), cut: Sequence[LeftOver] = (), away_s: float = 5.0
     ) -> None:
-        """Kill the station with a vehicle in the lane and start it again, with what else was not sealed."""
-        found = [*before, self.found()]
+        """Kill the station and start it again, with what else was not sealed before the vehicle of now."""
+        mine = self.found()
+        told = self.records()
+        known = Before(
+            open=(*before, *([] if mine is None else [mine])),
+            alarms=alarms_before(told),
+            portals=portals_before(told),
+            cut=tuple(cut),
+            config_sha256=self.lane_facts.config_sha256,
+        )
         self.now_s += away_s
         self.lane = Lane(self.lane_facts, self.stamp(), lambda: f"id-{next(self.ids)}")
         self.outputs.clear()
-        portals = portals_before(self.records())
-        self.carry(self.lane.start("test", found, self.stamp(), cut, portals))
+        self.carry(self.lane.start("test", known, self.stamp()))
         for device in DEVICES:
             self.health(device.name, "online")
         self.board()
@@ -223,7 +232,20 @@ class Rig:
             elif isinstance(effect, EndScan):
                 self._scan_ready(effect)
 
+    def take_held(self) -> list[Append]:
+        """Return the appends that wait for the disk, which is then as always."""
+        held, self._held, self.hold_appends = self._held, [], False
+        return held
+
+    def release_appends(self) -> None:
+        """The disk answers."""
+        for append in self.take_held():
+            self._append(append)
+
     def _append(self, append: Append) -> None:
+        if self.hold_appends:
+            self._held.append(append)
+            return
         if self.broken:
             self.carry(self.lane.not_stored(append.token, "cannot_record", self.stamp()))
             return

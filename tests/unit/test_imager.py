@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -166,8 +166,10 @@ class Lane:
 
 
 @pytest.fixture
-def lane() -> Lane:
-    return Lane()
+def lane() -> Iterator[Lane]:
+    lane = Lane()
+    yield lane
+    lane.imager.close()
 
 
 # --- a scan in order --------------------------------------------------------------------------------

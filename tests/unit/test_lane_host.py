@@ -15,6 +15,7 @@ from station.domain.view import DeviceView
 from station.lane.effects import BlobKept
 from station.lane.host import LaneHost, Ports
 from station.lane.lane import Lane
+from station.lane.restart import Before
 from station.runtime.bus import Bus, Message, Subscription
 from station.runtime.clock import ManualClock
 from station.store.draft import Draft, Idem, Receipt
@@ -123,7 +124,7 @@ async def bench() -> Iterator[Bench]:
     )
     with bus.subscribe(10_000) as messages:
         bench = Bench(journal, clock, host, outputs, messages)
-        host.begin(lane.start("test", [], clock.stamp()))
+        host.begin(lane.start("test", Before(), clock.stamp()))
         for device in DEVICES:
             view = {"name": device.name, "role": device.role, "mode": "emulated", "required": True}
             host.health(DeviceView.model_validate({**view, "state": "online"}), "starting")

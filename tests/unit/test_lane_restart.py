@@ -115,6 +115,7 @@ def test_an_inspection_that_was_left_behind_is_sealed_as_aborted(rig: Rig) -> No
     rig.arrive()
     first = rig.seen.inspection_id
     old = rig.found()
+    assert old is not None
     rig.lane.core.passage = None
     rig.arrive()
     second = rig.seen.inspection_id

@@ -8,7 +8,7 @@ import "./theme/panels.css";
 import { render } from "preact";
 import { effect } from "@preact/signals";
 import { start } from "./api/feed";
-import { AlarmBand } from "./parts/AlarmBand";
+import { AlarmBands } from "./parts/AlarmBand";
 import { Band } from "./parts/Band";
 import { Boundary } from "./parts/Boundary";
 import { Decision, toImage } from "./parts/Decision";
@@ -36,7 +36,7 @@ function App() {
       <Boundary><Header /></Boundary>
       <div class="bands">
         <Band />
-        <AlarmBand />
+        <AlarmBands />
       </div>
       <Boundary><Content /></Boundary>
       <Decision />

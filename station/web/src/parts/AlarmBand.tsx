@@ -1,9 +1,9 @@
-/** The alarm of the first rank: what, how much, since when; acknowledged with one tap, on every screen. */
+/** The alarms of the first rank, one or two: what, how much, since when; acknowledged with one tap, on every screen. */
 
 import type { Alarm } from "../api/types";
 import { clock, code, number, t } from "../state/i18n";
 import { acknowledge, dead, silence } from "../state/orders";
-import { alarms, clockUs, first, inspection, lane } from "../state/station";
+import { alarms, banded, clockUs, inspection, lane } from "../state/station";
 import { Button } from "./Button";
 import { Icon } from "./Icon";
 import { Photo } from "./Identity";
@@ -28,12 +28,14 @@ export function alarmFacts(alarm: Alarm): string {
   return [measured, at, alarm.state === "rtn_unack" ? t("alarm.ended") : null].filter(Boolean).join(" · ");
 }
 
-export function AlarmBand() {
-  const alarm = first.value;
-  if (!alarm) return null;
+export function AlarmBands() {
+  return <>{banded.value.map((alarm) => <AlarmBand key={alarm.alarm_id} alarm={alarm} />)}</>;
+}
+
+function AlarmBand({ alarm }: { alarm: Alarm }) {
   const here = alarm.inspection_id !== null && alarm.inspection_id === inspection.value?.inspection_id;
   const seen = alarm.state === "ack";
-  const more = alarms.value.length - 1;
+  const more = alarms.value.length - banded.value.length;
   const title = alarmTitle(alarm);
   return (
     <section class={`alarm ${alarm.state}`} role="alert">

@@ -31,7 +31,8 @@ function pxPerMm(): number {
 
 function down(event: PointerEvent): void {
   const element = event.currentTarget as HTMLElement;
-  if (press.peek() || event.button !== 0) return;
+  // A button that was taken away under its finger never hears it lift: its press must not lock the others.
+  if (press.peek()?.element.isConnected || event.button !== 0) return;
   element.setPointerCapture(event.pointerId);
   press.value = { element, pointer: event.pointerId, x: event.clientX, y: event.clientY, from: seen() };
 }

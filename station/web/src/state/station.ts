@@ -36,11 +36,17 @@ const rank = (alarm: Alarm) => {
   const code = CODES.indexOf(alarm.code);
   return [RANK[alarm.state], code < 0 ? CODES.length : code] as const;
 };
-/** The P1 that an officer must see first: unacknowledged before seen, neutron before gamma. */
-export const first = computed<Alarm | null>(() => {
+const radiates = (alarm: Alarm) => CODES.includes(alarm.code);
+/** The P1s with a band of their own, the most urgent first: unacknowledged before seen, neutron before gamma.
+ *  Radiation never loses its band to another alarm; where old data takes a band too, it is the one that stays. */
+export const banded = computed<Alarm[]>(() => {
   const urgent = alarms.value.filter((alarm) => alarm.priority === 1);
-  return urgent.sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1])[0] ?? null;
+  const [head, ...rest] = urgent.sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1]);
+  const radiation = head && !radiates(head) ? rest.find(radiates) : undefined;
+  if (!head || !radiation) return head ? [head] : [];
+  return stale.value ? [radiation] : [head, radiation];
 });
+export const first = computed<Alarm | null>(() => banded.value[0] ?? null);
 
 /** The station's own time now, in microseconds: a screen's clock may be wrong. */
 export function stationUs(): number {
@@ -55,11 +61,14 @@ export function setClock(utcUs: number): void {
 /** Puts a new snapshot in place of the old one. */
 export function show(next: Lane): void {
   const before = lane.peek();
+  const ids = (list: Alarm[] = []) => list.map((alarm) => alarm.alarm_id).join();
+  const bands = ids(banded.peek());
   batch(() => {
     lane.value = next;
     const vehicle = before?.inspection?.inspection_id !== next.inspection?.inspection_id;
-    const ids = (list: Alarm[]) => list.map((alarm) => alarm.alarm_id).join();
-    if (vehicle || ids(before?.alarms ?? []) !== ids(next.alarms)) changedAt.value = performance.now();
+    // An alarm that takes the band of another is new under the finger, as a new alarm is.
+    const told = ids(before?.alarms) !== ids(next.alarms) || bands !== ids(banded.peek());
+    if (vehicle || told) changedAt.value = performance.now();
     if (vehicle) {
       strips.value = NONE;
       columns.value = null;

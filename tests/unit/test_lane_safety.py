@@ -1,0 +1,356 @@
+"""Permission, advice and alarms where it is dangerous: another vehicle, a late alarm, a stop, a bug."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from drivers.readings import Channel, OccupancyEnd, Phase
+from station.domain.decision import Refused, ReleaseLocked
+from station.domain.rules import ORDER
+from station.domain.values import Level
+from station.lane.commands import AckAlarm, ReadImage
+from station.lane.lane import Lane
+from tests.support.lane_rig import Rig
+
+
+@pytest.fixture
+def rig() -> Rig:
+    rig = Rig()
+    rig.background()
+    return rig
+
+
+def enter(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.board(entry_loop=False)
+
+
+def codes(rig: Rig) -> dict[str, str]:
+    return {alarm.code: alarm.state for alarm in rig.lane.core.book}
+
+
+# --- permission belongs to one vehicle, one moment ------------------------------------------------
+
+
+def test_an_order_dies_with_the_vehicle_that_backed_out(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide()
+    rig.board(booth_loop=False)
+    enter(rig)  # it leaves backwards
+    enter(rig)  # another one comes
+    rig.board(booth_loop=True)
+    rig.wait(1.0)
+    assert not rig.outputs["raise_permit"]
+
+
+@pytest.mark.parametrize("check", ["lpr", "rpm", "scanner"])
+def test_the_next_vehicles_measurements_mend_nothing_of_this_one(rig: Rig, check: str) -> None:
+    enter(rig)
+    if check != "rpm":
+        rig.occupancy()
+    rig.plate("" if check == "lpr" else "R4K7719")
+    if check != "scanner":
+        rig.scan()
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    assert rig.seen.level == "secondary"
+    enter(rig)
+    assert "second_vehicle" in rig.seen.flags
+    measure: dict[str, Callable[[], None]] = {
+        "lpr": rig.plate,
+        "rpm": rig.occupancy,
+        "scanner": rig.scan,
+    }
+    measure[check]()
+    rig.wait(1.0)
+    assert rig.seen.level == "secondary"
+    assert "needs_supervisor" in rig.locks
+
+
+@pytest.mark.parametrize("stop", ["emergency", "out_of_service"])
+def test_permission_that_was_taken_back_does_not_return_by_itself(rig: Rig, stop: str) -> None:
+    rig.arrive()
+    rig.decide()
+    assert rig.outputs["raise_permit"]
+    if stop == "emergency":
+        rig.board(estop_ok=False)
+        rig.board(estop_ok=True)
+    else:
+        rig.broken = True
+        rig.board(cabinet_closed=False)
+        rig.broken = False
+        rig.board(cabinet_closed=True)
+        rig.carry(rig.lane.try_recording(rig.stamp()))
+        assert rig.lane.core.mode == "open"
+    rig.wait(1.0)
+    assert not rig.outputs["raise_permit"]
+
+
+@pytest.mark.parametrize("stored", ["before", "after"])
+def test_an_alarm_after_the_order_takes_permission_back(rig: Rig, stored: str) -> None:
+    rig.arrive()
+    rig.hold_appends = stored == "after"
+    rig.decide()
+    rig.counts(Channel.NEUTRON, Phase.SCAN, (40, 40, 40, 40), "alarm")
+    rig.release_appends()
+    rig.wait(0.2)
+    assert rig.seen.level == "hold"
+    assert not rig.outputs["raise_permit"]
+
+
+def test_a_referral_stands_when_an_alarm_comes(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide("secondary")
+    rig.counts(Channel.NEUTRON, Phase.SCAN, (40, 40, 40, 40), "alarm")
+    assert rig.outputs["raise_permit"]
+
+
+def test_release_waits_while_the_vehicle_is_measured_once_more(rig: Rig) -> None:
+    rig.arrive()
+    assert rig.locks == []
+    rig.occupancy(end=False)
+    assert rig.locks == ["measuring"]
+    with pytest.raises(ReleaseLocked):
+        rig.decide()
+    rig.device_count += 1
+    rig.read("rpm1", OccupancyEnd(rig.stamp(), rig.device_count))
+    rig.wait(2.0)
+    assert "measuring" not in rig.locks
+
+
+def test_a_board_lost_with_the_vehicle_under_the_arm_leaves_no_permission_behind(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide()
+    rig.board(barrier_down=False, obstruction=True)
+    rig.board(booth_loop=False)
+    assert rig.outputs["raise_permit"]
+    rig.health("io1", "stale", "silence")
+    rig.now_s += 6.0
+    rig.health("io1", "online")
+    rig.board(obstruction=False)
+    rig.wait(60.0)
+    assert not rig.outputs["raise_permit"]
+
+
+def test_a_vehicle_from_the_exit_side_settles_nothing_for_the_one_at_the_booth(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide()
+    rig.board(exit_loop=True)
+    rig.board(exit_loop=False)
+    assert rig.seen.inspection_id
+    assert codes(rig)["wrong_way"] == "unack"
+    assert "inspection.sealed" not in rig.types()
+
+
+def test_a_vehicle_that_enters_by_the_exit_is_an_alarm(rig: Rig) -> None:
+    rig.board(exit_loop=True)
+    assert codes(rig) == {"wrong_way": "unack"}
+    assert rig.outputs["horn"]
+
+
+def test_a_second_vehicle_that_stands_at_the_booth_can_be_decided(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide()
+    rig.board(barrier_down=False)
+    rig.board(barrier_up=True, obstruction=True)
+    rig.board(exit_loop=True)
+    rig.board(booth_loop=False)
+    rig.board(booth_loop=True)  # nose to tail
+    assert codes(rig)["tailgate"] == "unack"
+    rig.board(exit_loop=False, obstruction=False)
+    rig.board(barrier_up=False, barrier_down=True)
+    rig.wait(8.0)
+    assert "vehicle_not_at_barrier" not in rig.locks
+    assert rig.seen.level == "secondary"
+
+
+# --- alarms outlive inspections and stops ----------------------------------------------------------
+
+
+def test_a_vehicle_that_left_undecided_alarms_until_somebody_has_seen_it(rig: Rig) -> None:
+    rig.arrive()
+    rig.board(booth_loop=False)
+    rig.board(exit_loop=True)
+    rig.board(exit_loop=False)
+    rig.wait(1.0)
+    assert rig.last("inspection.sealed").outcome == "aborted"
+    assert codes(rig) == {"vehicle_left_undecided": "unack"}
+    assert rig.outputs["beacon"]
+    rig.restart()
+    assert codes(rig) == {"vehicle_left_undecided": "unack"}
+    assert rig.outputs["horn"]
+    (alarm,) = rig.lane.core.book
+    rig.order(AckAlarm(alarm.alarm_id, "O-1"))
+    assert codes(rig) == {}
+    assert rig.last("alarm.ended").alarm_id == alarm.alarm_id
+    rig.restart()
+    assert codes(rig) == {}
+
+
+def test_a_radiating_vehicle_that_nobody_sees_is_not_forgotten(rig: Rig) -> None:
+    enter(rig)
+    rig.occupancy(neutron="alarm")
+    (alarm,) = rig.lane.core.book
+    rig.order(AckAlarm(alarm.alarm_id, "O-1"))
+    rig.wait(70.0)
+    assert rig.seen.level == "hold"
+    assert codes(rig) == {"neutron_alarm": "ack"}
+    assert rig.outputs["beacon"]
+
+
+def test_a_referral_settles_a_radiation_alarm_and_nothing_else_does(rig: Rig) -> None:
+    rig.arrive(gamma="alarm")
+    rig.decide("secondary")
+    rig.leave()
+    assert codes(rig) == {"gamma_alarm": "rtn_unack"}
+    rig.restart()
+    assert codes(rig) == {"gamma_alarm": "rtn_unack"}
+
+    again = Rig()
+    again.background()
+    again.arrive(gamma="alarm")
+    (alarm,) = again.lane.core.book
+    again.order(AckAlarm(alarm.alarm_id, "O-1"))
+    again.board(booth_loop=False)
+    again.board(exit_loop=True)
+    again.board(exit_loop=False)  # it drives off
+    assert codes(again) == {"vehicle_left_undecided": "unack", "gamma_alarm": "unack"}
+
+
+def test_a_lost_device_is_an_alarm_as_long_as_it_is_lost(rig: Rig) -> None:
+    enter(rig)
+    rig.health("rpm1", "backoff", "refused")
+    rig.wait(31.0)
+    assert rig.last("inspection.sealed").outcome == "aborted"
+    assert codes(rig) == {"required_device_lost": "unack"}
+
+
+def test_every_movement_of_the_arm_without_an_order_is_an_alarm_of_its_own(rig: Rig) -> None:
+    for _ in range(2):
+        rig.board(barrier_down=False)
+        assert rig.outputs["beacon"]
+        rig.board(barrier_up=True)
+        rig.board(barrier_up=False)
+        rig.board(barrier_down=True)
+        assert not rig.outputs["beacon"]
+    assert rig.types().count("lane_alarm.raised") == 2
+
+
+def test_a_flickering_link_records_one_press_of_the_emergency_stop_once(rig: Rig) -> None:
+    rig.board(estop_ok=False)
+    rig.health("io1", "backoff", "refused")
+    rig.health("io1", "online")
+    rig.board()
+    assert rig.types().count("emergency_stop.pressed") == 1
+
+
+# --- what counts only when it is stored -------------------------------------------------------------
+
+
+def test_an_image_that_was_read_and_an_alarm_that_was_seen_count_when_they_are_stored(rig: Rig) -> None:
+    rig.scan_result = {"state": "complete"}
+    rig.arrive(gamma="alarm")
+    (alarm,) = rig.lane.core.book
+    rig.hold_appends = True
+    rig.order(AckAlarm(alarm.alarm_id, "O-1"))
+    rig.order(ReadImage(rig.seen.inspection_id, rig.seen.version, "O-1", 900, 1.0))
+    assert codes(rig) == {"gamma_alarm": "unack"}
+    assert not rig.seen.image_read
+    rig.release_appends()
+    assert codes(rig) == {"gamma_alarm": "ack"}
+    assert rig.seen.image_read
+
+
+def test_an_image_that_is_not_there_cannot_have_been_read(rig: Rig) -> None:
+    enter(rig)
+    with pytest.raises(Refused, match="no image"):
+        rig.order(ReadImage(rig.seen.inspection_id, rig.seen.version, "O-1", 0, 0.0))
+    rig.scan(end=False)
+    with pytest.raises(Refused, match="not complete"):
+        rig.order(ReadImage(rig.seen.inspection_id, rig.seen.version, "O-1", 0, 0.0))
+
+
+def test_an_unrelated_failure_loses_no_order(rig: Rig) -> None:
+    rig.arrive()
+    rig.hold_appends = True
+    rig.decide("secondary")
+    rig.board(cabinet_closed=False)
+    held = rig.take_held()
+    rig.carry(rig.lane.not_stored(held[1].token, "cannot_record", rig.stamp()))
+    rig.carry(rig.lane.stored(held[0].token, 77, rig.stamp()))
+    assert rig.seen.state == "referred_secondary"
+    assert rig.seen.decision is not None
+    assert rig.seen.decision.seq == 77
+
+
+def test_a_call_that_a_bug_cut_short_is_not_finished_by_the_next_one(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.arrive()
+    before = len(rig.events)
+
+    def broken(lane: Lane) -> None:
+        raise ValueError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lane, "_request_decision", broken)
+        with pytest.raises(ValueError, match="a bug"):
+            rig.decide()
+    rig.wait(1.0)
+    assert [e for e in rig.events[before:] if e.type_name() == "carril.decision.recorded"] == []
+    assert not rig.outputs["raise_permit"]
+
+
+# --- a restart never lowers the level ---------------------------------------------------------------
+
+
+def missed(rig: Rig) -> None:
+    rig.device_count += 5
+    rig.arrive()
+
+
+def frozen(rig: Rig) -> None:
+    rig.arrive()
+    rig.health("rpm1", "degraded", "frozen")
+    rig.health("rpm1", "online")
+
+
+def measured_again(rig: Rig) -> None:
+    rig.arrive()
+    rig.occupancy(end=False)
+
+
+def scanned_again(rig: Rig) -> None:
+    rig.arrive()
+    rig.scan(end=False)
+
+
+def cabinet_closed_again(rig: Rig) -> None:
+    rig.board(cabinet_closed=False)
+    rig.arrive()
+    rig.board(cabinet_closed=True)
+
+
+def ambiguous(rig: Rig) -> None:
+    rig.arrive()
+    enter(rig)
+    rig.occupancy()
+
+
+@pytest.mark.parametrize(
+    "history", [missed, frozen, measured_again, scanned_again, cabinet_closed_again, ambiguous]
+)
+def test_a_restart_makes_nothing_clear(rig: Rig, history: Callable[[Rig], None]) -> None:
+    if history is missed:
+        rig.arrive()
+        rig.decide()
+        rig.leave()
+    history(rig)
+    before = rig.lane.core.inspection
+    assert before is not None
+    level = before.recommendation.level
+    rig.restart()
+    assert ORDER.index(Level(rig.seen.level or "clear")) >= ORDER.index(level)
+    assert rig.seen.level != "clear"
