@@ -30,6 +30,7 @@ from station.api.services import Services
 from station.cli.errors import UserError
 from station.cli.facts import lane_facts
 from station.cli.report import LaneReport
+from station.cli.server import Server
 from station.cli.simulation import Order, Simulation
 from station.domain.view import CentreView, DeviceView, LaneView, SimulatedOfficerView
 from station.lane.core import BOARD, CHECK_OF_ROLE, LaneFacts
@@ -74,25 +75,6 @@ class Settings:
     told: Callable[[Daemon], None] = lambda daemon: None
     sealed: Callable[[Mapping[str, Any]], None] = lambda record: None
     """Called with the message of each sealed inspection."""
-
-
-class Server(uvicorn.Server):
-    """Uvicorn without signal handling of its own: the daemon decides when it ends."""
-
-    def __init__(self, config: uvicorn.Config, beat: Callable[[], None]) -> None:
-        """Prepare; ``beat`` is called ten times a second while it serves."""
-        super().__init__(config)
-        self._beat = beat
-
-    async def on_tick(self, counter: int) -> bool:
-        """Give a sign of life."""
-        self._beat()
-        return await super().on_tick(counter)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the daemon."""
-        yield
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from station import __version__
 from station.cli.arguments import port_or_free
 from station.cli.errors import UserError
 from station.cli.lanes import add_lane_argument, read_lane
+from station.cli.state import state_home
 from station.lanefile import LaneFile, LaneFileError, UnknownName, shipped
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _run(
     from station.store.errors import StoreError
 
     settings = Settings(
-        state=(arguments.state or _state_home(lane_file.lane.id)).absolute(),
+        state=(arguments.state or state_home(lane_file.lane.id)).absolute(),
         port=arguments.port,
         web_dist=_web_dist(),
         scenario=scenario,
@@ -90,12 +91,6 @@ def _run(
         place = f"{error.filename}: " if error.filename else ""
         raise UserError(f"cannot start: {place}{(error.strerror or str(error)).lower()}") from error
     return 1 if daemon.failed else 0
-
-
-def _state_home(lane_id: str) -> Path:
-    from platformdirs import user_state_path
-
-    return user_state_path("carril") / lane_id
 
 
 def _web_dist() -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from station.cli.arguments import seconds
 from station.cli.errors import UserError
+from station.cli.state import likely_state
 
 TIMEOUT_S = 5.0
 
@@ -24,14 +25,14 @@ def register(subparsers: Any) -> None:
     fault.add_argument("--for", dest="for_s", type=seconds, metavar="SECONDS", help="end it by itself")
     state = actions.add_parser("state", help="print what the emulators believe")
     for action in (fault, state):
-        action.add_argument("--state", type=Path, default=Path(".state"), help="state folder (%(default)s)")
+        action.add_argument("--state", type=Path, help="state folder (.state, else that of `carril run`)")
     fault.set_defaults(command=_fault)
     state.set_defaults(command=_state)
 
 
 def _fault(arguments: argparse.Namespace) -> int:
     _ask(
-        arguments.state,
+        (arguments.state or likely_state()),
         {"device": arguments.device, "fault": arguments.fault, "for_s": arguments.for_s},
     )
     ending = f" for {arguments.for_s:g} s" if arguments.for_s else ""
@@ -40,7 +41,7 @@ def _fault(arguments: argparse.Namespace) -> int:
 
 
 def _state(arguments: argparse.Namespace) -> int:
-    print(json.dumps(_ask(arguments.state, {"state": True}), indent=2))
+    print(json.dumps(_ask((arguments.state or likely_state()), {"state": True}), indent=2))
     return 0
 
 

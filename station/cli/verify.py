@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from station.cli.errors import UserError
+from station.cli.state import likely_state
 
 
 def register(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser("verify", help="prove that a state folder holds what was written")
-    parser.add_argument(
-        "--state", type=Path, default=Path(".state"), metavar="DIR", help="state folder (%(default)s)"
-    )
+    parser.add_argument("--state", type=Path, metavar="DIR", help="state folder (.state, else that of `run`)")
     parser.set_defaults(command=run)
 
 
@@ -22,10 +21,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what was checked and every fault; 0 when nothing is wrong, 1 otherwise."""
     from station.store.verify import verify  # a database layer: only to verify
 
+    state = arguments.state or likely_state()
     try:
-        report = verify(arguments.state)
+        report = verify(state)
     except OSError as error:
-        reason = str(error) if error.errno is None else f"{arguments.state}: {error.strerror}"
+        reason = str(error) if error.errno is None else f"{state}: {error.strerror}"
         raise UserError(f"{reason.rstrip('.')}; give the --state of a station that has run") from error
     for fault in report.faults:
         print(fault)

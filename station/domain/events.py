@@ -268,9 +268,8 @@ class InspectionSealed(InspectionEvent):
 
 
 class InspectionAmended(InspectionEvent):
-    """A later fact about a sealed inspection."""
+    """A later fact about an inspection; ``version`` is 0, since it changes none."""
 
-    amends_seq: int | None
     what: str
     device: str | None = None
     fields: dict[str, str | int | float | bool | None] = Field(default_factory=dict)

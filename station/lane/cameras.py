@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drivers.readings import CameraRead
-from station.domain.events import IdentityResolved, InspectionAmended, PlateRead, ReadUnattributed
+from station.domain.events import IdentityResolved, PlateRead, ReadUnattributed
 from station.domain.identity import PlateEvidence, read_status
 from station.lane.core import Core, blob_uses
 from station.lane.effects import KeepPictures, PicturesKept
@@ -68,12 +68,9 @@ class Cameras:
                 blobs=blob_uses(result.blobs),
             )
             return
-        core.emit(
-            InspectionAmended,
-            inspection_id=work.inspection_id,
-            version=0,
-            amends_seq=None,
-            what="plate_read",
+        core.amend(
+            work.inspection_id,
+            "plate_read",
             device=work.device,
             fields={"text": work.read.text, "photo": photo},
             blobs=blob_uses(result.blobs),

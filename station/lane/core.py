@@ -14,7 +14,13 @@ from drivers.geometry import LaneGeometry
 from drivers.readings import Stamp
 from station.domain import alarms
 from station.domain.coverage import REQUIRABLE
-from station.domain.events import AlarmEnded, Event, InspectionDoubted, LaneAlarmRaised
+from station.domain.events import (
+    AlarmEnded,
+    Event,
+    InspectionAmended,
+    InspectionDoubted,
+    LaneAlarmRaised,
+)
 from station.domain.inspection import Inspection
 from station.domain.values import BlobUse, EventStamp, OccupancySummary, ScanSummary
 from station.domain.view import Args, DeviceView
@@ -169,6 +175,26 @@ class Core:
         if inspection is None:
             raise LookupError(f"{event.__name__} without an inspection")
         self.emit(event, inspection_id=inspection.inspection_id, version=inspection.version, **fields)
+
+    def amend(
+        self,
+        inspection_id: str,
+        what: str,
+        *,
+        fields: Args,
+        device: str | None = None,
+        blobs: tuple[BlobUse, ...] = (),
+    ) -> None:
+        """Add a fact to an inspection that is sealed, or whose record does not name it; its version stays."""
+        self.emit(
+            InspectionAmended,
+            inspection_id=inspection_id,
+            version=0,
+            what=what,
+            device=device,
+            fields=fields,
+            blobs=blobs,
+        )
 
     def drop_call(self) -> None:
         """The running call failed: nothing that it prepared happens, and permission is not left to chance."""

@@ -1,4 +1,4 @@
-"""Radiation portals: occupancies become measurements, device alarms become alarms, at once and for good."""
+"""Radiation portals: occupancies become measurements, device alarms become alarms, at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from imaging.radiation.verdict import OpinionResult, Outcome, Verdict
 from station.domain.events import (
     CountsMissed,
     DeviceSetupChanged,
-    InspectionAmended,
     OccupancyEnded,
     OccupancyStarted,
     RadiationAlarmRaised,
@@ -266,12 +265,9 @@ class Portals:
 
     def _amend(self, inspection_id: str, summary: OccupancySummary, blobs: Mapping[str, BlobKept]) -> None:
         if inspection_id:
-            self._core.emit(
-                InspectionAmended,
-                inspection_id=inspection_id,
-                version=0,
-                amends_seq=None,
-                what="occupancy",
+            self._core.amend(
+                inspection_id,
+                "occupancy",
                 device=summary.device,
                 fields={"occupancy_id": summary.occupancy_id, "complete": summary.complete},
                 blobs=blob_uses(blobs),
@@ -280,12 +276,9 @@ class Portals:
     def _amended(self, device: str, portal: _Portal, effect: Amended) -> None:
         inspection_id = portal.inspections.get(effect.occupancy_id)
         if inspection_id is not None:
-            self._core.emit(
-                InspectionAmended,
-                inspection_id=inspection_id,
-                version=0,
-                amends_seq=None,
-                what="device_count",
+            self._core.amend(
+                inspection_id,
+                "device_count",
                 device=device,
                 fields={"occupancy_id": effect.occupancy_id, "device_count": effect.device_count},
             )

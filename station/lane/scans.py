@@ -14,7 +14,7 @@ from drivers.readings import (
     ScanOpened,
     SourceStatus,
 )
-from station.domain.events import CalibrationApplied, InspectionAmended, ScanCompleted, ScanStarted
+from station.domain.events import CalibrationApplied, ScanCompleted, ScanStarted
 from station.domain.values import ScanSummary
 from station.lane.core import Core, Passage, blob_uses
 from station.lane.effects import CalibrationReady, EndScan, FeedScan, OpenScan, ScanProgress, ScanReady
@@ -207,12 +207,9 @@ class Scans:
             passage.keep({"raw": scan.raw})
             if passage.scan is not None and passage.scan.scan_id == scan.scan_id:
                 passage.scan = passage.scan.model_copy(update={"raw": scan.raw.sha256})
-        core.emit(
-            InspectionAmended,
-            inspection_id=scan.inspection_id,
-            version=0,
-            amends_seq=None,
-            what="scan",
+        core.amend(
+            scan.inspection_id,
+            "scan",
             fields={"scan_id": scan.scan_id, "state": "incomplete", "cause": "station_restart"},
             blobs=blob_uses({"raw": scan.raw}),
         )
@@ -281,12 +278,9 @@ def _begun(running: Running, calibration: str) -> ScanSummary:
 def _amend(core: Core, inspection_id: str, result: ScanReady) -> None:
     """Add a scan that became ready after its inspection was sealed."""
     summary = result.summary
-    core.emit(
-        InspectionAmended,
-        inspection_id=inspection_id,
-        version=0,
-        amends_seq=None,
-        what="scan",
+    core.amend(
+        inspection_id,
+        "scan",
         device=summary.device,
         fields={"scan_id": summary.scan_id, "state": summary.state, "image": summary.image},
         blobs=blob_uses(result.blobs),

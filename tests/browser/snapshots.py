@@ -233,6 +233,13 @@ def alarm_gamma() -> LaneView:
     return lane(truck, alarm("gamma_alarm", truck, state="ack", values=values))
 
 
+def alarm_two() -> LaneView:
+    """The gamma alarm was acknowledged, another alarm of the first rank waits: two bands."""
+    seen = alarm_gamma()
+    moved = alarm("barrier_moved_unordered", seen.inspection, device="io1", values={})
+    return seen.model_copy(update={"alarms": (*seen.alarms, moved)})
+
+
 def decided() -> LaneView:
     """Released: the truck drives out."""
     order = Decision(verdict=Verdict.RELEASE, officer="DEMO-1", at_utc_us=T0_US, seq=41)

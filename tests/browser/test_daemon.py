@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
+import os
 import socket
 import time
 import uuid
@@ -10,9 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.browser.screen import Screen
+from tests.integration.test_real_photo import found_curl, push, some_photos
 from tests.support.station import Station, lane_file, running_station
 
 STALE_LIMIT_S = 3.0
@@ -124,7 +130,56 @@ def test_a_neutron_alarm_takes_the_screen_and_no_force_releases(opened: Any, tmp
         screen.page.context.close()  # before its station goes
 
 
-def test_two_taps_and_a_replay_are_one_release(opened: Any, clean_lane: Station) -> None:
+SHOWN = """
+(() => {
+  const photo = document.querySelector(".lane .photo img");
+  const box = photo?.getBoundingClientRect();
+  if (!photo?.complete || !photo.src.endsWith("/v1/blobs/SHA256")) return null;
+  const whole = box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
+  return { width: photo.naturalWidth, height: photo.naturalHeight, box: [box.width, box.height],
+    seen: whole && photo.checkVisibility({ opacityProperty: true, visibilityProperty: true })
+      && document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === photo };
+})()
+"""
+"""What the photograph of the vehicle is, once it is this one."""
+
+
+def test_a_real_photograph_pushed_by_curl_is_shown(
+    opened: Any, clean_lane: Station, shared_data: Path, tmp_path: Path
+) -> None:
+    """On the glass stand the pixels of the file: whole, in their size, with nothing before them."""
+    curl, photos = found_curl(), some_photos(shared_data)
+    screen = opened(url(clean_lane))
+    with clean_lane.officer_away():
+        screen.until_release_free(PASSAGE_LIMIT_S)
+        for photo in photos[:2]:
+            sent = photo.read_bytes()
+            pixels = cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_COLOR)
+            assert push(curl, clean_lane, tmp_path, photo) == ("200", "Recorded.")
+            shown = screen.until(SHOWN.replace("SHA256", hashlib.sha256(sent).hexdigest()))
+            assert (shown["height"], shown["width"]) == pixels.shape[:2]
+            assert shown["seen"], shown
+            width, height = shown["box"]
+            assert (width >= 240, height >= 150) == (True, True), "an officer must recognise the vehicle"
+            glass = screen.page.locator(".lane .photo img").screenshot()
+            there = cv2.imdecode(np.frombuffer(glass, np.uint8), cv2.IMREAD_COLOR)
+            assert likeness(there, pixels) > 0.9
+            others = [likeness(there, cv2.imread(str(other))) for other in photos if other != photo]
+            assert max(others) < 0.9, "another photograph would have passed"
+
+
+def likeness(glass: Any, photo: Any) -> float:
+    """Return the correlation of what is shown with a photograph that fills the same box, -1 to 1."""
+    rows, columns = glass.shape[:2]
+    scale = max(rows / photo.shape[0], columns / photo.shape[1])
+    size = (max(columns, round(photo.shape[1] * scale)), max(rows, round(photo.shape[0] * scale)))
+    fitted = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    top, left = (fitted.shape[0] - rows) // 2, (fitted.shape[1] - columns) // 2
+    part = fitted[top : top + rows, left : left + columns]
+    return float(np.corrcoef(part.ravel(), glass.ravel())[0, 1])
+
+
+def test_two_fingers_two_taps_and_a_replay_are_one_release(opened: Any, clean_lane: Station) -> None:
     station = clean_lane
     screen = opened(url(station))
     posts: list[Any] = []
@@ -132,8 +187,13 @@ def test_two_taps_and_a_replay_are_one_release(opened: Any, clean_lane: Station)
     with station.officer_away():
         screen.until_release_free(PASSAGE_LIMIT_S)
         truck = station.lane()["inspection"]["inspection_id"]
-        x, y = screen.middle(".bar .release")
-        screen.page.mouse.dblclick(x, y)
+        release, secondary = screen.middle(".bar .release"), screen.middle(".bar .secondary")
+        screen.finger("Start", release)
+        screen.finger("Start", secondary, 2)  # while one is down a second contact counts for nothing
+        screen.finger("End", secondary, 2)
+        screen.finger("End", release)
+        screen.finger("Start", release)  # the second of two taps, or where Release stood until just now
+        screen.finger("End", release)
         until(
             screen,
             station,
@@ -141,7 +201,7 @@ def test_two_taps_and_a_replay_are_one_release(opened: Any, clean_lane: Station)
             "the release is recorded",
         )
         screen.page.wait_for_timeout(200)  # what the browser reports meanwhile is taken in here
-        assert len(posts) == 1
+        assert [json.loads(post.post_data)["verdict"] for post in posts] == ["release"]
         key, body = posts[0].headers["idempotency-key"], json.loads(posts[0].post_data)
         again = station.post("/v1/lane/decisions", body, key)
         assert again.status == 201, "a replay gets the first answer"
@@ -188,8 +248,40 @@ def test_the_station_stops_at_once_with_two_screens_open(opened: Any, clean_lane
     for screen in screens:
         screen.until("window.streams > 0")
         screen.outage = True
+    assert clean_lane.process is not None
+    group, state = clean_lane.process.pid, clean_lane.state
+    control = json.loads((state / "simulation.json").read_text(encoding="utf-8"))["control"]
+    socket.create_connection(("127.0.0.1", control), 5).close()  # the simulation lives
+    assert not lock_is_free(state)
+    assert LOG_OF_JOURNAL <= names(state), "the journal is open"
     took_s = clean_lane.stop()  # status 0, or it says why not
     assert took_s <= STOP_LIMIT_S, f"stopped after {took_s:.1f} s"
     for screen in screens:
         screen.until("window.heard.some((each) => each.name === 'bye')", 2.0)
         screen.until("document.querySelector('.band')", 2.0)
+    # The daemon's own clean-up ran: after SIGKILL the log of the journal would stand there still.
+    assert not LOG_OF_JOURNAL & names(state), "the journal was not closed"
+    assert lock_is_free(state)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)  # the simulation was its child, in its session
+    verified = clean_lane.carril("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "nothing is wrong" in verified.stdout
+
+
+LOG_OF_JOURNAL = {"station.db-wal", "station.db-shm"}
+
+
+def names(state: Path) -> set[str]:
+    """Return the files beside the database."""
+    return {path.name for path in (state / "journal").iterdir()}
+
+
+def lock_is_free(state: Path) -> bool:
+    """Whether another station could take the state folder."""
+    with (state / "lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -21,6 +21,7 @@ from tests.browser.snapshots import (
     alarm_ended,
     alarm_gamma,
     alarm_neutron,
+    alarm_two,
     clear,
     coverage,
     decided,
@@ -53,15 +54,18 @@ LOOKS: dict[str, Callable[[], Any]] = {
     "alarm_neutron": alarm_neutron,
     "alarm_gamma": alarm_gamma,
     "alarm_ended": alarm_ended,
+    "alarm_two": alarm_two,
     "viewer": review,
     "viewer_alarm": alarm_gamma,
+    "viewer_two": alarm_two,
     "menu": secondary,
     "menu_alarm": alarm_gamma,
+    "menu_two": alarm_two,
     "stale": clear,
     "stale_alarm": alarm_gamma,
     "lost": decided,
 }
-ALWAYS_DAY = {"alarm_neutron", "alarm_ended", "secondary", "menu"}
+ALWAYS_DAY = {"alarm_neutron", "alarm_ended", "alarm_two", "viewer_two", "menu_two", "secondary", "menu"}
 """An alarm waits for somebody: the screen lights up, whatever was wished."""
 
 CHECK_AXE = """

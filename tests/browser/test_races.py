@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.browser.fixture_server import Fixture
 from tests.browser.screen import Screen
-from tests.browser.snapshots import alarm, clear, lane, vehicle
+from tests.browser.snapshots import alarm, clear, lane, scan, vehicle
 
 pytestmark = pytest.mark.timeout(600)  # rounds are taken again on a busy machine
 
@@ -251,11 +252,38 @@ RELEASE_LOCK = "document.querySelector('.bar .release small')?.innerText"
 
 def until_orders(screen: Screen, fixture: Fixture, count: int) -> None:
     """Wait until so many orders came."""
+    until(screen, lambda: len(fixture.orders) >= count, f"{count} orders come")
+
+
+def until(screen: Screen, what: Callable[[], bool], sentence: str) -> None:
+    """Ask until true, letting the browser speak meanwhile."""
     for _ in range(500):
-        if len(fixture.orders) >= count:
+        if what():
             return
         screen.page.wait_for_timeout(20)
-    raise AssertionError(f"{len(fixture.orders)} orders came, not {count}")
+    raise AssertionError(f"not within 10 s: {sentence}")
+
+
+def test_an_image_that_does_not_come_is_asked_for_again(opened: Any, fixture: Fixture) -> None:
+    """The link breaks under the columns: no error of the screen's own, and the next scan is drawn."""
+    fixture.show(lane())
+    screen = opened(fixture.url)
+    screen.outage = True
+    asked: list[str] = []
+
+    def cut(route: Any) -> None:
+        asked.append(route.request.url)
+        route.abort()
+
+    screen.page.route("**/columns?*", cut)
+    fixture.show(clear())
+    until(screen, lambda: len(asked) >= 2, "both kinds of columns are asked for")
+    screen.page.wait_for_timeout(300)  # an error would be told by now
+    assert screen.errors == []
+    screen.page.unroute("**/columns?*")
+    screen.outage = False
+    fixture.show(lane(vehicle(scan=scan(lines=3899))))
+    screen.until("document.querySelector('.picture canvas')?.width > 300")
 
 
 def test_a_slow_station_is_found_again_after_a_long_silence(opened: Any, fixture: Fixture) -> None:

@@ -16,9 +16,8 @@ from tests.support.station import Station, running_station
 PHOTOS = 3
 
 
-@pytest.fixture(scope="module")
-def photos(shared_data: Path) -> list[Path]:
-    """A few photographs of trucks and containers, small ones first."""
+def some_photos(shared_data: Path) -> list[Path]:
+    """Return a few photographs of trucks and containers, small ones first; skip where there are none."""
     found = sorted((shared_data / "containers").glob("*.jpg"), key=lambda path: path.stat().st_size)
     if len(found) < PHOTOS:
         pytest.skip("the photographs of ../shared/data/containers are not on this machine")
@@ -26,13 +25,24 @@ def photos(shared_data: Path) -> list[Path]:
     return found[::step][:PHOTOS]
 
 
-@pytest.fixture(scope="module")
-def curl() -> str:
-    """The independent sender."""
+def found_curl() -> str:
+    """Return the independent sender; skip where it is not installed."""
     tool = shutil.which("curl")
     if tool is None:
         pytest.skip("curl is not installed (Debian: apt-get install curl)")
     return tool
+
+
+@pytest.fixture(scope="module")
+def photos(shared_data: Path) -> list[Path]:
+    """Photographs to push."""
+    return some_photos(shared_data)
+
+
+@pytest.fixture(scope="module")
+def curl() -> str:
+    """What pushes them."""
+    return found_curl()
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ SPECS = {
         DriverSpec("lines", Role.LINE_SCANNER, NetOptions, never, "x:X"),
         DriverSpec("plates", Role.CAMERA, NetOptions, never, "x:X"),
         DriverSpec("board", Role.DIGITAL_IO, NetOptions, never, "x:X"),
+        DriverSpec("text", Role.TEXT_READER, NetOptions, never, "x:X"),
     )
 }
 
@@ -282,7 +283,7 @@ GEOMETRY_KEYS = (
         ),
         (
             '"plates"',
-            '"board"',
+            '"text"',
             'lane.required = "lpr": needs a device that is a Camera; add one or leave it out',
         ),
         (
@@ -571,3 +572,10 @@ def test_the_schema_knows_every_table_and_unit() -> None:
 def test_an_unknown_shipped_file_names_what_there_is() -> None:
     with pytest.raises(UnknownName, match="'demos': nothing of this name is shipped; there are demo, "):
         shipped("scenarios", "demos")
+
+
+@pytest.mark.parametrize("driver", ["portal_a", "lines", "board"])
+def test_a_second_device_that_could_hide_a_dark_one_is_refused(write: Write, driver: str) -> None:
+    text = LANE + f'[[device]]\nname = "second"\ndriver = "{driver}"\nmode = "emulated"\n'
+    said = sentences(write(text))
+    assert any(line.startswith("device.second: is a second") for line in said), said

@@ -89,8 +89,9 @@ async function fetchNew(scan: string): Promise<void> {
 
 async function getColumns(found: ImageFacts, from: number, to: number): Promise<[Uint16Array, Uint8Array | null]> {
   const path = `/v1/scans/${found.id}/columns?from=${from}&to=${to}&level=${LEVEL}`;
-  const flags = found.kinds.includes("flags") ? getBytes(`${path}&kind=flags`) : null;
-  return [new Uint16Array(await getBytes(path)), flags && new Uint8Array(await flags)];
+  const flagged = found.kinds.includes("flags") ? getBytes(`${path}&kind=flags`) : null;
+  const [data, flags] = await Promise.all([getBytes(path), flagged]);
+  return [new Uint16Array(data), flags && new Uint8Array(flags)];
 }
 
 function append(
