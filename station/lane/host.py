@@ -255,9 +255,9 @@ class LaneHost:
         else:
             receipt = done.result()
             self._publish_records(append, receipt)
+            self._carry(self.lane.stored(append.token, receipt.first, now))
             if reply is not None and not reply.done():
                 reply.set_result(receipt)
-            self._carry(self.lane.stored(append.token, receipt.first, now))
         if self._show_due:
             self._publish_now()
 

@@ -216,9 +216,10 @@ class Lane:
         core.now = now
         if token == self._reopens:
             self._reopen()
-        if token in self._pending:
-            self._pending.pop(token).stored(first_seq)
-        return self._finish()
+        if token not in self._pending:
+            return self._finish()
+        self._pending.pop(token).stored(first_seq)
+        return [*self._finish(), Show()]
 
     @whole
     def not_stored(self, token: int, cause: str, now: Stamp) -> list[Effect]:

@@ -1,7 +1,7 @@
 """One supervised device: its link opened, read and opened again, whatever its driver does.
 
 What a failure means depends on its class alone (drivers.errors). Anything else that leaves a driver is a
-bug: it is reported, and the device is started anew. Only here does the station catch ``Exception``.
+bug: it is reported, and the device is started anew. For devices only here is ``Exception`` caught.
 """
 
 from __future__ import annotations

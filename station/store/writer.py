@@ -37,6 +37,7 @@ from station.store.startup import open_journal, renew_journal
 from station.store.stats import Stats
 from station.store.waiting import Bell, Waiter
 
+COUNT_EACH = 8
 PASSIVE_FRAMES = 1000
 TRUNCATE_BYTES = 16 * 1024 * 1024
 BEAT_S = 1.0
@@ -78,7 +79,7 @@ class Writer:
         self.cause = ""
         """Why the journal is not open."""
         self.pages: int = journal.connection.execute("PRAGMA page_count").fetchone()[0]
-        """Pages of the database as of the last checkpoint."""
+        """Pages of the database, counted at every eighth commit."""
         self.beat_s = time.monotonic()
         """When the thread last went round; it stands still while the disk hangs."""
         self.stats = Stats()
@@ -244,6 +245,8 @@ class Writer:
         """Keep the write-ahead log short; ``frames`` is about what the last commit added to it."""
         self._frames += frames
         connection = self.journal.connection
+        if self.stats.commits % COUNT_EACH == 0:
+            (self.pages,) = connection.execute("PRAGMA page_count").fetchone()
         if database.size_of(database.log_of(self._place.database)) > TRUNCATE_BYTES:
             connection.execute("PRAGMA busy_timeout=0").fetchone()  # never wait behind a reader
             try:
@@ -254,7 +257,6 @@ class Writer:
             done = database.checkpoint(connection, "PASSIVE")
         else:
             return
-        (self.pages,) = connection.execute("PRAGMA page_count").fetchone()
         self.stats.checkpoints += 1
         self._frames = 0 if done else self._frames
 

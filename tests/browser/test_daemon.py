@@ -219,6 +219,7 @@ def test_a_killed_station_is_seen_and_comes_back_without_a_reload(opened: Any, c
     screen.outage = True
     began_s = time.monotonic()
     station.kill()
+    assert LOG_OF_JOURNAL <= names(station.state), "nothing was cleaned up: an orderly stop looks different"
     screen.until("document.querySelector('.band') && document.body.classList.contains('stale')")
     assert not screen.release_free
     stale_s = time.monotonic() - began_s

@@ -39,22 +39,24 @@ def screen(opened: Any, fixture: Fixture) -> Screen:
     return screen
 
 
-@pytest.mark.parametrize("other", ["release", "secondary", "hold"])
-def test_a_second_finger_is_ignored_while_the_first_is_down(
-    screen: Screen, fixture: Fixture, other: str
-) -> None:
+def test_a_second_finger_is_ignored_while_the_first_is_down(screen: Screen, fixture: Fixture) -> None:
     """It comes and goes, or stays longer than the first: the first alone decides, once."""
-    first, (x, y) = screen.middle(RELEASE), screen.middle(f".bar .{other}")
-    second = (x + 40, y)
-    screen.finger("Start", first)
-    screen.finger("Start", second, 2)
-    screen.finger("End", second, 2)
-    assert orders(screen, fixture, 0) == [], "a finger that lifts beside the first decides nothing"
-    screen.finger("Start", second, 2)
-    screen.finger("End", first)
-    assert orders(screen, fixture, 1) == ["release"]
-    screen.finger("End", second, 2)
-    assert orders(screen, fixture, 1) == ["release"]
+    for other in ("release", "secondary", "hold"):
+        fixture.orders.clear()
+        truck = vehicle()
+        fixture.show(lane(truck))
+        screen.until_shows(truck.inspection_id)
+        screen.until_release_free()
+        first, (x, y) = screen.middle(RELEASE), screen.middle(f".bar .{other}")
+        second = (x + 40, y)
+        screen.finger("Start", first)
+        screen.finger("Start", second, 2)
+        screen.finger("End", second, 2)
+        assert orders(screen, fixture, 0) == [], f"{other}: a finger that lifts beside the first decides"
+        screen.finger("Start", second, 2)
+        screen.finger("End", first)
+        screen.finger("End", second, 2)
+        assert orders(screen, fixture, 1) == ["release"], other
 
 
 def test_a_finger_that_slid_off_decides_nothing(screen: Screen, fixture: Fixture) -> None:

@@ -72,6 +72,22 @@ test("an order without an answer is repeated with its own key, then given up and
   assert.match(orders.note.peek(), /did not confirm/);
 });
 
+test("a recorded order is not given again before the station shows what became of it", async () => {
+  station.show(lane(vehicle({ inspection_id: "v9" })));
+  now += station.DEAD_MS;
+  orders.tick.value += 1;
+  const releasing = orders.order("release", orders.seen());
+  posts[0].answer(201);
+  await pass(100);
+  await releasing;
+  assert.equal(orders.releaseLock.peek(), "pending");
+  await orders.order("release", orders.seen());
+  await orders.order("secondary", orders.seen());
+  assert.equal(posts.length, 1);
+  station.show(lane(vehicle({ inspection_id: "v9", version: 8 })));
+  assert.equal(orders.releaseLock.peek(), null);
+});
+
 test("an order is not repeated for another vehicle", async () => {
   const releasing = orders.order("release", orders.seen());
   station.show(lane(vehicle({ inspection_id: "v2" })));
@@ -139,6 +155,19 @@ test("neutron comes before gamma, unseen before seen", () => {
   assert.equal(station.first.value.alarm_id, "n");
   station.show(lane(vehicle(), gamma, { ...neutron, state: "ack" }));
   assert.equal(station.first.value.alarm_id, "g");
+});
+
+test("radiation keeps a band of its own; where old data takes one, it is the other alarm that waits", () => {
+  const gamma = alarm({ alarm_id: "g", state: "ack" });
+  const moved = alarm({ alarm_id: "m", code: "barrier_moved_unordered" });
+  const bands = () => station.banded.value.map((each) => each.alarm_id);
+  station.show(lane(vehicle(), gamma, moved));
+  assert.deepEqual(bands(), ["m", "g"]);
+  station.ageS.value = station.STALE_S + 1;
+  assert.deepEqual(bands(), ["g"]);
+  station.show(lane(vehicle(), gamma, { ...moved, state: "ack" }));
+  station.ageS.value = 0;
+  assert.deepEqual(bands(), ["g"]);
 });
 
 test("the strips of one vehicle never reach the next", () => {

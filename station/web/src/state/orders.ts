@@ -16,6 +16,13 @@ const NOTE_MS = 6000;
 /** Release or Secondary on its way. Hold has a flag of its own, because it waits for neither. */
 export const pending = signal<"release" | "secondary" | null>(null);
 export const holding = signal(false);
+/** What the last recorded Release or Secondary was for: until the station shows what became of it, the same
+ *  vehicle still looks undecided, and a second tap would be told that it changed. */
+const recorded = signal<Seen | null>(null);
+const shownYet = () => {
+  const vehicle = inspection.value;
+  return vehicle?.inspection_id !== recorded.value?.id || vehicle?.version !== recorded.value?.version;
+};
 /** The order that got no answer in time and is repeated. */
 export const unconfirmed = signal<Verdict | null>(null);
 export const note = signal<string | null>(null);
@@ -44,7 +51,7 @@ const moment = computed<Moment>(() => ({
   stale: stale.value,
   vehicle: inspection.value,
   unstored: rawAlarms.value.length,
-  sending: pending.value !== null || holding.value,
+  sending: pending.value !== null || holding.value || !shownYet(),
   dead: dead.value,
 }));
 export const releaseStands = computed(() => standsIn(moment.value));
@@ -88,7 +95,7 @@ async function repeat(verdict: Verdict, from: Seen, again: () => boolean): Promi
   let answered = false;
   do {
     try {
-      settle(verdict, await send("POST", "/v1/lane/decisions", body, key));
+      settle(verdict, from, await send("POST", "/v1/lane/decisions", body, key));
       answered = true;
     } catch {
       if (unconfirmed.peek() !== "hold") unconfirmed.value = verdict;
@@ -99,9 +106,10 @@ async function repeat(verdict: Verdict, from: Seen, again: () => boolean): Promi
   return answered;
 }
 
-function settle(verdict: Verdict, problem: Problem | null): void {
+function settle(verdict: Verdict, from: Seen, problem: Problem | null): void {
   if (problem) refuse(problem);
   else if (verdict === "hold") say(t("slot.held"));
+  else recorded.value = from;
 }
 
 function refuse(problem: Problem): void {
