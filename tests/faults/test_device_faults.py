@@ -116,7 +116,9 @@ def test_a_device_breaks_and_comes_back(station: Station, case: Case) -> None:
             station.fault(case.device, "none")
         station.until(lambda: station.device(case.device) in ("online", "degraded"), f"{case} is over", 20)
         record = station.send_on(vehicle)
-        if not blind and not station.starved(began, case.device):
+        # A quarter of a second of this computer is a second of the lane: a gap in the counts.
+        gaps = case.device != "rpm1" and any(seen["gaps"] for seen in record["radiation"]["occupancies"])
+        if not blind and not gaps and not station.starved(began, case.device):
             break  # else the next vehicle: this one was hit by a second fault, which nobody wanted
     if station.records("counts.missed")[missed:]:
         doubted.add("rpm1")  # the vehicle before lost its end marker with the link: this one may be two
@@ -193,7 +195,7 @@ def judge(case: Case, record: Any, doubted: set[str]) -> None:
         if device in doubted and not case.failed:
             assert (state, reason) in (("done", None), ("failed", "fault"), ("failed", "partial"))
         elif device != case.device:
-            assert state == "done", f"{case} cost the vehicle its {check}: {reason}"
+            assert state == "done", f"{case} cost the vehicle its {check}: {reason}; {record['radiation']}"
         elif case.waits:  # what came after all, once the link was mended, may count
             assert state in ("done", "failed")
         elif case.failed:
