@@ -262,7 +262,8 @@ class LaneHost:
             self._publish_now()
 
     def _refused(self, append: Append, error: BaseException, reply: asyncio.Future[Receipt] | None) -> None:
-        log.error("cannot record: %s", error)
+        known = self.lane.core.mode_cause == "cannot_record"
+        log.log(logging.DEBUG if known else logging.ERROR, "cannot record: %s", error)
         now = self._ports.clock.stamp()
         if reply is not None and not reply.done():
             reply.set_exception(error)

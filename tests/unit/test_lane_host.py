@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from drivers.readings import Channel, Counts, DeviceFlag, Inputs, Phase
+from station.domain.values import Verdict
 from station.domain.view import DeviceView
+from station.lane.commands import Decide
 from station.lane.effects import BlobKept
 from station.lane.host import LaneHost, Ports
 from station.lane.lane import Lane
@@ -19,7 +21,7 @@ from station.lane.restart import Before
 from station.runtime.bus import Bus, Message, Subscription
 from station.runtime.clock import ManualClock
 from station.store.draft import Draft, Idem, Receipt
-from station.store.errors import NotStored, RecordRejected, StoredResponse
+from station.store.errors import NotStored, RecordRejected, StoredResponse, StoreUnavailable
 from tests.support.lane_rig import DEVICES, REST, facts
 
 
@@ -198,3 +200,89 @@ async def test_facts_that_a_broken_disk_refused_are_written_first_when_it_works_
     assert opened < reopened
     assert bench.host.lane.core.mode == "open"
     assert types.count("carril.inspection.opened") == 1
+
+
+def decide(bench: Bench, verdict: str = "hold") -> Decide:
+    inspection = bench.host.lane.core.inspection
+    assert inspection is not None
+    return Decide(inspection.inspection_id, inspection.version, Verdict(verdict), "O-1")
+
+
+async def test_a_repeat_while_the_first_is_on_its_way_gets_its_answer(bench: Bench) -> None:
+    """A screen without a receipt sends again with the same key: it must not hear that nothing was done."""
+    bench.board(entry_loop=True)
+    await bench.written()
+    command = decide(bench, "secondary")
+    first = asyncio.create_task(bench.host.command(command, "screen", "key-1", "00" * 32))
+    await asyncio.sleep(0.01)
+    again = asyncio.create_task(bench.host.command(command, "screen", "key-1", "00" * 32))
+    await asyncio.sleep(0.01)
+    await bench.written()
+    assert await first == await again
+    types = [draft.type for draft in bench.journal.stored]
+    assert types.count("carril.decision.recorded") == 1
+
+
+async def test_nothing_is_stored_before_the_facts_that_it_follows(bench: Bench) -> None:
+    bench.board(entry_loop=True)
+    await bench.written(NotStored("the disk is gone"))
+    bench.alarm()  # the disk works again, but what came first is still to be written
+    assert not bench.journal.waiting
+    stop = asyncio.Event()
+    running = asyncio.create_task(bench.host.run(stop))
+    for _ in range(20):
+        await bench.clock.advance(0.1)
+        await bench.written()
+    stop.set()
+    await bench.clock.advance(0.2)
+    await running
+    types = [draft.type for draft in bench.journal.stored]
+    assert types.index("carril.inspection.opened") < types.index("carril.radiation_alarm.raised")
+
+
+async def test_asking_whether_the_disk_works_again_fills_no_memory(bench: Bench) -> None:
+    bench.board(entry_loop=True)
+    await bench.written(NotStored("the disk is gone"))
+    stop = asyncio.Event()
+    running = asyncio.create_task(bench.host.run(stop))
+    for _ in range(100):
+        await bench.clock.advance(0.5)
+        await bench.written(NotStored("the disk is still gone"))
+    kinds = [event.type_name() for append in bench.host._unstored for event in append.events]
+    assert kinds == [
+        "carril.inspection.opened",
+        "carril.inspection.sealed",
+    ]  # and fifty questions are not kept
+    stop.set()
+    await bench.clock.advance(0.2)
+    await running
+
+
+async def test_a_disk_that_does_not_answer_puts_the_lane_out_of_service(bench: Bench) -> None:
+    stop = asyncio.Event()
+    running = asyncio.create_task(bench.host.run(stop))
+    bench.board(entry_loop=True)
+    await bench.clock.advance(4.0)
+    assert bench.host.lane.core.mode == "open"
+    await bench.clock.advance(2.0)
+    assert bench.host.lane.core.mode == "out_of_service"
+    assert bench.host.view.mode == "out_of_service"
+    for _ in range(30):
+        await bench.written()
+        await bench.clock.advance(0.1)
+    assert bench.host.lane.core.mode == "open"
+    stop.set()
+    await bench.clock.advance(0.2)
+    await running
+
+
+async def test_a_hold_works_although_nothing_can_be_recorded(bench: Bench) -> None:
+    bench.board(entry_loop=True)
+    await bench.written()
+    bench.board(cabinet_closed=False)
+    await bench.written(NotStored("the disk is gone"))
+    with pytest.raises(StoreUnavailable):
+        await bench.host.command(decide(bench), "screen", "key-2", "00" * 32)
+    inspection = bench.host.lane.core.inspection
+    assert inspection is not None
+    assert inspection.held
