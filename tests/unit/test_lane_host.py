@@ -248,11 +248,12 @@ async def test_asking_whether_the_disk_works_again_fills_no_memory(bench: Bench)
     for _ in range(100):
         await bench.clock.advance(0.5)
         await bench.written(NotStored("the disk is still gone"))
+    # Fifty questions are not among them.
     kinds = [event.type_name() for append in bench.host._unstored for event in append.events]
     assert kinds == [
         "carril.inspection.opened",
         "carril.inspection.sealed",
-    ]  # and fifty questions are not kept
+    ]
     stop.set()
     await bench.clock.advance(0.2)
     await running
