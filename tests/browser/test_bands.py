@@ -89,7 +89,7 @@ def test_radiation_has_its_own_band_beside_simulated_and_a_second_alarm(
     for case in [Case(*each) for each in itertools.product(RADIATION, OTHERS, (False, True))]:
         view = case.view()
         fixture.show(view)
-        screen.until(f"window.heard.at(-1).alarms[0] === '{view.alarms[0].alarm_id}'")
+        screen.until(f"window.heard.at(-1)?.alarms[0] === '{view.alarms[0].alarm_id}'")
         faults += case.faults(screen, "live")
     assert faults == [], "\n".join(faults)
 
