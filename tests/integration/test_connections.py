@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,8 +92,9 @@ async def test_too_many_connections_are_dropped_and_the_others_live(
 def bus(central: Served) -> Bus:
     """The lane's bus, with its event stream served beside the central interface."""
     bus = Bus()
-    lane: Any = None  # no record is replayed, so nobody looks at the lane
-    central.app.include_router(events_router(bus, central.services.stop, central.store, lane, dict))
+    store = central.store
+    lane: Any = lambda: SimpleNamespace(at=f"{store.epoch}:{store.published}")  # noqa: E731 - no record is replayed
+    central.app.include_router(events_router(bus, central.services.stop, store, lane, dict))
     return bus
 
 
