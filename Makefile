@@ -34,10 +34,12 @@ run: setup
 	@$(MAKE) web || echo 'carril: the station runs without its screen.' >&2
 	exec $(BIN)/carril run --port $(PORT) --state .state
 
-# What runs in real time (browser, daemons, sockets) has one core; what only computes takes what is left of the
-# other. Together they take 12 minutes on two cores, one after the other 17.
-PURE := tests/unit tests/property
-REAL := tests/browser tests/contract tests/faults tests/integration tests/interop
+# What runs in real time (browser, daemons, devices on sockets) has one core; what only computes or writes takes
+# what is left of the other.
+LIVE := $(foreach name,connections demo_lane hil_io hil_lane_full linestream_resume modbus_driver poll_client \
+	push_camera real_photo recorded_passage supervised_board tutorial,tests/integration/test_$(name).py)
+PURE := tests/unit tests/property $(filter-out $(LIVE),$(wildcard tests/integration/test_*.py))
+REAL := tests/browser tests/contract tests/faults tests/interop $(LIVE)
 
 test: check web
 	@scripts/debian-packages 'make test drives the screen with chromium, asks mbpoll and curl for a second opinion and breaks disks with gcc' \
