@@ -62,6 +62,8 @@ def events_router(
             missed = await _missed(after, epoch, seq)
             for message in [RESET] if missed is None else missed:
                 yield _frame(message)
+            # What changed without a record since the screen took its snapshot.
+            yield _frame(Message("lane", {"lane": view().model_dump(mode="json")}))
             async for news in subscription.until(stop, HEARTBEAT_S / 2):
                 if loop.time() - beat_s >= HEARTBEAT_S:
                     beat_s = loop.time()

@@ -93,7 +93,11 @@ def bus(central: Served) -> Bus:
     """The lane's bus, with its event stream served beside the central interface."""
     bus = Bus()
     store = central.store
-    lane: Any = lambda: SimpleNamespace(at=f"{store.epoch}:{store.published}")  # noqa: E731 - no record is replayed
+
+    def lane() -> Any:
+        """No record is replayed here: only where the lane stands counts."""
+        return SimpleNamespace(at=f"{store.epoch}:{store.published}", model_dump=lambda mode: {})
+
     central.app.include_router(events_router(bus, central.services.stop, store, lane, dict))
     return bus
 

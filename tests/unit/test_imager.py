@@ -79,10 +79,22 @@ def recording() -> tuple[Column, np.ndarray, np.ndarray, np.ndarray]:
     return column, column.beam_off(1000), column.expose(1.0, 2000), truck
 
 
+MADE: list[Lane] = []
+"""Lanes of the running test: their threads end with it."""
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    yield
+    while MADE:
+        MADE.pop().imager.close()
+
+
 class Lane:
     """An imager with everything that it says, in order."""
 
     def __init__(self, *, calibrated: bool = True) -> None:
+        MADE.append(self)
         self.column, self.dark, self.air, self.truck = recording()
         self.shelf = Shelf()
         self.results: list[Result] = []
@@ -166,10 +178,8 @@ class Lane:
 
 
 @pytest.fixture
-def lane() -> Iterator[Lane]:
-    lane = Lane()
-    yield lane
-    lane.imager.close()
+def lane() -> Lane:
+    return Lane()
 
 
 # --- a scan in order --------------------------------------------------------------------------------
@@ -382,6 +392,7 @@ def test_lines_that_come_too_fast_are_dropped_unacknowledged(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WAITING_BYTES", 30_000)  # six blocks of 50 x 48
+    lane.imager._workers["s1"].end()
     lane.imager._workers.clear()
     go = threading.Event()
     lane.shelf.before_write = lambda wire: go.wait(10) and None
