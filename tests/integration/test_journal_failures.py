@@ -39,19 +39,19 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 class Gate:
-    """Holds COMMIT back until it is opened."""
+    """Holds a step of the writer back until it is opened."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: str = "_commit") -> None:
         self.inside = threading.Event()
         self.open = threading.Event()
-        commit = Writer._commit
+        done = getattr(Writer, step)
 
-        def held(writer: Writer, tx: Any) -> None:
+        def held(*args: Any) -> None:
             self.inside.set()
             self.open.wait(20)
-            commit(writer, tx)
+            done(*args)
 
-        monkeypatch.setattr(Writer, "_commit", held)
+        monkeypatch.setattr(Writer, step, held)
 
 
 async def test_a_slow_disk_blocks_no_caller_and_the_queue_is_bounded(
@@ -91,15 +91,7 @@ async def test_many_small_drafts_fill_the_queue_too(store: Store, monkeypatch: p
 async def test_nothing_is_seen_before_its_mark(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await store.append([of_inspection("i1", "carril.inspection.opened")])
     before = await seen(store)
-    marking, go_on = threading.Event(), threading.Event()
-    set_mark = Writer._set_mark
-
-    def held(writer: Writer, tx: Any) -> None:
-        marking.set()
-        go_on.wait(20)
-        set_mark(writer, tx)
-
-    monkeypatch.setattr(Writer, "_set_mark", held)
+    gate = Gate(monkeypatch, "_set_mark")
     plate = {"plate": {"text": "AB123"}}
     drafts = [
         of_inspection("i1", "carril.inspection.sealed", identity=plate),
@@ -107,12 +99,12 @@ async def test_nothing_is_seen_before_its_mark(store: Store, monkeypatch: pytest
         draft("rpm1", prio=0),
     ]
     future = store.append_soon(drafts, Idem("screen", "key", b"", 201, lambda _: "recorded"))
-    await asyncio.to_thread(marking.wait)
+    await asyncio.to_thread(gate.inside.wait)
     count = "SELECT count(*) FROM record"
     assert await store.read(lambda view: view.connection.execute(count).fetchone()) == (4,)
     assert await seen(store) == before
     assert not future.done()
-    go_on.set()
+    gate.open.set()
     assert (await asyncio.wrap_future(future)).last == 4
     after = await seen(store)
     assert [key for key in after if after[key] == before[key]] == []
@@ -168,21 +160,13 @@ async def test_a_disk_that_hangs_in_a_checkpoint_frees_the_queue(
 ) -> None:
     monkeypatch.setattr(writer_module, "HUNG_S", 0.3)
     monkeypatch.setattr(writer_module, "BEAT_S", 0.05)
-    inside, go_on = threading.Event(), threading.Event()
-    tend_log = Writer._tend_log
-
-    def held(writer: Writer, frames: int) -> None:
-        inside.set()
-        go_on.wait(20)
-        tend_log(writer, frames)
-
-    monkeypatch.setattr(Writer, "_tend_log", held)
+    gate = Gate(monkeypatch, "_tend_log")
     assert (await store.append([draft("written")])).first == 1
-    await asyncio.to_thread(inside.wait)
+    await asyncio.to_thread(gate.inside.wait)
     with pytest.raises(StoreUnavailable, match="the disk hangs"):
         async with asyncio.timeout(10):
             await store.append([draft("queued")])
-    go_on.set()
+    gate.open.set()
     assert (await patiently(store, "again")).first == 2
 
 

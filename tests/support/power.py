@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tests.support.preload import compiled
+
 SOURCE = Path(__file__).with_name("disk_recorder.c")
 ROOT = Path(__file__).parents[2]
 SECTOR = 512
@@ -28,13 +30,7 @@ _HEADER = struct.Struct("<cHHQQQ")
 
 def build_recorder(folder: Path) -> Path | None:
     """Compile the recorder; ``None`` without a C compiler."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        return None
-    library = folder / "disk_recorder.so"
-    options = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
-    subprocess.run([compiler, *options, "-o", library, SOURCE], check=True)
-    return library
+    return compiled(SOURCE, folder)
 
 
 def run_recorded(recorder: Path, **order: Any) -> None:

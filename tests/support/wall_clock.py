@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import mmap
-import shutil
 import struct
-import subprocess
 from pathlib import Path
+
+from tests.support.preload import compiled
 
 SOURCE = Path(__file__).with_name("wall_clock.c")
 
@@ -29,10 +29,5 @@ class WallClock:
 
 def wall_clock(folder: Path) -> WallClock | None:
     """Return a clock that can be set; ``None`` without a C compiler."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        return None
-    library = folder / "wall_clock.so"
-    options = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
-    subprocess.run([compiler, *options, "-o", library, SOURCE], check=True)
-    return WallClock(folder, library)
+    library = compiled(SOURCE, folder)
+    return None if library is None else WallClock(folder, library)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,6 +87,16 @@ class Bench:
             await asyncio.sleep(0)
             if error is not None:
                 return
+
+    @contextlib.asynccontextmanager
+    async def ticking(self) -> AsyncIterator[None]:
+        """Let the lane notice that time passes."""
+        stop = asyncio.Event()
+        running = asyncio.create_task(self.host.run(stop))
+        yield
+        stop.set()
+        await self.clock.advance(0.2)
+        await running
 
     def board(self, **values: bool) -> None:
         self.inputs.update(values)
@@ -186,14 +197,10 @@ async def test_facts_that_cannot_be_kept_put_the_lane_out_of_service(bench: Benc
 async def test_facts_that_a_broken_disk_refused_are_written_first_when_it_works_again(bench: Bench) -> None:
     bench.board(entry_loop=True)
     await bench.written(NotStored("the disk is gone"))
-    stop = asyncio.Event()
-    running = asyncio.create_task(bench.host.run(stop))
-    for _ in range(20):
-        await bench.clock.advance(0.1)
-        await bench.written()
-    stop.set()
-    await bench.clock.advance(0.2)
-    await running
+    async with bench.ticking():
+        for _ in range(20):
+            await bench.clock.advance(0.1)
+            await bench.written()
     types = [draft.type for draft in bench.journal.stored]
     opened = types.index("carril.inspection.opened")
     reopened = max(n for n, kind in enumerate(types) if kind == "carril.lane_mode.changed")
@@ -228,14 +235,10 @@ async def test_nothing_is_stored_before_the_facts_that_it_follows(bench: Bench) 
     await bench.written(NotStored("the disk is gone"))
     bench.alarm()  # the disk works again, but what came first is still to be written
     assert not bench.journal.waiting
-    stop = asyncio.Event()
-    running = asyncio.create_task(bench.host.run(stop))
-    for _ in range(20):
-        await bench.clock.advance(0.1)
-        await bench.written()
-    stop.set()
-    await bench.clock.advance(0.2)
-    await running
+    async with bench.ticking():
+        for _ in range(20):
+            await bench.clock.advance(0.1)
+            await bench.written()
     types = [draft.type for draft in bench.journal.stored]
     assert types.index("carril.inspection.opened") < types.index("carril.radiation_alarm.raised")
 
