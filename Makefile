@@ -34,21 +34,28 @@ run: setup
 	@$(MAKE) web || echo 'carril: the station runs without its screen.' >&2
 	exec $(BIN)/carril run --port $(PORT) --state .state
 
-# What runs in real time (browser, daemons, devices on sockets) has one core; what only computes or writes takes
-# what is left of the other.
-LIVE := $(foreach name,connections demo_lane hil_io hil_lane_full linestream_resume modbus_driver poll_client \
-	push_camera real_photo recorded_passage supervised_board tutorial,tests/integration/test_$(name).py)
-PURE := tests/unit tests/property $(filter-out $(LIVE),$(wildcard tests/integration/test_*.py))
-REAL := tests/browser tests/contract tests/faults tests/interop $(LIVE)
+# Two streams, one for each core: the browser and whole lanes in real time; beside them first what only computes
+# or writes (with the coverage gate), then single devices and broken links on sockets.
+LANE := $(foreach name,demo_lane hil_io hil_lane_full linestream_resume poll_client push_camera real_photo \
+	recorded_passage tutorial,tests/integration/test_$(name).py)
+WIRE := tests/contract tests/faults tests/interop $(foreach name,connections modbus_driver supervised_board, \
+	tests/integration/test_$(name).py)
+PURE := tests/unit tests/property $(filter-out $(LANE) $(WIRE),$(wildcard tests/integration/test_*.py))
 
 test: check web
 	@scripts/debian-packages 'make test drives the screen with chromium, asks mbpoll and curl for a second opinion and breaks disks with gcc' \
 		chromium mbpoll curl gcc libc6-dev || echo 'carril: the tests that need them are skipped.' >&2
-	nice -n 19 $(BIN)/pytest $(PURE) --cov --timeout 300 -p no:cacheprovider >.venv/pure.log 2>&1 & pure=$$!
+	beside() {
+		failed=0
+		nice -n 19 $(BIN)/pytest $(PURE) --cov --timeout 300 -p no:cacheprovider || failed=1
+		$(BIN)/pytest $(WIRE) -p no:cacheprovider || failed=1
+		return $$failed
+	}
+	beside >.venv/beside.log 2>&1 & beside=$$!
 	failed=0
-	$(BIN)/pytest $(REAL) || failed=1
-	wait $$pure || failed=1
-	cat .venv/pure.log
+	$(BIN)/pytest tests/browser $(LANE) || failed=1
+	wait $$beside || failed=1
+	cat .venv/beside.log
 	exit $$failed
 
 # --- the parts ------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from station.domain.decision import NotFound, Refused, ReleaseLocked
 from station.domain.values import Verdict
 from station.domain.view import LaneView
 from station.lane.commands import AckAlarm, Command, Decide, ReadImage, SilenceAlarm
-from station.lane.host import LaneHost, reply_text
+from station.lane.drafts import reply_text
+from station.lane.host import LaneHost
 from station.store.draft import Receipt
 from station.store.errors import Repeated, StoreError
 
@@ -84,6 +85,8 @@ class Recorded(BaseModel):
     """The order is durable, and this is its record."""
 
     record: Place
+    stored_at: str
+    """UTC, RFC 3339: a repeat gets the first answer's."""
 
 
 @dataclass(slots=True)

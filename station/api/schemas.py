@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from station.api.problems import Problem, refusals
-from station.domain.events import SCHEMA_VERSION, catalogue, json_schema
+from station.domain.schemas import SCHEMA_VERSION, catalogue, json_schema
 
 router = APIRouter(prefix="/v1/schemas", tags=["central"])
 

@@ -43,7 +43,7 @@ from station.lane.restart import Before, Record, alarms_before, found_open, port
 from station.lane.vault import StoreVault
 from station.lanefile import FittedDevice, LaneFile, shipped
 from station.runtime.bus import Bus
-from station.runtime.clock import SystemClock
+from station.runtime.clock import SystemClock, clock_quality
 from station.runtime.health import HealthChange
 from station.runtime.supervisor import Supervisor
 from station.runtime.watchdog import LoopLag, Watchdog, notify
@@ -170,6 +170,7 @@ class Daemon:
 
     async def _open_lane(self, stack: contextlib.AsyncExitStack) -> Outputs:
         lane = Lane(self.facts, self.clock.stamp(), lambda: str(uuid7()))
+        lane.core.clock_quality = clock_quality()
         for device in self.devices:
             lane.core.devices[device.name] = self._device_view(device, "starting", None)
         outputs = Outputs(self._board, self.clock, self._thinks)
@@ -182,6 +183,7 @@ class Daemon:
             clock=self.clock,
             set_outputs=outputs.want,
             acknowledge=self._acknowledge,
+            clock_quality=clock_quality,
             suspect=lambda name, code, on: self.supervisor.suspect(name, code, on=on),
             overlay=self._overlay,
         )

@@ -33,6 +33,7 @@ PRIORITY = {
     "wrong_way": 1,
     "cannot_record": 1,
     "second_vehicle": 2,
+    "vehicle_stalled": 2,
     "required_device_lost": 2,
     "station_only": 2,
 }
@@ -121,9 +122,8 @@ class AlarmBook:
 
     def revise(self, alarm_id: str, values: Args) -> None:
         """Its numbers are known better now."""
-        if alarm_id in self._alarms:
-            alarm = self._alarms[alarm_id]
-            self._alarms[alarm_id] = replace(alarm, values={**alarm.values, **values})
+        alarm = self.get(alarm_id)
+        self._keep(replace(alarm, values={**alarm.values, **values}))
 
     def ack(self, alarm_id: str) -> None:
         """Somebody has seen it."""
@@ -143,8 +143,7 @@ class AlarmBook:
 
     def mark_unstored(self, alarm_id: str) -> None:
         """The journal does not hold it (yet)."""
-        if alarm_id in self._alarms:
-            self._keep(replace(self._alarms[alarm_id], stored=False))
+        self._keep(replace(self.get(alarm_id), stored=False))
 
     def of(self, inspection_id: str) -> list[Alarm]:
         """Return the alarms of one inspection."""
@@ -168,7 +167,7 @@ class AlarmBook:
 RADIATION = frozenset({"gamma_alarm", "neutron_alarm"})
 OF_THE_VEHICLE = frozenset({"second_vehicle", "station_only", "vehicle_in_beam"})
 """Alarms that are over when their vehicle has gone; those of devices end with their cause."""
-EVENTS = frozenset({"tailgate", "vehicle_left_undecided", "wrong_way"})
+EVENTS = frozenset({"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_stalled"})
 """What happened and is over at once: to have seen it is all that can be done."""
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
-from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from station.domain.values import (
     AlarmSummary,
     BlobUse,
+    ClockQuality,
     Coverage,
     Decision,
     EventStamp,
@@ -31,8 +31,6 @@ from station.domain.values import (
     Value,
     Verdict,
 )
-
-SCHEMA_VERSION = 1
 
 
 class Prio(IntEnum):
@@ -299,6 +297,15 @@ class CountsMissed(LaneEvent):
     missed: int
 
 
+class PortalNoted(LaneEvent):
+    """A portal's count began anew, its end marker came twice, or a vehicle stood for 1 or 10 minutes."""
+
+    PRIO: ClassVar[Prio] = Prio.BACKGROUND
+    device: str
+    code: Literal["duplicate_end", "counter_reset", "extended", "stalled"]
+    device_count: int | None
+
+
 class EmergencyStopPressed(LaneEvent):
     """The emergency-stop circuit opened."""
 
@@ -336,6 +343,12 @@ class CalibrationApplied(LaneEvent):
     sha256: str
 
 
+class ClockQualityChanged(LaneEvent):
+    """The computer's clock is synchronised from now on (``sync``), or no longer (``unsync``)."""
+
+    quality: ClockQuality
+
+
 class ConfigApplied(LaneEvent):
     """A lane file took effect."""
 
@@ -356,33 +369,7 @@ class EpochOpened(LaneEvent):
     cause: str
 
 
-# --- catalogue ----------------------------------------------------------------------------------
-
-
 def schema_name(event: type[Event]) -> str:
     """Return the name under ``/v1/schemas``: ``inspection.sealed``."""
     words: list[str] = re.findall(r"[A-Z][a-z0-9]*", event.__name__)
     return "_".join(words[:-1]).lower() + "." + words[-1].lower()
-
-
-def _leaves(cls: type[Event]) -> list[type[Event]]:
-    children = cls.__subclasses__()
-    if cls not in (Event, LaneEvent, InspectionEvent, AlarmEvent):
-        return [cls]
-    return [leaf for child in children for leaf in _leaves(child)]
-
-
-@cache
-def catalogue() -> dict[str, type[Event]]:
-    """Return every event class by its wire type."""
-    return {event.type_name(): event for event in _leaves(Event)}
-
-
-def json_schema(name: str) -> dict[str, Any] | None:
-    """Return the JSON Schema of the event called ``name`` (without ``carril.``), or ``None``."""
-    event = catalogue().get("carril." + name)
-    if event is None:
-        return None
-    schema = event.model_json_schema(mode="serialization")
-    schema["$id"] = f"urn:carril:schema:{name}:{SCHEMA_VERSION}"
-    return schema

@@ -14,13 +14,16 @@ class Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
 
+ClockQuality = Literal["sync", "unsync", "unknown"]
+
+
 class EventStamp(Value):
     """When it happened, in microseconds: canonical JSON refuses integers above 2^53-1."""
 
     utc_us: int
     mono_us: int
     boot_id: str
-    clock: Literal["sync", "unsync", "unknown"] = "unknown"
+    clock: ClockQuality = "unknown"
 
 
 class CoverageState(StrEnum):

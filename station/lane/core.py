@@ -22,7 +22,7 @@ from station.domain.events import (
     LaneAlarmRaised,
 )
 from station.domain.inspection import Inspection
-from station.domain.values import BlobUse, EventStamp, OccupancySummary, ScanSummary
+from station.domain.values import BlobUse, ClockQuality, EventStamp, OccupancySummary, ScanSummary
 from station.domain.view import Args, DeviceView
 from station.lane.effects import BlobKept, Effect
 from station.lane.track import Track
@@ -134,7 +134,7 @@ class Core:
     facts: LaneFacts
     new_id: Callable[[], str]
     now: Stamp
-    clock_quality: str = "unknown"
+    clock_quality: ClockQuality = "unknown"
     mode: str = "closed"
     mode_cause: str | None = None
     passage: Passage | None = None

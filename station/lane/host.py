@@ -17,9 +17,11 @@ from typing import Any, Protocol
 
 from drivers.api import Clock
 from drivers.readings import Reading, ScanKey
-from station.domain.events import Event, LaneAlarmRaised, RadiationAlarmRaised
+from station.domain.events import LaneAlarmRaised, RadiationAlarmRaised
+from station.domain.values import ClockQuality
 from station.domain.view import AlarmView, DeviceView, LaneView
 from station.lane.commands import Command
+from station.lane.drafts import draft, reply_text
 from station.lane.effects import (
     Append,
     BlobKept,
@@ -42,7 +44,7 @@ from station.lane.imager import Imager, Vault
 from station.lane.lane import Lane
 from station.lane.live import Live
 from station.runtime.bus import Bus, Message
-from station.store.draft import BlobRef, Draft, Idem, Receipt
+from station.store.draft import Draft, Idem, Receipt
 from station.store.errors import RecordRejected, Repeated, StoredResponse, StoreUnavailable, Unknown
 
 log = logging.getLogger("carril.lane")
@@ -91,6 +93,7 @@ class Ports:
     acknowledge: Callable[[str, ScanKey, int, bool], None]
     suspect: Callable[[str, str, bool], None]
     """Tells the supervisor what the lane alone can know of a device: name, code, on or off."""
+    clock_quality: Callable[[], ClockQuality]
     overlay: Callable[[LaneView], LaneView]
     """Fills in what only the daemon knows: centre, scripted officer."""
 
@@ -174,6 +177,7 @@ class LaneHost:
                 self._sent_s = None
                 self._carry(self.lane.not_stored(NO_TOKEN, "cannot_record", now))
             self.live.flush(self._ports.bus, now.mono_ns / 1e9)
+            self._carry(self.lane.clock(self._ports.clock_quality(), now))
             unwell = self.lane.core.mode_cause == "cannot_record"
             if unwell and not self._outstanding and now.mono_ns / 1e9 >= recover_s:
                 recover_s = now.mono_ns / 1e9 + RECOVER_EVERY_S
@@ -342,30 +346,6 @@ class LaneHost:
     def _threadsafe(self, call: Callable[..., None], *args: Any) -> None:
         if not self._closed:
             self._loop.call_soon_threadsafe(call, *args)
-
-
-def draft(event: Event, append: Append) -> Draft:
-    """Return the event as the journal takes it."""
-    subject = getattr(event, "inspection_id", None) or getattr(event, "device", None) or "lane"
-    name = event.type_name().removeprefix("carril.")
-    sealing = append.seals is not None and subject == append.seals and name == "inspection.sealed"
-    return Draft(
-        type=event.type_name(),
-        subject=subject,
-        prio=int(event.PRIO),
-        flags=event.simulated * 1 + event.test * 2 + event.exercise * 4,
-        time_us=event.stamp.utc_us,
-        data=event.model_dump(mode="json", by_alias=True),
-        schema=f"{name}:1",
-        blobs=tuple(BlobRef(blob.role, blob.sha256) for blob in getattr(event, "blobs", ())),
-        opens=append.opens is not None and subject == append.opens and name == "inspection.opened",
-        seals=sealing,
-    )
-
-
-def reply_text(receipt: Receipt) -> str:
-    """Return the answer to a command as it is kept for repeats."""
-    return f'{{"record":{{"epoch":"{receipt.epoch}","seq":{receipt.first}}}}}'
 
 
 def keep_pictures(vault: Vault, work: KeepPictures) -> PicturesKept:

@@ -32,6 +32,7 @@ from drivers.readings import (
 )
 from station.domain.decision import Refused
 from station.domain.events import (
+    ClockQualityChanged,
     ConfigApplied,
     DecisionRequested,
     DeviceHealthChanged,
@@ -40,6 +41,7 @@ from station.domain.events import (
     LaneStarted,
 )
 from station.domain.restart import resume
+from station.domain.values import ClockQuality
 from station.domain.view import DeviceView, LaneView
 from station.lane.cameras import Cameras
 from station.lane.commands import Command, Commands, Pending
@@ -176,6 +178,16 @@ class Lane:
         if core.inspection is not None:
             core.inspection.links_lost(core.lost_checks(), core.now_s)
             core.inspection.tick(core.now_s)
+        return self._finish()
+
+    @whole
+    def clock(self, quality: ClockQuality, now: Stamp) -> list[Effect]:
+        """Take what the computer says of its clock's synchronisation."""
+        core = self.core
+        if quality == core.clock_quality:
+            return []
+        core.now, core.clock_quality = now, quality
+        core.emit(ClockQualityChanged, quality=quality)
         return self._finish()
 
     @whole

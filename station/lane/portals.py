@@ -24,6 +24,7 @@ from station.domain.events import (
     DeviceSetupChanged,
     OccupancyEnded,
     OccupancyStarted,
+    PortalNoted,
     RadiationAlarmRaised,
 )
 from station.domain.occupancy import (
@@ -32,6 +33,7 @@ from station.domain.occupancy import (
     Closed,
     Effect,
     Missed,
+    Noted,
     OccupancyMachine,
     Orphaned,
     SetupChanged,
@@ -56,7 +58,6 @@ class _Portal:
     machine: OccupancyMachine
     opinion: StationOpinion
     nsigma: float = DEFAULT_NSIGMA
-    neutron_alarm_counts: float | None = None
     inspections: dict[str, str] = field(default_factory=dict)
     """Inspection of each occupancy that is open or closed lately: an end marker may come up to 60 s late."""
 
@@ -153,6 +154,10 @@ class Portals:
                 self._missed(device, 1)
             elif isinstance(effect, Amended):
                 self._amended(device, portal, effect)
+            elif isinstance(effect, Noted):
+                core.emit(PortalNoted, device=device, code=effect.code, device_count=effect.device_count)
+                if effect.code == "stalled":
+                    core.lane_alarm("vehicle_stalled", device)
 
     def _missed(self, device: str, count: int) -> None:
         """Vehicles passed of which nothing was measured: the one in the lane may be among them."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import heapq
 import time
 import uuid
 from collections.abc import Coroutine
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from drivers.api import Clock
 from drivers.readings import Stamp
@@ -21,7 +22,20 @@ SETTLE_ROUNDS = 20
 GRACE_S = 1.0
 """Real seconds that a cancelled task has to end: also in virtual time, where nobody moves the clock then."""
 
+TIMEX_BYTES = 1024
+"""More than any architecture's struct timex."""
+TIME_ERROR = 5
+"""Answer of adjtimex(2): the clock is not synchronised to a reliable server."""
+
+_LIBC = ctypes.CDLL(None)
+
 T = TypeVar("T")
+
+
+def clock_quality() -> Literal["sync", "unsync", "unknown"]:
+    """Return whether a time source disciplines the kernel's clock, as adjtimex(2) says."""
+    state = _LIBC.adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))  # modes = 0: only read
+    return "unknown" if state < 0 else "unsync" if state == TIME_ERROR else "sync"
 
 
 class SystemClock:

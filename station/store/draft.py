@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -62,6 +62,8 @@ class Receipt:
     epoch: str
     first: int
     last: int
+    stored_us: int = field(compare=False)
+    """UTC, microseconds, when they were written; the same place is the same receipt."""
 
 
 @dataclass(frozen=True, slots=True)

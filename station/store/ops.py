@@ -109,7 +109,7 @@ class Append:
         tx.connection.executemany(schema.ADD_RECORD, rows)
         for seq, encoded in enumerate(self.encoded, first):
             _write_relations(tx.connection, seq, encoded)
-        receipt = Receipt(tx.epoch.hex(), first, tx.seq)
+        receipt = Receipt(tx.epoch.hex(), first, tx.seq, tx.now_us)
         if self.idem:
             _write_answer(tx.connection, self.idem, receipt)
         return receipt

@@ -207,7 +207,7 @@ class Fixture:
                 await asyncio.sleep(0.02)
             if self.refusal is not None:
                 raise Problem(409, self.refusal, "As the test asked.")
-            return {"record": {"epoch": EPOCH, "seq": 1}}
+            return {"record": {"epoch": EPOCH, "seq": 1}, "stored_at": "2026-11-24T04:00:00.120Z"}
 
         @app.put("/v1/lane/screens/{screen_id}", status_code=204)
         def screen(screen_id: str) -> None:
@@ -216,7 +216,7 @@ class Fixture:
         @app.post("/v1/lane/alarms/{alarm_id}/{what}", status_code=201)
         def alarm(alarm_id: str, what: str) -> dict[str, Any]:
             self.acknowledged += [alarm_id] if what == "ack" else []
-            return {"record": {"epoch": EPOCH, "seq": 1}}
+            return {"record": {"epoch": EPOCH, "seq": 1}, "stored_at": "2026-11-24T04:00:00.120Z"}
 
         app.include_router(web.router)
         return Held(app, self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +14,10 @@ from tests.browser.snapshots import alarm, clear, lane, scan, vehicle
 
 pytestmark = pytest.mark.timeout(600)  # rounds are taken again on a busy machine
 
-SOAK = os.environ.get("CARRIL_SOAK") == "1"
-ALARMS, ROUNDS = 100 if SOAK else 20, 4
+ALARMS, ROUNDS = 100, 4
 ALARM_LIMIT_S = 0.25
-SCREENS, CHANGES = 3, 68 if SOAK else 12
-HELD_S = (0.1, 0.5, 1.0, 2.0, 5.0) if SOAK else (0.1, 0.9, 2.0)
+SCREENS, CHANGES = 3, 68
+HELD_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 DEAD_MS = 800
 CONFIRM_S = 2.0
 LIVE_LIMIT_S = 6.0

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from station.domain.events import catalogue
+from station.domain.schemas import catalogue
 from station.store.errors import StoreUnavailable
 from tests.support.journal import draft, of_inspection, open_small
 from tests.support.served import Served, serve

@@ -36,7 +36,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def test_a_receipt_means_committed_marked_and_published(store: Store, tmp_path: Path) -> None:
     receipt = await store.append([draft(n=1), draft(n=2)])
-    assert receipt == Receipt(store.epoch, 1, 2)
+    assert receipt == Receipt(store.epoch, 1, 2, stored_us=0)
     assert store.published == 2
     mark = read_mark(tmp_path / "state" / "mark.bin")
     assert mark is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from station.lane.host import draft
+from station.lane.drafts import draft
 from station.lane.vault import StoreVault
 from station.runtime.clock import ManualClock
 from station.store.open import open_store

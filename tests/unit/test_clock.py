@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from imaging.radiation.background import BackgroundRules
 from imaging.radiation.gross import GrossConfig
 from imaging.radiation.opinion import StationOpinion
 from station.domain.occupancy import Closed, OccupancyMachine
-from station.runtime.clock import BOOT_ID, ManualClock, Overdue, SystemClock, end, within
+from station.runtime.clock import BOOT_ID, ManualClock, Overdue, SystemClock, clock_quality, end, within
 
 
 def test_stamps_carry_the_kernels_boot_id_and_both_times() -> None:
@@ -35,6 +36,23 @@ def test_peer_fault_3_a_step_of_the_wall_clock_moves_utc_and_no_duration(
     assert second.utc_ns - first.utc_ns < -3_599_000_000_000
     assert 0 <= second.mono_ns - first.mono_ns < 1_000_000_000
     assert 0 <= clock.monotonic_s() - first.mono_ns / 1e9 < 1
+
+
+@pytest.mark.parametrize(("answer", "quality"), [(0, "sync"), (1, "sync"), (5, "unsync"), (-1, "unknown")])
+def test_the_kernel_says_whether_its_clock_is_synchronised(
+    answer: int, quality: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Kernel:
+        def adjtimex(self, timex: ctypes.Array[ctypes.c_char]) -> int:
+            assert not any(timex.raw), "modes 0: only read"
+            return answer
+
+    monkeypatch.setattr("station.runtime.clock._LIBC", Kernel())
+    assert clock_quality() == quality
+
+
+def test_the_real_kernel_answers_too() -> None:
+    assert clock_quality() in ("sync", "unsync")
 
 
 def test_a_rate_scales_monotonic_time_and_utc_alike(monkeypatch: pytest.MonkeyPatch) -> None:

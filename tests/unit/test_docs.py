@@ -17,6 +17,7 @@ from drivers.io.modbus.codec import COILS, INPUTS
 from drivers.plant import chaos
 from station import plugins
 from station.domain import events
+from station.domain.schemas import catalogue
 from station.lanefile import load_lane
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +106,7 @@ FAMILIES = {
 def event_table(family: type[events.Event]) -> list[str]:
     """The rows that the page must have: name, what it says, priority, own fields."""
     wanted = []
-    for event in events.catalogue().values():
+    for event in catalogue().values():
         if issubclass(event, family):
             own = [field.alias or name for name, field in event.model_fields.items()]
             common = {field.alias or name for name, field in family.model_fields.items()}
@@ -124,7 +125,7 @@ def test_the_events_page_is_the_catalogue(heading: str) -> None:
 
 def test_every_event_belongs_to_one_family() -> None:
     tables = [row for family in FAMILIES.values() for row in event_table(family)]
-    assert len(tables) == len(events.catalogue())
+    assert len(tables) == len(catalogue())
 
 
 def test_the_fields_of_every_event_are_those_of_the_base() -> None:

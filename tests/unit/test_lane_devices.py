@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from drivers.readings import SourceStatus
+from drivers.readings import Channel, Phase, SourceStatus
 from station.domain.decision import ReleaseLocked
 from tests.support.lane_rig import DEVICES, Rig, facts
 
@@ -278,3 +278,23 @@ def test_a_real_scanner_that_sends_invented_lines_has_scanned_nothing(mode: str,
     rig.invented = True
     rig.arrive()
     assert rig.seen.coverage.scanner.state == state
+
+
+def test_stamps_say_whether_the_clock_is_synchronised_and_a_change_is_recorded_once(rig: Rig) -> None:
+    for _ in range(3):
+        rig.carry(rig.lane.clock("unsync", rig.stamp()))
+    changes = [event for event in rig.events if event.type_name() == "carril.clock_quality.changed"]
+    assert [change.quality for change in changes] == ["unsync"]
+    rig.board(cabinet_closed=False)
+    assert rig.last("tamper.opened").stamp.clock == "unsync"
+
+
+def test_a_vehicle_that_stands_in_the_portal_is_told_to_the_officer(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    for _ in range(610):
+        rig.counts(Channel.GAMMA, Phase.SCAN, (120, 120, 120, 120))
+        rig.counts(Channel.NEUTRON, Phase.SCAN, (1, 0, 1, 1))
+        rig.wait(1.0)
+    noted = [event.code for event in rig.events if event.type_name() == "carril.portal.noted"]
+    assert noted == ["extended", "stalled"]
+    assert rig.last("lane_alarm.raised").code == "vehicle_stalled"

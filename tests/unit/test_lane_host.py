@@ -53,7 +53,7 @@ class SlowJournal:
             first = self.published + 1
             self.published += len(drafts)
             self.stored += drafts
-            future.set_result(Receipt(self.epoch, first, self.published))
+            future.set_result(Receipt(self.epoch, first, self.published, stored_us=1_795_492_800_120_000))
 
 
 class NoVault:
@@ -132,6 +132,7 @@ async def bench() -> Iterator[Bench]:
             set_outputs=set_outputs,
             acknowledge=lambda *_: None,
             suspect=lambda *_: None,
+            clock_quality=lambda: "unknown",
             overlay=lambda view: view,
         ),
     )

@@ -1,0 +1,33 @@
+"""The catalogue of events, and the JSON Schema of each."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from station.domain.events import AlarmEvent, Event, InspectionEvent, LaneEvent
+
+SCHEMA_VERSION = 1
+
+
+def _leaves(cls: type[Event]) -> list[type[Event]]:
+    children = cls.__subclasses__()
+    if cls not in (Event, LaneEvent, InspectionEvent, AlarmEvent):
+        return [cls]
+    return [leaf for child in children for leaf in _leaves(child)]
+
+
+@cache
+def catalogue() -> dict[str, type[Event]]:
+    """Return every event class by its wire type."""
+    return {event.type_name(): event for event in _leaves(Event)}
+
+
+def json_schema(name: str) -> dict[str, Any] | None:
+    """Return the JSON Schema of the event called ``name`` (without ``carril.``), or ``None``."""
+    event = catalogue().get("carril." + name)
+    if event is None:
+        return None
+    schema = event.model_json_schema(mode="serialization")
+    schema["$id"] = f"urn:carril:schema:{name}:{SCHEMA_VERSION}"
+    return schema
