@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import sys
@@ -102,20 +101,16 @@ def _state_home() -> Path:
 @contextlib.contextmanager
 def _locked(state: Path) -> Iterator[None]:
     """Hold the state folder's lock, the same that a running station holds."""
+    from station.store.errors import StateLocked, StoreUnavailable
+    from station.store.open import lock_state
+
     try:
-        state.mkdir(parents=True, exist_ok=True)
-        file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UserError(f"--state {state}: cannot be used: {error.strerror}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        raise UserError(
-            f"--state {state} is in use by a station or another bench; stop that one, or give another folder",
-            REFUSED,
-        ) from None
+        unlock = lock_state(state)
+    except StateLocked as error:
+        raise UserError(str(error), REFUSED) from error
+    except StoreUnavailable as error:
+        raise UserError(str(error)) from error
     try:
         yield
     finally:
-        os.close(file)
+        unlock()

@@ -6,7 +6,6 @@ import hashlib
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from hil.measure import Limits, Strict
 from hil.steps.library import Step, library
+from station.lanefile import nearest
 
 SHIPPED = Path(__file__).parent / "plans"
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -150,5 +150,5 @@ def _told(error: ValidationError) -> str:
 
 
 def _near(name: str, known: Any) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(known))}"
+    close = nearest(name, known)
+    return f"; did you mean {close}?" if close else f"; there are {', '.join(sorted(known))}"

@@ -10,9 +10,9 @@ from typing import Any
 from imaging.radiograph.model import D16_WINDOW
 from station.domain.events import InspectionSealed
 from station.domain.values import ScanSummary
-from station.lane.core import Passage
 from station.lane.host import LaneHost
 from station.lane.image import from_npy, reduced, reduced_flags
+from station.lane.strips import strips
 from station.store.blobs import CHUNK_BYTES
 from station.store.journal import Store
 
@@ -117,29 +117,3 @@ class Evidence:
     @property
     def _portal_m(self) -> float:
         return self._host.lane.core.facts.geometry.portal_m
-
-
-def strips(
-    passage: Passage, gamma: list[tuple[float, int]], neutron: list[tuple[float, int]], portal_m: float
-) -> dict[str, Any]:
-    """Return both channels against the vehicle's own axis, or against time without any track."""
-    track = passage.track
-    aligned = track.source is not None
-
-    def channel(name: str, samples: list[tuple[float, int]], dt_s: float) -> dict[str, Any]:
-        noses = [track.nose_at(middle_s) for middle_s, _ in samples]
-        return {
-            "t_ms": [round(middle_s * 1000) for middle_s, _ in samples],
-            "s_m": [None if n is None else round(n - portal_m, 3) for n in noses] if aligned else None,
-            "counts": [counts for _, counts in samples],
-            "dt_s": dt_s,
-            "background": passage.backgrounds.get(name),
-            "limit": passage.limits.get(name),
-        }
-
-    return {
-        "axis": "column" if track.source == "encoder" else "time",
-        "gamma": channel("gamma", gamma, 0.2),
-        "neutron": channel("neutron", neutron, 1.0),
-        "hot_spots": [],
-    }

@@ -40,13 +40,14 @@ from station.domain.occupancy import (
     Started,
     TamperChanged,
 )
-from station.domain.occupancy_record import Occupancy
+from station.domain.occupancy_record import Occupancy, Samples
 from station.domain.rules import Alarm, Opinion
 from station.domain.values import AlgorithmVerdict, OccupancySummary
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, TraceKept
 from station.lane.restart import PortalBefore
 from station.lane.sequencer import open_inspection, tamper
+from station.lane.strips import strips
 
 KEPT_OCCUPANCIES = 16
 DEFAULT_NSIGMA = 7.0
@@ -291,32 +292,14 @@ class Portals:
     def _trace(self, occupancy: Occupancy, passage: Passage | None, summary: OccupancySummary) -> bytes:
         """Return the strips of an occupancy as they are stored and shown."""
         start_s = occupancy.start.mono_ns / 1e9
+
+        def known(series: Samples) -> list[tuple[float, int]]:
+            samples = zip(series.times_s, series.totals, strict=True)
+            return [(start_s + t_s, total) for t_s, total in samples if total is not None]
+
         portal_m = self._core.facts.geometry.portal_m
-
-        def channel(samples: list[tuple[float, int | None]], dt_s: float, name: str) -> dict[str, object]:
-            known = [(start_s + t_s, total) for t_s, total in samples if total is not None]
-            noses = [passage.track.nose_at(t_s) if passage else None for t_s, _ in known]
-            aligned = bool(noses) and all(nose is not None for nose in noses)
-            return {
-                "t_ms": [round(t_s * 1000) for t_s, _ in known],
-                "s_m": [round(n - portal_m, 3) for n in noses if n is not None] if aligned else None,
-                "counts": [total for _, total in known],
-                "dt_s": dt_s,
-                "background": passage.backgrounds.get(name) if passage else None,
-                "limit": passage.limits.get(name) if passage else None,
-            }
-
-        gamma = list(zip(occupancy.gamma.times_s, occupancy.gamma.totals, strict=True))
-        neutron = list(zip(occupancy.neutron.times_s, occupancy.neutron.totals, strict=True))
-        encoder = passage is not None and passage.track.source == "encoder"
-        trace: dict[str, object] = {
-            "axis": "column" if encoder else "time",
-            "gamma": channel(gamma, 0.2, "gamma"),
-            "neutron": channel(neutron, 1.0, "neutron"),
-            "hot_spots": [],
-            "occupancy_id": summary.occupancy_id,
-        }
-        return json.dumps(trace, separators=(",", ":")).encode()
+        trace = strips(passage, known(occupancy.gamma), known(occupancy.neutron), portal_m)
+        return json.dumps({**trace, "occupancy_id": summary.occupancy_id}, separators=(",", ":")).encode()
 
 
 def portal_missing(portal: _Portal, occupancy: Occupancy) -> str:

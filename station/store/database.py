@@ -33,6 +33,7 @@ WRITER_PRAGMAS: dict[str, tuple[str, object]] = {
     "journal_size_limit": ("67108864", 67108864),
     "busy_timeout": ("5000", 5000),
     "foreign_keys": ("ON", 1),
+    "cache_size": ("-512", -512),
     **_COMMON_PRAGMAS,
 }
 READER_PRAGMAS: dict[str, tuple[str, object]] = {

@@ -47,7 +47,7 @@ def open_store(
     ballast = Ballast(state / "ballast", ballast_bytes)
     blobs = BlobFiles(state / "blobs")
     with contextlib.ExitStack() as undo:
-        unlock = _lock(state)
+        unlock = lock_state(state)
         undo.callback(unlock)
         journal = _open_journal(place, ballast)
         undo.callback(journal.close)
@@ -73,8 +73,11 @@ def _open_journal(place: Place, ballast: Ballast) -> Journal:
         return open_journal(place)
 
 
-def _lock(state: Path) -> Callable[[], None]:
-    """Lock the state folder for this process and return the way to unlock it."""
+def lock_state(state: Path) -> Callable[[], None]:
+    """Lock the state folder for this process and return the way to unlock it.
+
+    Raises ``StateLocked``, or ``StoreUnavailable`` when the folder cannot be used.
+    """
     try:
         make_folder(state)
         file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

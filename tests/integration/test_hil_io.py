@@ -144,7 +144,7 @@ def test_a_state_folder_in_use_gives_exit_4(tmp_path: Path, root: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ran = done(hil(tmp_path, "--plan", "io"), root)
     assert (ran.returncode, ran.stdout) == (4, "")
-    assert "is in use by a station or another bench" in ran.stderr
+    assert "is in use by process" in ran.stderr
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
