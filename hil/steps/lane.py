@@ -14,11 +14,9 @@ import json
 import math
 import re
 import signal
-import socket
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +24,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from drivers.plant.rig import free_port
 from hil.measure import Strict
 from hil.steps.library import Bench, Gives, NoArgs, Put, Step, StepError
-from station.cli.actors import Officer, Station
+from station.cli.actors import Officer
+from station.cli.loopback import Station
 from station.lanefile import LaneFile, shipped
 
 START_LIMIT_S = 30.0
@@ -128,7 +128,7 @@ async def start(bench: Bench, args: Start, put: Put) -> None:
     scenario = shipped("scenarios", lane.simulation.scenario).read_text()
     quick = re.sub(r"^gap_s *=.*$", f"gap_s = {args.gap_s}", scenario, count=1, flags=re.MULTILINE)
     (folder / "scenario.toml").write_text(quick)
-    port = _free_port()
+    port = free_port()
     log = bench.stack.enter_context((bench.out / LOG_FILE).open("wb"))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", STATION,
@@ -158,13 +158,6 @@ def _at_rate(lane: LaneFile, rate: float) -> bytes:
     return f"{text}\n{table}".encode()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def trucks(bench: Bench, args: Trucks, put: Put) -> None:
     """Let trucks pass until enough are sealed, then hold what screen and central got against each other."""
     child, seen = bench.part(Child), Seen()
@@ -187,23 +180,11 @@ async def trucks(bench: Bench, args: Trucks, put: Put) -> None:
 
 async def _watch(child: Child, seen: Seen) -> None:
     """Read the stream of screens as a screen does; fetch each image as soon as its record comes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", child.port, limit=1 << 24)
-    try:
-        path = f"/v1/lane/events?after={child.epoch}:0"
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-        event, record_id = "", ""
-        async with asyncio.TaskGroup() as fetches:
-            while line := await reader.readline():
-                name, _, value = line.decode().rstrip("\r\n").partition(": ")
-                if name == "event":
-                    event = value
-                elif name == "id":
-                    record_id = value
-                elif name == "data" and (scan := _take(child, seen, event, record_id, json.loads(value))):
-                    fetches.create_task(_fetch_image(child, seen, *scan))
-        raise StepError("the station closed the stream of screens")
-    finally:
-        writer.close()
+    async with asyncio.TaskGroup() as fetches:
+        async for message in Station(child.port).events(f"/v1/lane/events?after={child.epoch}:0"):
+            if scan := _take(child, seen, *message):
+                fetches.create_task(_fetch_image(child, seen, *scan))
+    raise StepError("the station closed the stream of screens")
 
 
 def _take(
@@ -225,15 +206,9 @@ def _take(
 
 async def _fetch_image(child: Child, seen: Seen, scan_id: str, sha256: str) -> None:
     """Fetch the image's bytes; they count once they are those that the record names."""
-    content = await asyncio.to_thread(_bytes_of, f"http://127.0.0.1:{child.port}/v1/blobs/{sha256}")
+    content = await Station(child.port).content(f"/v1/blobs/{sha256}", timeout_s=10)
     if hashlib.sha256(content).hexdigest() == sha256:
         seen.image_s[scan_id] = time.monotonic()
-
-
-def _bytes_of(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310 - http on loopback
-        content: bytes = reply.read()
-        return content
 
 
 async def _poll(child: Child, seen: Seen) -> None:

@@ -189,19 +189,10 @@ class AirScan:
         return mean / gain_sum, float(np.sqrt(max(squares / count - mean**2, 0.0)) / mean)
 
 
-@dataclass(frozen=True, slots=True)
-class CalibrationChange:
-    """How a calibration differs from the one before: ``level_ratio`` new over old, worst relative gain."""
-
-    level_ratio: float
-    worst_detector: int
-    worst_gain_ratio: float
-
-
-def compare(new: Calibration, accepted: Calibration) -> CalibrationChange:
+def compare(new: Calibration, accepted: Calibration) -> None:
     """Compare with the accepted calibration; ``RadiographError`` when a gain moved by more than 20 %.
 
-    The level is only reported: Co-60 loses 20 % in 1.7 years.
+    The level may move: Co-60 loses 20 % in 1.7 years.
     """
     if new.detectors != accepted.detectors:
         raise RadiographError(
@@ -222,7 +213,6 @@ def compare(new: Calibration, accepted: Calibration) -> CalibrationChange:
             f"calibration (allowed ±{100 * GAIN_TOLERANCE:.0f} %): look for an object in the beam, then "
             "repeat the air scan"
         )
-    return CalibrationChange(new.level / accepted.level, worst, float(ratio[worst]))
 
 
 def _enough(kind: str, condition: str, lines: int, needed: int) -> None:

@@ -6,16 +6,7 @@ import math
 
 import numpy as np
 
-from imaging.radiograph.model import (
-    D16_AIR,
-    D16_PER_NEPER,
-    DEAD_DETECTOR,
-    NO_DATA,
-    U8,
-    U16,
-    Calibration,
-    Columns,
-)
+from imaging.radiograph.model import D16_AIR, D16_PER_NEPER, DEAD_DETECTOR, NO_DATA, Calibration, Columns
 
 LEAST_ATTENUATION = 0.15
 NOISE_SIGMA = 6.0
@@ -75,13 +66,6 @@ class VehicleFinder:
             if self._run >= LEAST_LINES:
                 self.nose = self._run_start if self.nose is None else self.nose
                 self.tail = line
-
-
-def find_vehicle(d16: U16, flags: U8, calibration: Calibration) -> tuple[int | None, int | None]:
-    """Return the first and last line of the vehicle in a finished image, or ``None`` where there is none."""
-    finder = VehicleFinder(calibration)
-    finder.push(Columns(0, d16, flags))
-    return finder.nose, finder.tail
 
 
 def area_m2(pixels: int, detector_pitch_m: float, line_pitch_m: float) -> float:

@@ -16,7 +16,6 @@ from imaging.radiograph.model import (
     MAX_LINES,
     NO_DATA,
     STARVED,
-    U8,
     U16,
     Calibration,
     Columns,
@@ -120,10 +119,3 @@ def _bridges(dead: Mask) -> tuple[list[tuple[int, int, int, float]], list[int]]:
             lost += range(j, end)
         j = max(end, j + 1)
     return bridges, lost
-
-
-def assemble(columns: list[Columns], detectors: int) -> tuple[U16, U8]:
-    """Return the finished image from consecutive columns: D16 uint16 and flags uint8 (lines, detectors)."""
-    if not columns:
-        return np.empty((0, detectors), dtype=np.uint16), np.empty((0, detectors), dtype=np.uint8)
-    return np.concatenate([c.d16 for c in columns]), np.concatenate([c.flags for c in columns])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from station.api.problems import Problem, refusals
-from station.api.services import DeviceReport, Lent
+from station.api.services import Lent
+from station.runtime.device import DeviceStatus
 
 router = APIRouter(tags=["health"])
 
@@ -41,30 +44,32 @@ class Device(BaseModel):
 @router.get("/v1/devices/{name}", responses=refusals("not-found"))
 async def device(name: str, services: Lent) -> Device:
     """Return everything that is known of one device."""
-    report = services.lane.device(name)
-    if report is None:
+    status = services.lane.device(name)
+    if status is None:
         known = ", ".join(services.lane.health().devices)
         raise Problem(404, "not-found", f"There is no device {name[:64]!r}; the lane has {known}.")
-    return as_sent(name, report)
+    return as_sent(name, status)
 
 
-def as_sent(name: str, report: DeviceReport) -> Device:
-    """Return the report as it is sent: bytes in hex."""
+def as_sent(name: str, status: DeviceStatus) -> Device:
+    """Return what is known as it is sent: bytes in hex."""
     return Device(
         name=name,
-        state=report.state,
-        cause=report.cause,
-        detail=report.detail,
-        identity=dict(report.identity),
-        age_s=None if report.age_s is None else round(report.age_s, 3),
-        readings=report.readings,
-        opened=report.opened,
-        crashes=report.crashes,
-        abandoned=report.abandoned,
-        bad_frames=dict(report.bad_frames),
+        state=status.state,
+        cause=status.cause or "",
+        detail=status.detail,
+        identity=dataclasses.asdict(status.identity) if status.identity else {},
+        age_s=None if status.age_s is None else round(status.age_s, 3),
+        readings=status.readings,
+        opened=status.opened,
+        crashes=status.crashes,
+        abandoned=status.abandoned,
+        bad_frames=dict(status.bad_frames),
         last_bad_frames=[
-            BadFrameKept(utc_us=utc_us, kind=kind, offset=offset, head_hex=head.hex(" "))
-            for utc_us, kind, offset, head in report.last_bad_frames
+            BadFrameKept(
+                utc_us=stamp.utc_ns // 1000, kind=bad.kind, offset=bad.offset, head_hex=bad.head.hex(" ")
+            )
+            for stamp, bad in status.last_bad_frames
         ],
-        tail_hex=report.tail.hex(" "),
+        tail_hex=status.tail.hex(" "),
     )

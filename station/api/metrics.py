@@ -65,7 +65,7 @@ class _Now(Collector):
         stats = store.stats
         yield GaugeMetricFamily("carril_store_head_seq", "Last published record", store.published)
         yield GaugeMetricFamily("carril_store_open", "1 while records can be kept", store.state == "open")
-        yield GaugeMetricFamily("carril_store_wal_bytes", "Size of the write-ahead log", store.log_bytes)
+        yield GaugeMetricFamily("carril_store_wal_bytes", "Size of the write-ahead log", stats.log_bytes)
         yield GaugeMetricFamily("carril_store_quota_ratio", "Used part of the quota", store.quota_ratio)
         yield CounterMetricFamily("carril_store_epochs", "New epochs since the start", value=stats.epochs)
         yield CounterMetricFamily("carril_store_reopened", "Poisoned handles replaced", value=stats.reopened)

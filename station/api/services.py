@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from station.runtime.device import DeviceStatus
 from station.store.journal import Store
 
 
@@ -50,28 +51,6 @@ class LaneHealth:
     """Why it is not ``ok``, in codes."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceReport:
-    """What is known of one device; counters are since the start of the station."""
-
-    state: str
-    cause: str
-    detail: str
-    identity: Mapping[str, str]
-    age_s: float | None
-    """Age of its last reading."""
-    readings: int
-    opened: int
-    crashes: int
-    abandoned: int
-    bad_frames: Mapping[str, int]
-    """How many of each kind."""
-    last_bad_frames: Sequence[tuple[int, str, int, bytes]]
-    """The newest ones: UTC in microseconds, kind, offset in the stream, first bytes."""
-    tail: bytes
-    """The last bytes that came from it."""
-
-
 class LanePort(Protocol):
     """What health and metrics need of the lane; every call is quick and waits for nothing."""
 
@@ -83,7 +62,7 @@ class LanePort(Protocol):
         """Return how many inspections were sealed since the start, by whether they were simulated."""
         ...
 
-    def device(self, name: str) -> DeviceReport | None:
+    def device(self, name: str) -> DeviceStatus | None:
         """Return what is known of a device; ``None`` when the lane has none of that name."""
         ...
 

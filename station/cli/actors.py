@@ -7,13 +7,12 @@ centre polls the feed and acknowledges what it has, under the name ``central``.
 from __future__ import annotations
 
 import asyncio
-import json
+import http.client
 import logging
 import time
-import urllib.error
-import urllib.request
-import uuid
 from typing import Any
+
+from station.cli.loopback import Refused, Station
 
 log = logging.getLogger("carril.actors")
 
@@ -22,30 +21,6 @@ WATCHED_S = 15.0
 TOUCHED_S = 60.0
 POLL_S = 0.4
 AGAIN_S = 1.0
-
-
-class Station:
-    """The public routes of one station; blocking calls run in threads."""
-
-    def __init__(self, port: int) -> None:
-        """Speak to loopback."""
-        self._base = f"http://127.0.0.1:{port}"
-
-    async def get(self, path: str, timeout_s: float = 5.0) -> Any:
-        """Return the JSON behind a path; ``OSError`` when there is none."""
-        return await asyncio.to_thread(self._call, "GET", path, None, timeout_s)
-
-    async def send(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        """Send a command as a screen or a central system would."""
-        return await asyncio.to_thread(self._call, method, path, body, 5.0)
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float) -> Any:
-        headers = {"Content-Type": "application/json", "X-Carril": "1", "Idempotency-Key": str(uuid.uuid4())}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._base + path, data, headers, method=method)  # noqa: S310 - http, above
-        with urllib.request.urlopen(request, timeout=timeout_s) as reply:  # noqa: S310
-            text = reply.read()
-        return json.loads(text) if text else None
 
 
 class Officer:
@@ -64,9 +39,9 @@ class Officer:
             await asyncio.sleep(POLL_S)
             try:
                 await self._look()
-            except urllib.error.HTTPError as error:
+            except Refused as error:
                 log.info("the station refused the scripted officer: %s", error)
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 await asyncio.sleep(AGAIN_S)
 
     async def _look(self) -> None:
@@ -133,11 +108,11 @@ class Centre:
                     known = await self._station.get(f"/v1/consumers/{self._name}")
                     self._epoch, self._seq = known["epoch"], known["acked"]
                 await self._poll()
-            except urllib.error.HTTPError as error:
+            except Refused as error:
                 log.info("the station refused the scripted centre: %s", error)
                 self._seq = -1
                 await asyncio.sleep(AGAIN_S)
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 await asyncio.sleep(AGAIN_S)
 
     async def _poll(self) -> None:

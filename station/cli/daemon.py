@@ -58,7 +58,9 @@ GRACE_S = 2
 THINK_LIMIT_S = 2.0
 """A lane that has not let time pass for so long feeds no watchdog: the board then drops its outputs."""
 REMEMBERED = 2000
-"""Records in which a restart looks for alarms and the portals' last words: some sixty vehicles."""
+"""Records in which a restart looks for alarms and the portals' last words, repeated every 500."""
+MAX_TRIES = 3
+"""An inspection that ended so many starts is not read again but sealed as aborted."""
 LAST_GOOD = "lane-last-good.toml"
 
 
@@ -210,7 +212,7 @@ class Daemon:
         for subject in await self.store.begin_replay():
             own = await self.store.records_of(subject.subject)
             rows |= {row.seq: row for row in own}
-            found.append(found_open(self.facts, _records(own)))
+            found.append(found_open(self.facts, _records(own), poison=subject.tries > MAX_TRIES))
         told = _records(rows[seq] for seq in sorted(rows))
         return Before(
             open=tuple(passage for passage in found if passage is not None),
@@ -240,11 +242,13 @@ class Daemon:
             self.store, self.facts.lane_id, self.clock, self.stop, report, self.settings.web_dist
         )
         evidence = Evidence(self.host, self.store)
+        # Once: no file is looked at while the loop has devices to serve.
+        beat = partial(self._beat, _web_build(self.settings.web_dist))
         app = create_app(self.services)
         for router in (
             lane_router(self.host, self.screens, self.facts.officer, self.scripted),
             scans_router(evidence),
-            events_router(self.bus, self.stop, self.store, lambda: self.host.view, self._beat),
+            events_router(self.bus, self.stop, self.store, lambda: self.host.view, beat),
         ):
             app.include_router(router)
         quiet: dict[str, Any] = {"log_config": None, "access_log": False}
@@ -329,12 +333,12 @@ class Daemon:
             state = "connected" if self.clock.monotonic_s() - asked_s < CENTRE_SILENT_S else "silent"
         return CentreView.model_validate({"state": state, "waiting": max(0, self.store.published - acked)})
 
-    def _beat(self) -> Mapping[str, Any]:
+    def _beat(self, web: str) -> Mapping[str, Any]:
         return {
             "utc_us": self.clock.stamp().utc_ns // 1000,
             "seq": self.store.published,
             "ages": {name: round(age_s, 2) for name, age_s in self.supervisor.ages().items()},
-            "web": _web_build(self.settings.web_dist),
+            "web": web,
         }
 
 
@@ -370,7 +374,7 @@ def _log_failed_ack(task: asyncio.Future[None]) -> None:
 
 
 def _web_build(dist: Path | None) -> str:
-    """Return what changes when the front end was built anew."""
+    """Return what changes when the front end was built anew; a running daemon serves one build."""
     index = dist / "index.html" if dist else None
     return str(int(index.stat().st_mtime)) if index and index.is_file() else ""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from station.api.services import DeviceReport, LaneHealth
+from station.api.services import LaneHealth
 from station.lane.lane import Lane
 from station.lane.record import degraded_reasons
+from station.runtime.device import DeviceStatus
 from station.runtime.supervisor import Supervisor
 from station.runtime.watchdog import Watchdog
 
@@ -38,25 +38,6 @@ class LaneReport:
         """Return how many inspections were sealed since the start."""
         return {self.lane.core.facts.simulated: self.lane.core.sealed_count}
 
-    def device(self, name: str) -> DeviceReport | None:
+    def device(self, name: str) -> DeviceStatus | None:
         """Return what is known of a device."""
-        if name not in self.lane.core.devices:
-            return None
-        status = self.supervisor.health(name)
-        return DeviceReport(
-            state=str(status.state),
-            cause=status.cause or "",
-            detail=status.detail,
-            identity=dataclasses.asdict(status.identity) if status.identity else {},
-            age_s=status.age_s,
-            readings=status.readings,
-            opened=status.opened,
-            crashes=status.crashes,
-            abandoned=status.abandoned,
-            bad_frames=status.bad_frames,
-            last_bad_frames=[
-                (stamp.utc_ns // 1000, bad.kind, bad.offset, bad.head)
-                for stamp, bad in status.last_bad_frames
-            ],
-            tail=self.supervisor.raw_tail(name),
-        )
+        return self.supervisor.health(name) if name in self.lane.core.devices else None

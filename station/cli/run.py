@@ -17,6 +17,7 @@ from station.cli.errors import UserError
 from station.cli.lanes import add_lane_argument, read_lane
 from station.cli.state import state_home
 from station.lanefile import LaneFile, LaneFileError, UnknownName, shipped
+from station.runtime.memory import give_back_soon
 
 if TYPE_CHECKING:
     from station.cli.daemon import Daemon
@@ -40,6 +41,7 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or Ctrl-C; raises ``UserError`` when it cannot start."""
+    give_back_soon()
     if arguments.host not in ("127.0.0.1", "localhost"):
         raise UserError(
             f"--host {arguments.host}: until officers can sign in, a lane serves this computer only; "

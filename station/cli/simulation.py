@@ -14,7 +14,6 @@ import importlib
 import json
 import logging
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -27,6 +26,7 @@ from pydantic import ValidationError
 from drivers.geometry import LaneGeometry
 from drivers.plant.chaos import FAULTS, ChaosProxy
 from drivers.plant.emulator import Emulator
+from drivers.plant.rig import free_port
 from drivers.plant.vehicle import Scenario, load_scenario
 from drivers.plant.world import Plant
 from station import plugins
@@ -170,7 +170,7 @@ class Stage:
         ports = {}
         for name, emulator in self.emulators.items():
             if emulator.DIALS:
-                ports[name] = _free_port()
+                ports[name] = free_port()
                 proxy = ChaosProxy(ports[name], device_dials=True)
                 await emulator.start(await proxy.start())
             else:
@@ -221,13 +221,6 @@ class Stage:
                 for entry in vehicle.faults:
                     device, _, fault = entry.partition(":")
                     self.fault(device, fault, FAULT_FOR_S)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _lines() -> asyncio.StreamReader:

@@ -10,9 +10,7 @@ from urllib.parse import quote
 
 from station.cli.arguments import port
 from station.cli.errors import UserError
-
-HOST = "127.0.0.1"
-TIMEOUT_S = 5.0
+from station.cli.loopback import HOST, Refused, call
 
 
 def register(subparsers: Any) -> None:
@@ -37,11 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def ask(port: int, path: str = "/v1/health") -> dict[str, Any]:
     """Return what the station answers to ``GET path``; raises ``UserError``."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
+    stranger = UserError(f"what answers on {HOST}:{port} is no Carril station; give its --port", 1)
     try:
-        connection.request("GET", path, headers={"Accept": "application/json"})
-        response = connection.getresponse()
-        answer = json.loads(response.read())
+        answer = json.loads(call(port, "GET", path))
+    except Refused as error:
+        known = error.status == http.client.NOT_FOUND and error.detail
+        raise UserError(error.detail, 2) if known else stranger from error
     except OSError as error:
         reason = (error.strerror or str(error) or type(error).__name__).lower()
         raise UserError(
@@ -49,13 +48,9 @@ def ask(port: int, path: str = "/v1/health") -> dict[str, Any]:
             1,
         ) from error
     except (http.client.HTTPException, ValueError) as error:
-        raise UserError(f"what answers on {HOST}:{port} is no Carril station; give its --port", 1) from error
-    finally:
-        connection.close()
-    if response.status == http.client.NOT_FOUND and isinstance(answer, dict) and "detail" in answer:
-        raise UserError(str(answer["detail"]), 2)
-    if response.status != http.client.OK or not isinstance(answer, dict):
-        raise UserError(f"what answers on {HOST}:{port} is no Carril station; give its --port", 1)
+        raise stranger from error
+    if not isinstance(answer, dict):
+        raise stranger
     return answer
 
 

@@ -37,6 +37,6 @@ def locks(inspection: Inspection) -> tuple[Lock, ...]:
             emergency=inspection.emergency,
             at_barrier=inspection.at_barrier,
             in_service=inspection.in_service,
-            ordered=inspection.state == "aborted" or inspection.left_barrier or inspection.standing,
+            ordered=inspection.state == "aborted" or inspection.order is not None,
         )
     )

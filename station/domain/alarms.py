@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from station.domain.decision import NotFound
-from station.domain.values import AlarmSummary
+from station.domain.values import AlarmSummary, StandingAlarm
 from station.domain.view import AlarmView, Args
 
 SILENCE_S = 120.0
@@ -183,6 +183,11 @@ def settle(book: AlarmBook, inspection_id: str, outcome: str) -> list[Alarm]:
         elif alarm.code in RADIATION:
             book.linger(alarm.alarm_id)
     return over
+
+
+def standing(alarm: Alarm) -> StandingAlarm:
+    """Return the alarm as a restart takes it from the journal."""
+    return StandingAlarm(**{name: getattr(alarm, name) for name in StandingAlarm.model_fields})
 
 
 def view(alarm: Alarm, now_s: float, now_utc_us: int) -> AlarmView:

@@ -62,12 +62,17 @@ class Checks:
         """Yield the checks of which nothing is known yet."""
         return (check for check, known in list(self.known.items()) if known.state == CoverageState.WAITING)
 
-    def begun(self, check: str, now_s: float, *, settled: bool) -> None:
-        """A measurement began; for a vehicle that is past all devices (``settled``) it mends nothing."""
+    def begun(self, check: str, now_s: float, *, settled: bool) -> str | None:
+        """A measurement began; for a vehicle that is past all devices (``settled``) it mends nothing.
+
+        Returns why the check is doubted from now on, if it is: that must be recorded.
+        """
         self.running[check] += 1
         self.begun_s = now_s
-        if settled and check in self.presumed:
-            self.doubt(check, self.known[check].reason or "timeout")
+        if not settled or check not in self.presumed:
+            return None
+        self.doubt(check, self.known[check].reason or "timeout")
+        return self.doubted[check]
 
     def give_up(self, before_s: float) -> None:
         """Fail measurements that began before and have not ended: nobody waits for them any longer."""

@@ -28,6 +28,8 @@ from station.domain.values import (
     Reason,
     Recommendation,
     ScanSummary,
+    StandingAlarm,
+    StandingPortal,
     Value,
     Verdict,
 )
@@ -78,6 +80,8 @@ class InspectionOpened(InspectionEvent):
     """A vehicle entered."""
 
     opened_by: Literal["entry_loop", "booth_loop", "occupancy", "scan", "officer"]
+    restless: bool = False
+    """Whether it was in the lane before the vehicle ahead of it had left: measurements may be of either."""
 
 
 class OccupancyStarted(InspectionEvent):
@@ -347,6 +351,13 @@ class ClockQualityChanged(LaneEvent):
     """The computer's clock is synchronised from now on (``sync``), or no longer (``unsync``)."""
 
     quality: ClockQuality
+
+
+class StandingNoted(LaneEvent):
+    """What a restart must know, repeated every few hundred records: alarms, and each portal's last words."""
+
+    alarms: tuple[StandingAlarm, ...]
+    portals: tuple[StandingPortal, ...]
 
 
 class ConfigApplied(LaneEvent):

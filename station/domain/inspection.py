@@ -56,7 +56,7 @@ class Inspection:
     held: bool = False
     """A Hold was given: from then on Release needs a supervisor."""
     withdrawn: bool = False
-    """A Hold took back the order that stood, or forbids any until a new one is given."""
+    """Permission was taken back from a vehicle that had left the barrier under its order."""
     restarted: bool = False
     marks: set[str] = field(default_factory=set)
     """Flags beside held and restarted: tailgate, exit_unseen, second_vehicle …"""
@@ -83,7 +83,8 @@ class Inspection:
     booth_since_s: float | None = None
     fusing_since_s: float | None = None
     _order_rank: int = 0
-    """Level for which the order was given."""
+    """Level for which the order was given, and the state then."""
+    _state_before: str = "awaiting_decision"
     _permitted: bool = False
     _shown: tuple[object, ...] = ()
 
@@ -126,11 +127,6 @@ class Inspection:
         return advice.locks(self)
 
     @property
-    def standing(self) -> bool:
-        """Whether an order was given and not taken back."""
-        return self.order is not None and not self.withdrawn
-
-    @property
     def flags(self) -> tuple[str, ...]:
         """Return the flags of the record, sorted."""
         own = {name for name in ("held", "restarted") if getattr(self, name)}
@@ -150,13 +146,14 @@ class Inspection:
 
     # --- measurements ---------------------------------------------------------------------------
 
-    def begin(self, check: str, now_s: float) -> None:
-        """Take note that a measurement of this vehicle began."""
-        self.checks.begun(check, now_s, settled=self.at_barrier)
+    def begin(self, check: str, now_s: float) -> str | None:
+        """Take note that a measurement of this vehicle began; return why it counts for nothing, if so."""
+        late = self.checks.begun(check, now_s, settled=self.at_barrier)
         self.seen(now_s)
         if self.state == "open" and check in ("rpm", "scanner"):
             self.state = "measuring"
         self._settle(now_s)
+        return late
 
     def finish(self, check: str, now_s: float, reason: str | None = None, fraction: float = 1.0) -> None:
         """Take note that a measurement is whole (no ``reason``) or failed."""
@@ -235,7 +232,8 @@ class Inspection:
         """The loops cannot be read: nobody knows where the vehicle is, so there is no permission."""
         if self.at_barrier:
             self.lost_at_barrier_s = now_s
-        self.withdrawn |= self.left_barrier
+        if self.left_barrier:
+            self.withdrawn = True
         self.at_barrier, self.booth_since_s = False, None
         self._touch()
 
@@ -255,13 +253,17 @@ class Inspection:
             self.withdrawn |= long
         elif self.order is not None and (gone or (at_booth and long)):
             self.left_barrier = False
-            self.order = self.order_s = None
-            self.state = "awaiting_decision"
+            self.withdraw()
         self._touch()
 
     def withdraw(self) -> None:
-        """Take permission back."""
-        self.withdrawn = True
+        """Take permission back: an order that the vehicle has not left under must be given anew."""
+        if self.left_barrier:
+            self.withdrawn = True
+        elif self.order is not None:
+            self.order = self.order_s = None
+            if self.state in ("decided", "referred_secondary"):
+                self.state = self._state_before
         self._touch()
 
     def set_lane(self, *, emergency: bool | None = None, in_service: bool | None = None) -> None:
@@ -279,6 +281,8 @@ class Inspection:
         """End without an executed order."""
         self.state = "aborted"
         self.cause = cause
+        if self.order is not None and self.order.seq is None:
+            self.order = self.order_s = None
         self._touch()
 
     # --- people ---------------------------------------------------------------------------------
@@ -304,8 +308,7 @@ class Inspection:
         self.check_version(version)
         if decision.verdict not in _ORDERS:
             raise ReleaseLocked(f"{decision.verdict} is not offered by this lane yet")
-        written = self.order is not None and self.order.seq is None
-        if self.standing or written or self.left_barrier or self.state == "aborted":
+        if self.order is not None or self.state == "aborted":
             raise ReleaseLocked("A decision stands already", self.locks)
         if decision.verdict == Verdict.RELEASE and self.locks:
             raise ReleaseLocked("Release is locked", self.locks)
@@ -317,14 +320,14 @@ class Inspection:
     def hold(self) -> None:
         """Withdraw permission at once; afterwards Release needs a supervisor."""
         self.held = True
-        self.withdrawn = True
-        self._touch()
+        self.withdraw()
 
     def order_stored(self, decision: Decision) -> None:
-        """The order (or hold) is durable under ``decision.seq``."""
+        """The order (or hold) is durable under ``decision.seq``; one that was taken back is history."""
         self.decisions = (*self.decisions, decision)[-32:]
-        if decision.verdict in _ORDERS and self.order is not None and self.state != "aborted":
-            self.order = decision
+        given = decision.model_copy(update={"seq": None})
+        if self.order == given and self.state != "aborted":
+            self.order, self._state_before = decision, self.state
             released = decision.verdict == Verdict.RELEASE
             self.state = "decided" if released else "referred_secondary"
         self._touch()
@@ -346,10 +349,9 @@ class Inspection:
                 if too_old or (at_booth and not self.checks.running[check]):
                     self.checks.presume(check, "timeout")
         self.checks.give_up(now_s - MEASURE_LIMIT_S)
-        undecided = self.order is None or (self.withdrawn and not self.left_barrier)
         alarmed = bool(self.neutron or self.gamma)  # such a vehicle is not forgotten
         unseen = now_s - self.seen_s >= UNSEEN_LIMIT_S and not alarmed
-        if undecided and self.state != "aborted" and unseen:
+        if self.order is None and self.state != "aborted" and unseen:
             self.abort("vehicle_gone")
         self._settle(now_s)
 
@@ -387,7 +389,8 @@ class Inspection:
         worse = order.verdict == Verdict.RELEASE and (
             ORDER.index(self.recommendation.level) > self._order_rank or bool(self.checks.measuring)
         )
-        self.withdrawn |= ended or stopped or worse
+        if ended or stopped or worse:
+            self.withdraw()
         self._permitted = self.permit or (self._permitted and blind)
 
     def _visible(self) -> tuple[object, ...]:

@@ -40,7 +40,7 @@ from station.domain.occupancy_effects import (
     StationAlarm,
     TamperChanged,
 )
-from station.domain.occupancy_record import Occupancy
+from station.domain.occupancy_record import GAP_S, Occupancy
 
 __all__ = [
     "AlarmRaised",
@@ -70,7 +70,6 @@ STALLED_NS = 600 * S
 SETUP_AFTER_CONNECT_NS = 5 * S
 RESTART_SILENCE_NS = 1 * S
 VACANT_SPEED_NS = 10 * S
-GAP_S = {Channel.GAMMA: 1.0, Channel.NEUTRON: 2.5}
 FAULTS = (DeviceFlag.FAULT_HIGH, DeviceFlag.FAULT_LOW)
 
 

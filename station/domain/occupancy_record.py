@@ -15,6 +15,8 @@ MAX_SAMPLES = 6000
 MAX_GAPS = 64
 MAX_SPEEDS = 512
 PARTIAL_SHARE = 0.2
+GAP_S = {Channel.GAMMA: 1.0, Channel.NEUTRON: 2.5}
+"""A channel that says nothing for longer while the portal sees a vehicle has a gap."""
 NORMAL_ENDS = frozenset({"gx", "background_seen"})
 
 
@@ -171,6 +173,8 @@ class Occupancy:
                 doubts.add(f"no_{channel}")
             elif samples.partial > PARTIAL_SHARE * samples.records:
                 doubts.add(f"partial_{channel}")
+            if self.silence_s(channel, self.end_ns) > GAP_S[channel]:
+                doubts.add(f"silent_{channel}")  # while another channel went on
         return tuple(sorted(doubts))
 
     def sigma_max(self, background_cps: float | None) -> float | None:

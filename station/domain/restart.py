@@ -23,7 +23,7 @@ def resume(found: Inspection, now_s: float) -> Inspection:
         at_barrier=False,
         order=found.order if found.left_barrier else None,
         order_s=now_s if found.left_barrier else None,
-        withdrawn=True,
+        withdrawn=found.left_barrier,
     )
     back.checks = found.checks
     for check in [check for check, count in back.checks.running.items() if count > 0]:

@@ -207,6 +207,28 @@ class Decision(Value):
     seq: int | None = None
 
 
+class StandingAlarm(Value):
+    """An alarm that somebody still has to see or end."""
+
+    alarm_id: str
+    code: str
+    device: str | None
+    inspection_id: str | None
+    raised_utc_us: int
+    active: bool
+    acked: bool
+    lingers: bool
+    values: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+
+
+class StandingPortal(Value):
+    """What a portal said last that it will not say again by itself."""
+
+    device: str
+    last_count: int | None = None
+    tamper: bool = False
+
+
 class AlarmSummary(Value):
     """One alarm of an inspection with its last known state."""
 

@@ -208,7 +208,9 @@ class Core:
         """A measurement of the vehicle in the lane began; with a second vehicle it may be of either."""
         inspection = self.inspection
         if inspection is not None:
-            inspection.begin(check, self.now_s)
+            late = inspection.begin(check, self.now_s)
+            if late is not None:
+                self.tell(InspectionDoubted, check=check, reason=late)
             if "second_vehicle" in inspection.marks:
                 self.doubt(check, "ambiguous")
 

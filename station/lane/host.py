@@ -3,6 +3,9 @@
 Everything here runs on the event loop; threads report back through ``call_soon_threadsafe``. What screens
 see is published when the journal has it (``Append.view``), with two exceptions that the design allows:
 live samples, and an alarm that could not be stored within 100 ms, which is sent marked as not stored.
+
+One batch at a time is on its way to the journal (``Outbox``). When it is refused the lane is out of service:
+facts wait, in their order, for the next try, commands are refused. A Hold works whatever the store does.
 """
 
 from __future__ import annotations
@@ -11,17 +14,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from drivers.api import Clock
 from drivers.readings import Reading, ScanKey
-from station.domain.events import LaneAlarmRaised, RadiationAlarmRaised
-from station.domain.values import ClockQuality
-from station.domain.view import AlarmView, DeviceView, LaneView
-from station.lane.commands import Command
-from station.lane.drafts import draft, reply_text
+from station.domain.decision import Refused
+from station.domain.values import ClockQuality, Verdict
+from station.domain.view import DeviceView, LaneView
+from station.lane.commands import Command, Decide
+from station.lane.drafts import Batch, Journal, Outbox, is_hold, raised
 from station.lane.effects import (
     Append,
     BlobKept,
@@ -44,8 +47,8 @@ from station.lane.imager import Imager, Vault
 from station.lane.lane import Lane
 from station.lane.live import Live
 from station.runtime.bus import Bus, Message
-from station.store.draft import Draft, Idem, Receipt
-from station.store.errors import RecordRejected, Repeated, StoredResponse, StoreUnavailable, Unknown
+from station.store.draft import Receipt
+from station.store.errors import RecordRejected, Repeated, StoreUnavailable, Unknown
 
 log = logging.getLogger("carril.lane")
 
@@ -57,28 +60,6 @@ HANG_LIMIT_S = 5.0
 NO_TOKEN = -1
 MAX_UNSTORED = 1024
 """The lane is out of service meanwhile: only what the vehicle in it still does can add to this."""
-
-
-class Journal(Protocol):
-    """What the host needs of the store."""
-
-    @property
-    def epoch(self) -> str:
-        """Epoch of the journal, 32 hex digits."""
-        ...
-
-    @property
-    def published(self) -> int:
-        """Highest sequence number that may be shown."""
-        ...
-
-    def append_soon(self, drafts: list[Draft], idem: Idem | None = None) -> Future[Receipt]:
-        """Append atomically; the future resolves when it is durable, or failed."""
-        ...
-
-    async def answer(self, client: str, key: str) -> StoredResponse | None:
-        """Return what was answered to a command with this idempotency key, or ``None``."""
-        ...
 
 
 @dataclass(slots=True)
@@ -110,7 +91,7 @@ class LaneHost:
         self._loop = asyncio.get_running_loop()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="evidence")
         self._imager = Imager(ports.vault, self._report, self._acknowledge, self._grown)
-        self._outstanding = 0
+        self._outbox = Outbox(lambda append: append.probe or append.token in self._replies)
         self._view = lane.view()
         self._replies: dict[int, asyncio.Future[Receipt]] = {}
         self._asked: dict[tuple[str, str, str], asyncio.Future[Receipt]] = {}
@@ -118,12 +99,15 @@ class LaneHost:
         self.ticked_s = ports.clock.monotonic_s()
         """When the lane last let time pass."""
         self._closed = False
+        self._flying = False
         self._sent_s: float | None = None
         """Since when the journal has owed an answer."""
+        self._blocked = False
+        """The journal refused what comes first: nothing is sent before the next try."""
+        self._lost = False
+        """A fact can never be stored: only a restart, which looks at what is there, opens the lane again."""
         self._show_due = False
         """What changed meanwhile is to be shown once nothing is on its way to the journal any more."""
-        self._unstored: list[Append] = []
-        """Facts that the journal refused, in their order: written first when it works again."""
 
     # --- in -------------------------------------------------------------------------------------
 
@@ -145,16 +129,21 @@ class LaneHost:
         """Carry out an officer's command; returns when its record is durable.
 
         Raises ``Refused``, or what the store raises; then nothing moved. A repeat raises ``Repeated`` even
-        when the state that its first one made would refuse it now.
+        when the state that its first one made would refuse it now. A Hold works before anybody is asked, also
+        when the store fails: its record then waits. To hold again changes nothing.
         """
         asked = (client, key, request_sha256)
+        hold = isinstance(command, Decide) and command.verdict == Verdict.HOLD
+        if not hold and asked not in self._asked:
+            await self._refuse_repeat(client, key)
         if key and asked in self._asked:
             return await asyncio.shield(self._asked[asked])
-        if key and (stored := await self._ports.journal.answer(client, key)) is not None:
-            raise Repeated(stored)
-        if key and asked in self._asked:
-            return await asyncio.shield(self._asked[asked])
-        effects = self.lane.command(command, self._ports.clock.stamp(), client, key, request_sha256)
+        try:
+            effects = self.lane.command(command, self._ports.clock.stamp(), client, key, request_sha256)
+        except Refused:
+            if hold:
+                await self._refuse_repeat(client, key)
+            raise
         tokens = [effect.token for effect in effects if isinstance(effect, Append)]
         reply: asyncio.Future[Receipt] = self._loop.create_future()
         self._replies[tokens[0]] = reply
@@ -163,6 +152,10 @@ class LaneHost:
             reply.add_done_callback(lambda _: self._asked.pop(asked, None))
         self._carry(effects)
         return await asyncio.shield(reply)
+
+    async def _refuse_repeat(self, client: str, key: str) -> None:
+        if key and (stored := await self._ports.journal.answer(client, key)) is not None:
+            raise Repeated(stored)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until ``stop``."""
@@ -179,13 +172,17 @@ class LaneHost:
             self.live.flush(self._ports.bus, now.mono_ns / 1e9)
             self._carry(self.lane.clock(self._ports.clock_quality(), now))
             unwell = self.lane.core.mode_cause == "cannot_record"
-            if unwell and not self._outstanding and now.mono_ns / 1e9 >= recover_s:
+            if unwell and not self._flying and now.mono_ns / 1e9 >= recover_s:
                 recover_s = now.mono_ns / 1e9 + RECOVER_EVERY_S
                 self._try_again()
 
     def close(self) -> None:
         """End the threads; results that come later are ignored."""
         self._closed = True
+        while not self._blocked and self._outbox:  # last words: nobody waits for the answers any more
+            self._send()
+            self._outbox.done()
+            self._flying = False
         self._imager.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -224,70 +221,94 @@ class LaneHost:
             else:
                 self._keep(effect)
 
-    def _append(self, append: Append, *, again: bool = False) -> None:
-        if self._unstored and not again:  # a fact is never stored before those that it follows
-            if reply := self._replies.pop(append.token, None):
-                self._refused(append, StoreUnavailable("Earlier records still wait for the disk."), reply)
-            else:
-                self._keep_for_later(append)
+    def _append(self, append: Append) -> None:
+        self._outbox.put(append)
+        if raised(append):
+            self._loop.call_later(0 if self._blocked else ALARM_STORE_LIMIT_S, self._alarm_raw, append)
+        if self._blocked:
+            self._block(StoreUnavailable("Earlier records still wait for the disk."))
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        """Give the journal what comes next, unless it still has something or refused it."""
+        if self._flying or self._blocked or (batch := self._outbox.send()) is None:
             return
-        journal = self._ports.journal
-        drafts = [draft(event, append) for event in append.events]
-        idem = None
-        if append.idempotency_key:
-            digest = bytes.fromhex(append.request_sha256)
-            idem = Idem(append.client, append.idempotency_key, digest, 201, reply_text)
-        self._outstanding += 1
-        self._sent_s = self._ports.clock.monotonic_s() if self._sent_s is None else self._sent_s
+        self._flying = True
+        self._sent_s = self._ports.clock.monotonic_s()
         try:
-            future = journal.append_soon(drafts, idem)
+            future = self._ports.journal.append_soon(batch.drafts(), batch.idem(), again=batch.again)
         except Exception as error:
             future = Future()
             future.set_exception(error)
-        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._appended, append, done))
-        if any(isinstance(event, RadiationAlarmRaised | LaneAlarmRaised) for event in append.events):
-            self._loop.call_later(ALARM_STORE_LIMIT_S, self._alarm_raw, append, future)
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._answered, batch, done))
 
-    def _appended(self, append: Append, done: Future[Receipt]) -> None:
-        self._outstanding -= 1
-        now = self._ports.clock.stamp()
-        self._sent_s = now.mono_ns / 1e9 if self._outstanding else None
-        error = done.exception()
-        reply = self._replies.pop(append.token, None)
-        if error is not None:
-            self._refused(append, error, reply)
+    def _answered(self, batch: Batch, done: Future[Receipt]) -> None:
+        self._flying, self._sent_s = False, None
+        if (error := done.exception()) is not None:
+            self._refused(batch, error)
         else:
-            receipt = done.result()
-            self._publish_records(append, receipt)
-            self._carry(self.lane.stored(append.token, receipt.first, now))
-            if reply is not None and not reply.done():
-                reply.set_result(receipt)
+            self._stored(batch, done.result())
+        self._send()
         if self._show_due:
             self._publish_now()
 
-    def _refused(self, append: Append, error: BaseException, reply: asyncio.Future[Receipt] | None) -> None:
+    def _stored(self, batch: Batch, whole: Receipt) -> None:
+        self._outbox.done()
+        receipts = batch.receipts(whole)
+        for append, receipt in receipts:
+            self._publish_records(append, receipt)
+        for append, receipt in receipts:
+            reply = self._replies.pop(append.token, None)
+            self._carry(self.lane.stored(append.token, receipt.first, self._ports.clock.stamp()))
+            if reply is not None:
+                reply.set_result(receipt)
+
+    def _refused(self, batch: Batch, error: BaseException) -> None:
+        token = batch.appends[0].token
+        if token in self._replies and isinstance(error, Repeated | RecordRejected):
+            self._outbox.done()
+            self._replies.pop(token).set_exception(error)
+            self._carry(self.lane.not_ordered(token, self._ports.clock.stamp()))
+        elif not isinstance(error, RecordRejected):
+            self._outbox.failed(batch, in_doubt=isinstance(error, Unknown))
+            self._block(error)
+        elif self._outbox.rejected(batch):
+            log.error("sent again in a simpler form: %s", error)
+        else:
+            self._outbox.done()
+            self._lost = True
+            log.critical("lost, the journal takes it in no form (%s): %s", error, batch.drafts())
+            self._block(error)
+
+    def _block(self, error: BaseException) -> None:
+        """Nothing can be stored now: facts wait in their order, what was not carried out is refused."""
         known = self.lane.core.mode_cause == "cannot_record"
         log.log(logging.DEBUG if known else logging.ERROR, "cannot record: %s", error)
-        now = self._ports.clock.stamp()
-        if reply is not None and not reply.done():
-            reply.set_exception(error)
-        if isinstance(error, Repeated) or (reply is not None and isinstance(error, RecordRejected)):
-            self._carry(self.lane.not_ordered(append.token, now))
-            return
-        if reply is None and not append.probe and not isinstance(error, Unknown | RecordRejected):
-            self._keep_for_later(append)
-        self._carry(self.lane.not_stored(append.token, "cannot_record", now))
+        self._blocked = True
+        refused = [NO_TOKEN]
 
-    def _keep_for_later(self, append: Append) -> None:
-        """Keep facts that could not be stored; without room the least important ones go."""
-        self._unstored.append(append)
-        if len(self._unstored) > MAX_UNSTORED:
-            ranks = [min(event.PRIO for event in kept.events) for kept in self._unstored]
-            dropped = self._unstored.pop(ranks.index(max(ranks)))
-            log.critical("lost for want of room: %s", ", ".join(e.type_name() for e in dropped.events))
+        def choose(append: Append) -> Append | None:
+            reply = self._replies.pop(append.token, None)
+            if reply is not None:
+                reply.set_exception(error)
+                if is_hold(append):
+                    return replace(append, idempotency_key="")  # its command is answered: a fact like others
+            elif not append.probe:
+                return append
+            refused.append(append.token)
+            return None
+
+        self._outbox.sift(choose)
+        for append in self._outbox.trim(MAX_UNSTORED):
+            log.critical("lost for want of room: %s", ", ".join(e.type_name() for e in append.events))
+        for token in refused:
+            self._carry(self.lane.not_stored(token, "cannot_record", self._ports.clock.stamp()))
 
     def _publish_records(self, append: Append, receipt: Receipt) -> None:
-        self._view = append.view.model_copy(update={"at": f"{receipt.epoch}:{receipt.last}"})
+        # What waited for the disk shows a lane that was: out of service it must not look open.
+        view = self._outbox.mark(self.lane.view()) if self.lane.core.mode == "out_of_service" else append.view
+        self._view = view.model_copy(update={"at": f"{receipt.epoch}:{receipt.last}"})
         lane = self.view.model_dump(mode="json")
         for seq, event in enumerate(append.events, start=receipt.first):
             data = {
@@ -301,26 +322,23 @@ class LaneHost:
 
     def _publish_now(self) -> None:
         """Show the state of now, unless a fact in it is still on its way to the journal."""
-        self._show_due = bool(self._outstanding) and self.lane.core.mode != "out_of_service"
-        if self._show_due:
-            return
-        self._view = self.lane.view().model_copy(update={"at": self._view.at})
-        self.show()
+        self._show_due = bool(self._outbox) and self.lane.core.mode != "out_of_service"
+        if not self._show_due:
+            self._view = self._outbox.mark(self.lane.view()).model_copy(update={"at": self._view.at})
+            self.show()
 
-    def _alarm_raw(self, append: Append, future: Future[Receipt]) -> None:
-        if future.done() and future.exception() is None:
-            return
-        raised = {getattr(event, "alarm_id", None) for event in append.events}
-        for alarm in (alarm for alarm in append.view.alarms if alarm.alarm_id in raised):
-            raw: AlarmView = alarm.model_copy(update={"stored": False})
-            self._ports.bus.publish(Message("alarm_raw", {"alarm": raw.model_dump(mode="json")}))
+    def _alarm_raw(self, append: Append) -> None:
+        for alarm in self._outbox.mark(append.view).alarms:
+            if alarm.alarm_id in raised(append) and not alarm.stored:
+                self._ports.bus.publish(Message("alarm_raw", {"alarm": alarm.model_dump(mode="json")}))
 
     def _try_again(self) -> None:
         """Out of service because nothing could be recorded: see whether it can be again."""
-        waiting, self._unstored = self._unstored, []
-        for append in waiting:
-            self._append(append, again=True)
-        self._carry(self.lane.try_recording(self._ports.clock.stamp()))
+        self._blocked = False
+        if self._outbox:
+            self._send()
+        elif not self._lost:
+            self._carry(self.lane.try_recording(self._ports.clock.stamp()))
 
     # --- threads --------------------------------------------------------------------------------
 

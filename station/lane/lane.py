@@ -30,6 +30,7 @@ from drivers.readings import (
     Tamper,
     UnknownRecord,
 )
+from station.domain import alarms
 from station.domain.decision import Refused
 from station.domain.events import (
     ClockQualityChanged,
@@ -39,6 +40,7 @@ from station.domain.events import (
     InspectionEvent,
     LaneModeChanged,
     LaneStarted,
+    StandingNoted,
 )
 from station.domain.restart import resume
 from station.domain.values import ClockQuality
@@ -84,6 +86,9 @@ def whole(call: Callable[Concatenate[Lane, P], list[Effect]]) -> Callable[Concat
     return guarded
 
 
+STANDING_EVERY = 500
+"""Records between two repetitions of what a restart must know: it reads the last 2,000."""
+MAX_STANDING = 400
 PORTAL_READINGS = (Counts, Speed, Tamper, PortalSetup, OccupancyEnd, UnknownRecord)
 SCANNER_READINGS = (ScanOpened, LineBlock, LinesLost, ScanClosed, SourceStatus)
 
@@ -104,6 +109,8 @@ class Lane:
         self._reopens = 0
         self._pending: dict[int, Pending] = {}
         """What the records on their way will do."""
+        self._unrepeated = 0
+        """Records since the last ``StandingNoted``."""
         self._outputs: dict[str, bool] = {}
         self._shown_version: tuple[str, int] | None = None
 
@@ -217,6 +224,7 @@ class Lane:
         for scan in before.cut:
             self._scans.cut_off(scan)
         self._portals.restore(before.portals)
+        self._unrepeated = STANDING_EVERY
         return effects + self._finish()
 
     # --- what became of appends -----------------------------------------------------------------
@@ -263,14 +271,16 @@ class Lane:
     def try_recording(self, now: Stamp) -> list[Effect]:
         """Out of service because nothing could be recorded: record that it is open again, if that works.
 
-        The mode changes when the record is durable, not before: see ``stored``.
+        The mode changes when the record is durable, not before: see ``stored``. It goes alone: when it fails
+        it is forgotten, and what else happened must not be.
         """
         core = self.core
         core.now = now
-        core.emit(LaneModeChanged, mode="open", cause="recording_again")
         effects = self._finish()
+        core.emit(LaneModeChanged, mode="open", cause="recording_again")
+        effects.append(replace(self._append("", "", ""), probe=True))
         self._reopens = self._token
-        return [replace(e, probe=True) if isinstance(e, Append) else e for e in effects]
+        return effects
 
     def view(self) -> LaneView:
         """Return the snapshot of now."""
@@ -289,6 +299,10 @@ class Lane:
         self._suspicion.tick(*self._sequencer.board())
         self._request_decision()
         effects = self._changed_outputs()
+        if core.events and self._unrepeated >= STANDING_EVERY:
+            standing = tuple(alarms.standing(alarm) for alarm in core.book if alarm.stored)[-MAX_STANDING:]
+            core.emit(StandingNoted, alarms=standing, portals=self._portals.standing())
+            self._unrepeated = 0
         if core.events:
             effects.append(self._append(client, key, request_sha256))
             if pending is not None:
@@ -322,19 +336,20 @@ class Lane:
             opens=core.opens,
             seals=core.seals,
         )
+        self._unrepeated += len(events)
         core.events.clear()
         core.opens = core.seals = None
         return append
 
     def _request_decision(self) -> None:
-        """Ask the officer, and ask again whenever the advice changes."""
+        """Ask the officer, and ask again whenever the advice changes or an order was taken back."""
         core, passage = self.core, self.core.passage
         if passage is None:
             return
         inspection = passage.inspection
         if inspection.state != "awaiting_decision" or inspection.order is not None:
             return
-        advice = (inspection.recommendation, inspection.coverage)
+        advice = (inspection.recommendation, inspection.coverage, len(inspection.decisions))
         if passage.requested == advice:
             return
         passage.requested = advice

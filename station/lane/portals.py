@@ -42,10 +42,9 @@ from station.domain.occupancy import (
 )
 from station.domain.occupancy_record import Occupancy, Samples
 from station.domain.rules import Alarm, Opinion
-from station.domain.values import AlgorithmVerdict, OccupancySummary
+from station.domain.values import AlgorithmVerdict, OccupancySummary, StandingPortal
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, TraceKept
-from station.lane.restart import PortalBefore
 from station.lane.sequencer import open_inspection, tamper
 from station.lane.strips import strips
 
@@ -123,7 +122,14 @@ class Portals:
             portal.machine.presence = self._core.passage is not None
             self._do(device, portal.machine.tick(self._core.now.mono_ns))
 
-    def restore(self, before: Mapping[str, PortalBefore]) -> None:
+    def standing(self) -> tuple[StandingPortal, ...]:
+        """Return what each portal will not say again by itself."""
+        return tuple(
+            StandingPortal(device=device, last_count=portal.machine.last_count, tamper=portal.machine.tamper)
+            for device, portal in self._portals.items()
+        )
+
+    def restore(self, before: Mapping[str, StandingPortal]) -> None:
         """Go on from what the journal says of each portal: its last number, and whether it stood open."""
         for device, known in before.items():
             portal = self._portals.get(device)

@@ -7,10 +7,13 @@ was running has failed. Alarms come back unacknowledged unless somebody had ackn
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from station.domain.alarms import Alarm, AlarmBook, settle
+from station.domain.events import InspectionOpened, StandingNoted
 from station.domain.identity import PlateEvidence
 from station.domain.inspection import Inspection
 from station.domain.rules import Alarm as DeviceAlarm
@@ -20,21 +23,18 @@ from station.domain.values import (
     Decision,
     OccupancySummary,
     ScanSummary,
+    StandingAlarm,
+    StandingPortal,
     Verdict,
 )
 from station.lane.core import LaneFacts, Passage
 from station.lane.rawfile import LeftOver
 
+M = TypeVar("M", bound=BaseModel)
 Record = tuple[int, str, Mapping[str, Any]]
 """Sequence number, wire type and data of a record."""
-
-
-@dataclass(frozen=True, slots=True)
-class PortalBefore:
-    """What must outlive a stop: without it missed vehicles and an open portal would go unseen."""
-
-    last_count: int | None = None
-    tamper: bool = False
+OPENED = InspectionOpened.type_name()
+STANDING = StandingNoted.type_name()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +46,26 @@ class Before:
 
     open: tuple[Passage, ...] = ()
     alarms: tuple[Alarm, ...] = ()
-    portals: Mapping[str, PortalBefore] = field(default_factory=dict)
+    portals: Mapping[str, StandingPortal] = field(default_factory=dict)
+    """Without it missed vehicles and an open portal would go unseen."""
     cut: tuple[LeftOver, ...] = ()
     config_sha256: str = ""
     """Lane file of the last record."""
 
 
-def portals_before(records: Iterable[Record]) -> dict[str, PortalBefore]:
+def portals_before(records: Iterable[Record]) -> dict[str, StandingPortal]:
     """Return what the newest records of the journal, oldest first, say of each portal."""
-    portals: dict[str, PortalBefore] = {}
+    portals: dict[str, StandingPortal] = {}
     for _, kind, data in records:
-        device = data.get("device", "")
-        known = portals.get(device, PortalBefore())
+        if kind == STANDING:
+            portals = {known["device"]: StandingPortal.model_validate(known) for known in data["portals"]}
+            continue
+        device = data.get("device") or ""
+        known = portals.get(device, StandingPortal(device=device))
         if kind == "carril.occupancy.ended" and data["device_count"] is not None:
-            portals[device] = replace(known, last_count=data["device_count"])
+            portals[device] = known.model_copy(update={"last_count": data["device_count"]})
         elif kind in ("carril.tamper.opened", "carril.tamper.closed"):
-            portals[device] = replace(known, tamper=kind.endswith("opened"))
+            portals[device] = known.model_copy(update={"tamper": kind.endswith("opened")})
     return portals
 
 
@@ -69,7 +73,11 @@ def alarms_before(records: Iterable[Record]) -> tuple[Alarm, ...]:
     """Return the alarms that somebody still has to see or end, as the records, oldest first, tell."""
     book = AlarmBook()
     for _, kind, data in records:
-        if kind in ("carril.radiation_alarm.raised", "carril.lane_alarm.raised"):
+        if kind == STANDING:
+            book = AlarmBook()
+            for known in data["alarms"]:
+                book.add(Alarm(**StandingAlarm.model_validate(known).model_dump()))
+        elif kind in ("carril.radiation_alarm.raised", "carril.lane_alarm.raised"):
             book.add(_alarm(data))
         elif kind in _BOOK and book.has(data["alarm_id"]):
             _BOOK[kind](book, data["alarm_id"])
@@ -96,12 +104,19 @@ _BOOK: dict[str, Callable[[AlarmBook, str], None]] = {
 }
 
 
-def found_open(facts: LaneFacts, records: Iterable[Record]) -> Passage | None:
-    """Rebuild one inspection from its records, oldest first; ``None`` when it never was opened."""
+def found_open(facts: LaneFacts, records: Iterable[Record], *, poison: bool = False) -> Passage | None:
+    """Rebuild one inspection from its records; ``None`` when it never was opened.
+
+    A full disk may have let an alarm through before the opening that it follows. Of one that ends every
+    start (``poison``) only that it was opened is read, and it is over.
+    """
+    told = sorted(records, key=lambda record: (record[1] != OPENED, record[0]))
     passage: Passage | None = None
-    for seq, kind, data in records:
-        if kind == "carril.inspection.opened":
+    for seq, kind, data in told[:1] if poison else told:
+        if kind == OPENED:
             passage = _opened(facts, data)
+            if poison:
+                passage.inspection.abort("station_restart")
         if passage is None:
             continue
         if kind in _FOLDS:
@@ -109,6 +124,11 @@ def found_open(facts: LaneFacts, records: Iterable[Record]) -> Passage | None:
         passage.blobs += [BlobUse.model_validate(blob) for blob in data.get("blobs", ())]
         passage.inspection.version = max(passage.inspection.version, data.get("version") or 0)
     return passage
+
+
+def _own(model: type[M], data: Mapping[str, Any]) -> M:
+    """Return the value inside an event; a field that the record is too old for keeps its default."""
+    return model.model_validate({name: data[name] for name in model.model_fields if name in data})
 
 
 def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Passage:
@@ -120,12 +140,13 @@ def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Passage:
         required=facts.required,
         fitted=facts.fitted,
     )
+    if data.get("restless"):
+        inspection.marks.add("second_vehicle")
     return Passage(inspection)
 
 
 def _occupancy(passage: Passage, data: Mapping[str, Any]) -> None:
-    names = OccupancySummary.model_fields
-    summary = OccupancySummary.model_validate({name: data[name] for name in names})
+    summary = _own(OccupancySummary, data)
     passage.occupancies.append(summary)
     passage.maxima |= {"gamma": summary.gamma_max_1s, "neutron": summary.neutron_max}
     passage.limits |= {"gamma": summary.gamma_limit, "neutron": summary.neutron_limit}
@@ -149,13 +170,14 @@ def _doubted(passage: Passage, data: Mapping[str, Any]) -> None:
 
 def _scan_started(passage: Passage, data: Mapping[str, Any]) -> None:
     passage.inspection.checks.running["scanner"] += 1
+    passage.inspection.image_read = False
     passage.scan = ScanSummary(
         scan_id=data["scan_id"], device=data["device"], state="incomplete", cause="station_restart"
     )
 
 
 def _scan_completed(passage: Passage, data: Mapping[str, Any]) -> None:
-    scan = ScanSummary.model_validate({name: data[name] for name in ScanSummary.model_fields})
+    scan = _own(ScanSummary, data)
     passage.scan = scan
     whole = scan.state == "complete"
     reason = None if whole else scan.cause or "partial"
@@ -188,7 +210,8 @@ def _plate(passage: Passage, data: Mapping[str, Any]) -> None:
 
 
 def _image_read(passage: Passage, data: Mapping[str, Any]) -> None:
-    passage.inspection.image_read = True
+    now = passage.scan.scan_id if passage.scan is not None else None
+    passage.inspection.image_read |= data["scan_id"] == now
 
 
 def _decided(passage: Passage, data: Mapping[str, Any]) -> None:
@@ -202,10 +225,9 @@ def _decided(passage: Passage, data: Mapping[str, Any]) -> None:
     )
     inspection.decisions = (*inspection.decisions, decision)
     if decision.verdict == Verdict.HOLD:
-        inspection.held = inspection.withdrawn = True
+        inspection.hold()
         return
     inspection.order = decision
-    inspection.withdrawn = False
     inspection.state = "decided" if decision.verdict == Verdict.RELEASE else "referred_secondary"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from drivers.readings import (
     LineBlock,
@@ -32,6 +34,8 @@ MOVED_M = 0.02
 """Travel that is more than the encoder's own unrest."""
 TRACK_STEP_LINES = 16
 
+K = TypeVar("K", bound=Hashable)
+
 
 @dataclass(slots=True)
 class Running:
@@ -60,6 +64,8 @@ class Scans:
         self._running: dict[str, Running] = {}
         self._ending: dict[str, str | None] = {}
         """Inspection of each scan whose image is being made."""
+        self._owners: dict[tuple[str, ScanKey], str] = {}
+        """Inspection of each of the last scans: one that was given up may go on when its link is back."""
 
     # --- readings -------------------------------------------------------------------------------
 
@@ -84,25 +90,33 @@ class Scans:
             return
         if known is not None:
             self._closed(device, known.opened.key, None, "superseded")
-        inspection_id = None
-        if opened.kind == ScanKind.VEHICLE:
-            passage = core.passage or open_inspection(core, "scan")
-            core.begin("scanner")
-            passage.inspection.image_read = False  # there is another one to read
-            inspection_id = passage.inspection.inspection_id
-            if opened.invented and core.facts.mode_of(device) == "real":
-                core.doubt("scanner", "not_real")
+        inspection_id = self._owner(device, opened) if opened.kind == ScanKind.VEHICLE else None
         now_s = core.now_s
         running = Running(core.new_id(), device, opened, inspection_id, now_s, now_s, now_s)
         self._running[device] = running
         if inspection_id is not None:
-            core.scanned[running.scan_id] = inspection_id
-            while len(core.scanned) > KEPT_SCANS:
-                del core.scanned[next(iter(core.scanned))]
+            remember(core.scanned, running.scan_id, inspection_id)
         core.effects.append(OpenScan(running.scan_id, device, opened, inspection_id))
-        if core.passage is not None and inspection_id is not None:
-            core.passage.scan = _begun(running, core.calibrated.get(device, "none"))
+        passage = self._passage(running)
+        if passage is not None:
+            passage.scan = _begun(running, core.calibrated.get(device, "none"))
             core.tell(ScanStarted, scan_id=running.scan_id, device=device)
+
+    def _owner(self, device: str, opened: ScanOpened) -> str:
+        """Return the inspection that a vehicle's scan belongs to; that of the vehicle in the lane begins."""
+        core = self._core
+        known = self._owners.get((device, opened.key))
+        if known is not None and (core.inspection is None or core.inspection.inspection_id != known):
+            return known
+        passage = core.passage or open_inspection(core, "scan")
+        core.begin("scanner")
+        passage.inspection.image_read = False  # there is another one to read
+        if opened.resent and known is None:  # it began unseen: perhaps with the vehicle before
+            core.doubt("scanner", "ambiguous")
+        if opened.invented and core.facts.mode_of(device) == "real":
+            core.doubt("scanner", "not_real")
+        remember(self._owners, (device, opened.key), passage.inspection.inspection_id)
+        return passage.inspection.inspection_id
 
     def _lines(self, device: str, reading: LineBlock | LinesLost) -> None:
         running = self._running.get(device)
@@ -150,6 +164,9 @@ class Scans:
         if running is None or running.opened.key != key:
             return
         del self._running[device]
+        standing = self._core.book.find("vehicle_in_beam", device)
+        if standing is not None:
+            self._core.end_alarm(standing.alarm_id)
         self._ending[running.scan_id] = running.inspection_id
         passage = self._passage(running)
         if passage is not None:
@@ -260,6 +277,13 @@ class Scans:
                 self._closed(running.device, running.opened.key, None, "timeout")
             elif core.now_s - running.begun_s >= SCAN_LIMIT_S:
                 self._closed(running.device, running.opened.key, None, "limit")
+
+
+def remember(owners: dict[K, str], key: K, inspection_id: str) -> None:
+    """Note whose a scan is; of too many the oldest is forgotten."""
+    owners[key] = inspection_id
+    while len(owners) > KEPT_SCANS:
+        del owners[next(iter(owners))]
 
 
 def _begun(running: Running, calibration: str) -> ScanSummary:

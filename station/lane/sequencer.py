@@ -132,8 +132,7 @@ class Sequencer:
     def _left(self, passage: Passage) -> None:
         """The vehicle has cleared the exit loop."""
         inspection = passage.inspection
-        ordered = inspection.order is not None and inspection.order.seq is not None
-        if ordered and (inspection.left_barrier or not inspection.withdrawn):
+        if inspection.order is not None and inspection.order.seq is not None:
             inspection.left_barrier = True
             return
         self._core.lane_alarm("vehicle_left_undecided")
@@ -264,7 +263,7 @@ def open_inspection(core: Core, opened_by: str, *, restless: bool = False) -> Pa
     inspection.set_lane(emergency=core.book.stands("emergency_stop"))
     core.passage = Passage(inspection)
     core.opens = inspection.inspection_id
-    core.tell(InspectionOpened, opened_by=opened_by)
+    core.tell(InspectionOpened, opened_by=opened_by, restless=restless)
     for device in core.devices.values():
         if core.book.find("tamper", device.name) is not None:
             core.tampered(device.name)

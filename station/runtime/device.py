@@ -55,8 +55,8 @@ log = logging.getLogger(__name__)
 class DeviceStatus:
     """What is known of a device now; ``age_s`` is that of its last reading, counters are since the start.
 
-    ``last_bad_frames`` are the newest ones as they came, each with its arrival. ``abandoned`` counts tasks of
-    the driver that did not end when they were cancelled.
+    ``last_bad_frames`` are the newest ones as they came, each with its arrival; ``tail`` are the last 4 KiB
+    that came. ``abandoned`` counts tasks of the driver that did not end when they were cancelled.
     """
 
     state: Health
@@ -70,6 +70,7 @@ class DeviceStatus:
     opened: int
     crashes: int
     abandoned: int
+    tail: bytes
 
 
 class SupervisedDevice:
@@ -125,6 +126,7 @@ class SupervisedDevice:
             opened=self._opened,
             crashes=self._crashes,
             abandoned=self._abandoned,
+            tail=bytes(self.tail),
         )
 
     def tick(self) -> None:

@@ -76,10 +76,6 @@ class Supervisor:
         ages = {name: device.health.age_s(now_s) for name, device in self._devices.items()}
         return {name: age_s for name, age_s in ages.items() if age_s is not None}
 
-    def raw_tail(self, name: str) -> bytes:
-        """Return the last 4 KiB that came from a device."""
-        return bytes(self._devices[name].tail)
-
     def suspect(self, name: str, code: str, *, on: bool) -> None:
         """Degrade a device for what only the lane can know (``on``), or withdraw that."""
         device = self._devices[name]

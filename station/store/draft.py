@@ -28,6 +28,8 @@ class BlobRef:
 
     role: str
     sha256: str
+    media: str = "application/octet-stream"
+    """For a blob that the journal has to enter anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ class Encoded:
 
     draft: Draft
     frame: Frame
-    blobs: tuple[tuple[str, bytes], ...]
+    blobs: tuple[tuple[str, bytes, str], ...]
+    """Role, SHA-256, media."""
 
 
 def encode(draft: Draft, station: str) -> Encoded:
@@ -117,7 +120,8 @@ def encode(draft: Draft, station: str) -> Encoded:
         )
     except rfc8785.CanonicalizationError as error:
         raise RecordRejected(f"{draft.type}: subject: {error}") from None
-    return Encoded(draft, envelope, tuple((ref.role, bytes.fromhex(ref.sha256)) for ref in draft.blobs))
+    blobs = tuple((ref.role, bytes.fromhex(ref.sha256), ref.media) for ref in draft.blobs)
+    return Encoded(draft, envelope, blobs)
 
 
 def _check(draft: Draft) -> None:

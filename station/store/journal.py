@@ -1,7 +1,7 @@
 """The store as the rest of the station sees it: append, acknowledge, look up, keep blobs.
 
-``append`` returns when the records are durable, marked and published, and not before. What a screen or the
-central system is shown as recorded has come through here.
+``append_soon`` answers when the records are durable, marked and published, and not before. What a screen or
+the central system is shown as recorded has come through here.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import asyncio
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 from station.store.blobs import BlobFiles, BlobRow, find_blob
 from station.store.chain import Row
-from station.store.database import log_of, size_of
 from station.store.draft import BlobRef, Draft, Idem, Receipt
 from station.store.errors import (
     NotStored,
@@ -117,29 +115,22 @@ class Store:
         return self._writer.journal.acked
 
     @property
-    def log_bytes(self) -> int:
-        """Size of the write-ahead log."""
-        return size_of(log_of(self._place.database))
-
-    @property
     def quota_ratio(self) -> float:
         """Used part of the database's quota."""
         return self._writer.pages * PAGE_BYTES / self._place.quota_bytes
 
     # --- writing --------------------------------------------------------------------------------
 
-    async def append(self, drafts: Sequence[Draft], idem: Idem | None = None) -> Receipt:
-        """Append drafts in their order, all or none; durable on return.
+    def append_soon(
+        self, drafts: Sequence[Draft], idem: Idem | None = None, *, again: bool = False
+    ) -> Future[Receipt]:
+        """Append drafts in their order, all or none; the future, set in the writer's thread, says durable.
 
-        With ``idem`` the answer is stored too, and a second call with its key raises ``Repeated``. Cancelling
-        the caller does not take the records back. Raises what ``station.store.errors`` draws.
+        With ``idem`` the answer is stored too, and a second call with its key fails as ``Repeated``. Say
+        ``again`` after an ``Unknown``: what is stored already is not written twice. Every failure that
+        ``station.store.errors`` draws comes through the future.
         """
-        receipt: Receipt = await self._awaited(lambda: self._append_op(drafts, idem))
-        return receipt
-
-    def append_soon(self, drafts: Sequence[Draft], idem: Idem | None = None) -> Future[Receipt]:
-        """Append without waiting; every failure comes through the future, set in the writer's thread."""
-        return self._submitted(lambda: self._append_op(drafts, idem))
+        return self._submitted(lambda: self._append_op(drafts, idem, again=again))
 
     async def ack(self, consumer: str, epoch: str, seq: int) -> Acked:
         """Move a consumer's cursor forward to ``seq``, durable on return; a lower one changes nothing.
@@ -150,7 +141,7 @@ class Store:
         return acked
 
     async def begin_replay(self) -> list[OpenSubject]:
-        """Return the open subjects for a restart; their tries are counted durably first."""
+        """Return the open subjects for a restart; this one is durably counted in their tries already."""
         await self._awaited(lambda: Replay(begins=True))
         return await self.read(read_open_subjects)
 
@@ -162,10 +153,11 @@ class Store:
         """Call ``callback(published)`` in the running loop after each commit; returns the way to stop it."""
         return self._writer.bell.subscribe(callback)
 
-    def _append_op(self, drafts: Sequence[Draft], idem: Idem | None) -> Op:
+    def _append_op(self, drafts: Sequence[Draft], idem: Idem | None = None, *, again: bool = False) -> Op:
         if not drafts:
             raise RecordRejected("There is nothing to append.")
-        op = Append(self.station, tuple(drafts), idem, sum(map(_about, drafts)))
+        size = sum(map(_about, drafts))
+        op = Append(self.station, tuple(drafts), idem, size, self._blobs, again)
         if op.size <= ENCODED_BY_CALLER_BYTES:
             op.prepare()
         return op
@@ -194,10 +186,6 @@ class Store:
         whatever ``fn`` raises.
         """
         return await self._readers.run(fn)
-
-    async def open_subjects(self) -> list[OpenSubject]:
-        """Return the subjects that nothing has sealed, oldest first."""
-        return await self.read(read_open_subjects)
 
     async def records_of(self, subject: str) -> list[Row]:
         """Return all published records of a subject, oldest first."""
@@ -231,10 +219,6 @@ class Store:
         self._submitted(lambda: AddBlob(row.values())).result()
         return row.sha256.hex()
 
-    async def put_blob(self, data: bytes, media: str) -> str:
-        """Keep bytes as ``keep_blob`` does, off the event loop."""
-        return await self._in_thread(partial(self.keep_blob, data, media))
-
     async def find_blob(self, sha256: str) -> BlobRow | None:
         """Return what is known of a blob, or ``None``."""
         digest = bytes.fromhex(sha256)
@@ -242,12 +226,10 @@ class Store:
 
     async def read_blob(self, row: BlobRow, chunk: int) -> bytes:
         """Return one checked MiB of a blob; raises ``DamagedBlob``."""
-        return await self._in_thread(partial(self._blobs.read_chunk, row, chunk))
-
-    async def _in_thread(self, call: Callable[[], Result]) -> Result:
         if self._is_closed:
             raise StoreUnavailable("The store is closed.")
-        return await asyncio.get_running_loop().run_in_executor(self._blob_threads, call)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._blob_threads, self._blobs.read_chunk, row, chunk)
 
     # --- the end --------------------------------------------------------------------------------
 

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from station.store import schema, search
-from station.store.chain import link
+from station.store.blobs import BlobFiles, find_blob
+from station.store.chain import link, rows
 from station.store.draft import Draft, Encoded, Idem, Receipt, encode
 from station.store.errors import BeyondHead, Repeated, StoredResponse, UnknownConsumer, WrongEpoch
+
+LOOK_BACK = 1000
+"""More records than others add between two tries to append the same."""
 
 
 @dataclass(slots=True)
@@ -73,12 +77,17 @@ class _Small:
 
 @dataclass(slots=True)
 class Append:
-    """Append drafts in their order; ``size`` is about the bytes of their data."""
+    """Append drafts in their order; ``size`` is about the bytes of their data.
+
+    ``again``: they may stand in the journal already, all or none; then nothing is written.
+    """
 
     station: str
     drafts: Sequence[Draft]
     idem: Idem | None
     size: int
+    blobs: BlobFiles
+    again: bool = False
     encoded: list[Encoded] = field(default_factory=list)
 
     @property
@@ -98,21 +107,33 @@ class Append:
 
     def apply(self, tx: Transaction) -> Receipt:
         """Give each draft its sequence number and hash, and write it."""
+        if self.again and (known := self._found(tx)):
+            return known
         if self.idem:
             _refuse_repeat(tx.connection, self.idem)
         first = tx.seq + 1
-        rows = []
+        added = []
         for encoded in self.encoded:
             row = next_row(encoded, tx.epoch, tx.seq, tx.hash)
             tx.seq, tx.hash = row["seq"], row["hash"]
-            rows.append(row)
-        tx.connection.executemany(schema.ADD_RECORD, rows)
+            added.append(row)
+        tx.connection.executemany(schema.ADD_RECORD, added)
         for seq, encoded in enumerate(self.encoded, first):
+            _keep_blobs(tx.connection, seq, encoded, self.blobs)
             _write_relations(tx.connection, seq, encoded)
         receipt = Receipt(tx.epoch.hex(), first, tx.seq, tx.now_us)
         if self.idem:
             _write_answer(tx.connection, self.idem, receipt)
         return receipt
+
+    def _found(self, tx: Transaction) -> Receipt | None:
+        """Return where the drafts stand; a time stamp in their data makes their bytes unique."""
+        first, count = self.encoded[0], LOOK_BACK + self.records
+        span = {"after": tx.seq - count, "upto": tx.seq, "count": count}
+        for row in rows(tx.connection.execute(schema.RECORDS_AFTER, span)):
+            if row.subject == first.draft.subject and row.body == first.frame.body(tx.epoch, row.seq):
+                return Receipt(tx.epoch.hex(), row.seq, row.seq + self.records - 1, tx.now_us)
+        return None
 
 
 def next_row(encoded: Encoded, epoch: bytes, seq: int, previous: bytes) -> dict[str, Any]:
@@ -132,11 +153,15 @@ def next_row(encoded: Encoded, epoch: bytes, seq: int, previous: bytes) -> dict[
     }
 
 
+def _keep_blobs(connection: sqlite3.Connection, seq: int, encoded: Encoded, files: BlobFiles) -> None:
+    for role, sha256, media in encoded.blobs:
+        if find_blob(connection, sha256) is None and (row := files.adopt(sha256, media)):
+            connection.execute(schema.ADD_BLOB, row.values())
+        connection.execute(schema.ADD_RECORD_BLOB, {"seq": seq, "role": role, "sha256": sha256})
+
+
 def _write_relations(connection: sqlite3.Connection, seq: int, encoded: Encoded) -> None:
     draft = encoded.draft
-    if encoded.blobs:
-        blobs = [{"seq": seq, "role": role, "sha256": sha256} for role, sha256 in encoded.blobs]
-        connection.executemany(schema.ADD_RECORD_BLOB, blobs)
     if draft.opens:
         connection.execute(schema.OPEN_SUBJECT, {"subject": draft.subject, "first_seq": seq, "tries": 0})
     if draft.seals:

@@ -1,7 +1,7 @@
 """The read side's connections: short look-ups in threads, behind a gate that the writer can close.
 
-No connection survives a look-up's end and no transaction an ``await``: one reader left open during 20,000
-writes lets the write-ahead log grow fiftyfold.
+Connections are kept, idle; no transaction survives its look-up: one left open during 20,000 writes lets the
+write-ahead log grow fiftyfold.
 """
 
 from __future__ import annotations

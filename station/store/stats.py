@@ -43,6 +43,8 @@ class Stats:
         default_factory=lambda: Histogram((1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
     )
     """Records of one commit: how well appends share a sync."""
+    log_bytes: int = 0
+    """Size of the write-ahead log after the last commit: a reader's own ``stat`` would wait for the disk."""
     commits: int = 0
     """Each syncs the write-ahead log once."""
     mark_syncs: int = 0

@@ -247,10 +247,12 @@ class Writer:
         connection = self.journal.connection
         if self.stats.commits % COUNT_EACH == 0:
             (self.pages,) = connection.execute("PRAGMA page_count").fetchone()
-        if database.size_of(database.log_of(self._place.database)) > TRUNCATE_BYTES:
+        self.stats.log_bytes = database.size_of(database.log_of(self._place.database))
+        if self.stats.log_bytes > TRUNCATE_BYTES:
             connection.execute("PRAGMA busy_timeout=0").fetchone()  # never wait behind a reader
             try:
                 done = database.checkpoint(connection, "TRUNCATE")
+                self.stats.log_bytes = 0 if done else self.stats.log_bytes
             finally:
                 connection.execute("PRAGMA busy_timeout=5000").fetchone()
         elif self._frames > PASSIVE_FRAMES:

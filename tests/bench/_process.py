@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.client import HTTPException
 from pathlib import Path
 
 from _row import Row, percentile
 from _store import draft
 
+from drivers.plant.rig import free_port
+from station.cli.loopback import Station, call
 from station.lanefile import shipped
 from station.runtime.clock import SystemClock
 from station.store.open import open_store
@@ -42,16 +42,14 @@ def rows() -> Iterator[Row]:
 
 
 @contextmanager
-def station(state: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def station(state: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run a station in its own process group, with its output in ``<state>.log``."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "station.cli", "run", "--state", str(state), "--port", str(port)]
     with state.with_suffix(".log").open("ab") as log:
         process = subprocess.Popen([*command, *arguments], stdout=log, stderr=log, start_new_session=True)
     try:
-        yield process, f"http://127.0.0.1:{port}"
+        yield process, port
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -61,9 +59,8 @@ def station(state: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[byt
             process.wait()
 
 
-def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310 - loopback
-        return str(reply.read().decode())
+def get(port: int, path: str) -> str:
+    return call(port, "GET", path).decode()
 
 
 def wait_for(check: Callable[[], object], limit_s: float) -> None:
@@ -77,26 +74,24 @@ def wait_for(check: Callable[[], object], limit_s: float) -> None:
     raise TimeoutError(f"nothing came within {limit_s:g} s")
 
 
-def sealed(base: str) -> int:
+def sealed(port: int) -> int:
     return sum(
         int(float(n))
-        for n in re.findall(r"^carril_inspections_sealed_total\{.*\} (\S+)$", get(base + "/metrics"), re.M)
+        for n in re.findall(r"^carril_inspections_sealed_total\{.*\} (\S+)$", get(port, "/metrics"), re.M)
     )
 
 
 @contextmanager
-def image_load(base: str) -> Iterator[None]:
+def image_load(port: int) -> Iterator[None]:
     """Ask for the largest thing there is, again and again: whole radiographs of the vehicle in the lane."""
     stop = threading.Event()
 
     def ask() -> None:
         while not stop.wait(0.1):
             with suppress(OSError):
-                inspection = json.loads(get(base + "/v1/lane"))["inspection"]
+                inspection = json.loads(get(port, "/v1/lane"))["inspection"]
                 if inspection and inspection["scan"]:
-                    url = base + COLUMNS.format(inspection["scan"]["scan_id"])
-                    with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310 - loopback
-                        reply.read()
+                    call(port, "GET", COLUMNS.format(inspection["scan"]["scan_id"]))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -110,16 +105,16 @@ def image_load(base: str) -> Iterator[None]:
 def _first_seal(state: Path) -> Iterator[Row]:
     """Start at rate 1; records carry the station's monotonic stamps, which are then ours too."""
     start_s = time.monotonic()
-    with station(state) as (_, base):
-        wait_for(lambda: get(base + "/healthz"), 20)
+    with station(state) as (_, port):
+        wait_for(lambda: get(port, "/healthz"), 20)
         arrived: dict[int, int] = {}
-        epoch = json.loads(get(base + "/v1/lane"))["at"].partition(":")[0]
-        threading.Thread(target=_watch, args=(base, epoch, arrived), daemon=True).start()
-        with image_load(base):
-            wait_for(lambda: sealed(base) >= 1, 90)
+        epoch = json.loads(get(port, "/v1/lane"))["at"].partition(":")[0]
+        threading.Thread(target=asyncio.run, args=(_watch(port, arrived),), daemon=True).start()
+        with image_load(port):
+            wait_for(lambda: sealed(port) >= 1, 90)
             yield Row("start to first seal", time.monotonic() - start_s, "s", 30)
-            wait_for(lambda: sealed(base) >= 2, 90)
-        page = json.loads(get(f"{base}/v1/feed?after=0&epoch={epoch}&limit=2000&include=simulated"))
+            wait_for(lambda: sealed(port) >= 2, 90)
+        page = json.loads(get(port, f"/v1/feed?after=0&epoch={epoch}&limit=2000&include=simulated"))
         ages_ms = [
             arrived[item["seq"]] / 1e6 - item["event"]["data"]["stamp"]["mono_us"] / 1e3
             for item in page["items"]
@@ -130,16 +125,13 @@ def _first_seal(state: Path) -> Iterator[Row]:
     yield Row("reading to SSE write under image load, p99", percentile(ages_ms, 0.99), "ms", 100)
 
 
-def _watch(base: str, epoch: str, arrived: dict[int, int]) -> None:
+async def _watch(port: int, arrived: dict[int, int]) -> None:
     """Read the stream as a screen does and note when each record arrives, until the station ends."""
-    at = json.loads(get(base + "/v1/lane"))["at"]
-    with (
-        suppress(OSError, HTTPException),
-        urllib.request.urlopen(f"{base}/v1/lane/events?after={at}", timeout=30) as stream,  # noqa: S310
-    ):
-        for line in stream:
-            if line.startswith(b"id: ") and epoch.encode() in line:
-                arrived.setdefault(int(line.rpartition(b":")[2]), time.monotonic_ns())
+    at = json.loads(get(port, "/v1/lane"))["at"]
+    with suppress(OSError):
+        async for _, record_id, _ in Station(port).events(f"/v1/lane/events?after={at}"):
+            if record_id:
+                arrived.setdefault(int(record_id.rpartition(":")[2]), time.monotonic_ns())
 
 
 def _fast_lane(folder: Path) -> list[str]:
@@ -157,12 +149,12 @@ def _fast_lane(folder: Path) -> list[str]:
 
 def _memory(folder: Path) -> Iterator[Row]:
     """Resident memory at each seal, while trucks pass and images are read; growth is the slope of it."""
-    with station(folder / "load", *_fast_lane(folder)) as (process, base):
-        wait_for(lambda: get(base + "/healthz"), 20)
+    with station(folder / "load", *_fast_lane(folder)) as (process, port):
+        wait_for(lambda: get(port, "/healthz"), 20)
         resident_mb: list[float] = []
-        with image_load(base):
+        with image_load(port):
             for truck in range(1, TRUCKS + 1):
-                wait_for(lambda truck=truck: sealed(base) >= truck, 120)
+                wait_for(lambda truck=truck: sealed(port) >= truck, 120)
                 resident_mb.append(_resident_mb(process.pid))
     slope, _ = statistics.linear_regression(range(WARM_TRUCKS, TRUCKS), resident_mb[WARM_TRUCKS:])
     yield Row("resident memory after 20 trucks", resident_mb[-1], "MB", 350)
@@ -184,10 +176,10 @@ def _kill9(state: Path) -> Row:
     taken_s = []
     for kill in range(KILLS + 1):
         start_s = time.monotonic()
-        with station(state) as (process, base):
-            wait_for(lambda: get(base + "/healthz"), 30)
+        with station(state) as (process, port):
+            wait_for(lambda: get(port, "/healthz"), 30)
             taken_s.append(time.monotonic() - start_s)
-            if int(json.loads(get(base + "/v1/lane"))["at"].rpartition(":")[2]) < WAITING:
+            if int(json.loads(get(port, "/v1/lane"))["at"].rpartition(":")[2]) < WAITING:
                 raise RuntimeError("the records are not there any more")
             if kill < KILLS:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -30,7 +30,7 @@ from station.api.auth import LocalOnly
 from station.api.events import events_router
 from station.api.problems import Problem, handle_problems
 from station.api.scans import scans_router
-from station.domain.view import LaneView
+from station.domain.view import AlarmView, LaneView
 from station.lane.image import reduced, reduced_flags
 from station.runtime import bus
 
@@ -76,7 +76,7 @@ class Pictures:
             return None
         return {
             "id": scan_id,
-            "width": scan.lines,
+            "width": scan.lines + scan.lines_lost,
             "height": ROWS,
             "px_mm_x": PX_MM,
             "px_mm_y": PX_MM,
@@ -87,7 +87,7 @@ class Pictures:
             "flip": False,
             "simulated": True,
             "kinds": ["mean", "flags"],
-            "cols_done": scan.lines,
+            "cols_done": scan.lines + scan.lines_lost,
             "complete": scan.state != "scanning",
             "window_default": [0, 65535],
             "presets": {"light": [30_000, 65_535], "dense": [0, 20_000]},
@@ -146,6 +146,8 @@ class Fixture:
     slow_s: float = 0.0
     mute: bool = False
     """Whether decisions are taken and not answered."""
+    web: str = "1"
+    """Build of the screen, as the heartbeat tells it."""
     refusal: str | None = None
     """Problem type of the answer to each decision."""
     orders: list[dict[str, Any]] = field(default_factory=list)
@@ -162,7 +164,14 @@ class Fixture:
 
     def show(self, view: LaneView) -> float:
         """Make this the lane; return the Unix time in seconds at which it was sent."""
-        message = bus.Message("lane", {"lane": view.model_dump(mode="json")})
+        return self._publish(view, bus.Message("lane", {"lane": view.model_dump(mode="json")}))
+
+    def tell_unstored(self, raised: AlarmView) -> None:
+        """Tell of an alarm that is not stored; no snapshot has it."""
+        alarm = raised.model_copy(update={"stored": False}).model_dump(mode="json")
+        self._publish(self.view, bus.Message("alarm_raw", {"alarm": alarm}))
+
+    def _publish(self, view: LaneView, message: bus.Message) -> float:
         sent = threading.Event()
         at: list[float] = []
 
@@ -185,7 +194,7 @@ class Fixture:
         app.add_middleware(LocalOnly)
         journal: Any = Journal()
         pictures: Any = Pictures(self)
-        beat = lambda: {"utc_us": time.time_ns() // 1000, "seq": 1, "ages": {}, "web": "1"}  # noqa: E731
+        beat = lambda: {"utc_us": time.time_ns() // 1000, "seq": 1, "ages": {}, "web": self.web}  # noqa: E731
         app.include_router(events_router(self._bus, stop, journal, lambda: self.view, beat))
 
         app.include_router(scans_router(pictures))

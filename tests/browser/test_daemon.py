@@ -155,7 +155,7 @@ def test_a_real_photograph_pushed_by_curl_is_shown(
         for photo in photos[:2]:
             sent = photo.read_bytes()
             pixels = cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_COLOR)
-            assert push(curl, clean_lane, tmp_path, photo) == ("200", "Recorded.")
+            assert push(curl, clean_lane, tmp_path, photo) == ("200", "Received.")
             shown = screen.until(SHOWN.replace("SHA256", hashlib.sha256(sent).hexdigest()))
             assert (shown["height"], shown["width"]) == pixels.shape[:2]
             assert shown["seen"], shown

@@ -56,6 +56,7 @@ LOOKS: dict[str, Callable[[], Any]] = {
     "alarm_ended": alarm_ended,
     "alarm_two": alarm_two,
     "viewer": review,
+    "viewer_scanning": scanning,
     "viewer_alarm": alarm_gamma,
     "viewer_two": alarm_two,
     "menu": secondary,

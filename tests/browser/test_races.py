@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from station.domain.values import Lock
+from station.domain.view import ReleaseView
 from tests.browser.fixture_server import Fixture
-from tests.browser.screen import Screen
-from tests.browser.snapshots import alarm, clear, lane, scan, vehicle
+from tests.browser.screen import LIMIT_S, Screen
+from tests.browser.snapshots import alarm, clear, decided, lane, review, vehicle
 
 pytestmark = pytest.mark.timeout(600)  # rounds are taken again on a busy machine
 
@@ -263,7 +265,10 @@ def until(screen: Screen, what: Callable[[], bool], sentence: str) -> None:
 
 
 def test_an_image_that_does_not_come_is_asked_for_again(opened: Any, fixture: Fixture) -> None:
-    """The link breaks under the columns: no error of the screen's own, and the next scan is drawn."""
+    """The link breaks under the columns when the scan has ended: no error of the screen's own, and no reading.
+
+    Nothing is told of the scan any more; the columns come all the same, and then the image can be read.
+    """
     fixture.show(lane())
     screen = opened(fixture.url)
     screen.outage = True
@@ -274,14 +279,134 @@ def test_an_image_that_does_not_come_is_asked_for_again(opened: Any, fixture: Fi
         route.abort()
 
     screen.page.route("**/columns?*", cut)
-    fixture.show(clear())
+    fixture.show(review())
     until(screen, lambda: len(asked) >= 2, "both kinds of columns are asked for")
-    screen.page.wait_for_timeout(300)  # an error would be told by now
+    screen.tap(".picture")
+    screen.until(f"{READ} === 'Image read\\nImage not complete yet'")
     assert screen.errors == []
     screen.page.unroute("**/columns?*")
+    screen.until(f"{READ} === 'Image read'")
     screen.outage = False
-    fixture.show(lane(vehicle(scan=scan(lines=3899))))
-    screen.until("document.querySelector('.picture canvas')?.width > 300")
+
+
+READ = "document.querySelector('.bar button:nth-child(3)')?.innerText"
+
+
+def test_a_photo_and_strips_that_do_not_come_are_asked_for_again(opened: Any, fixture: Fixture) -> None:
+    """One request of each fails, and nothing is told meanwhile: the next one brings them, and it is the last."""
+    fixture.show(clear())
+    asked = {"profile": 0, "blobs": 0}
+
+    def first_cut(route: Any) -> None:
+        what = "profile" if "profile" in route.request.url else "blobs"
+        asked[what] += 1
+        (route.abort if asked[what] == 1 else route.continue_)()
+
+    def before(page: Any) -> None:
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.route("**/profile", first_cut)
+        page.route("**/v1/blobs/aaa*", first_cut)
+
+    errors: list[str] = []
+    screen = opened(fixture.url, before=before)
+    screen.until("document.querySelector('.lane .photo img')?.naturalWidth > 0")
+    until(screen, lambda: asked["profile"] == 2, "the strips are asked for again")
+    screen.page.wait_for_timeout(1500)
+    assert asked == {"profile": 2, "blobs": 2}
+    assert len(errors) == 2, errors
+    screen.errors.clear()
+
+
+def test_an_unstored_alarm_ends_when_the_station_has_no_word_of_it(opened: Any, fixture: Fixture) -> None:
+    """Told before it was stored, then stored, acknowledged and ended while the screen was not connected.
+
+    A new connection alone does not end it: its snapshot may be older than the alarm.
+    """
+    truck = vehicle()
+    fixture.show(lane(truck))
+    screen = opened(fixture.url)
+    screen.until_release_free()
+    fixture.tell_unstored(alarm("gamma_alarm", truck))
+    screen.until("document.querySelector('.alarm')?.innerText.includes('NOT STORED')")
+    fixture.silent = True
+    try:
+        screen.until("/try/.test(document.querySelector('.band')?.innerText)")
+    finally:
+        fixture.silent = False
+    screen.until("!document.querySelector('.band')", LIVE_LIMIT_S)
+    assert screen.js(RELEASE_LOCK) == "Alarm not stored"
+    fixture.show(lane(truck))
+    screen.page.wait_for_timeout(1000)
+    assert screen.js(RELEASE_LOCK) == "Alarm not stored"
+    screen.until("!document.querySelector('.alarm')", 2 * LIMIT_S)
+    screen.until_release_free()
+
+
+def test_an_order_that_was_taken_back_is_not_shown_as_recorded(opened: Any, fixture: Fixture) -> None:
+    """After Hold the vehicle waits again: no receipt, Release locked, Secondary free; whatever the state says."""
+    fixture.show(decided())
+    screen = opened(fixture.url)
+    before = fixture.view.inspection
+    assert before is not None
+    screen.until("document.querySelector('.receipt')?.innerText.includes('Released')")
+    lock = ReleaseView(allowed=False, locks=(Lock(code="needs_supervisor"),))
+    for state, decision in (("awaiting_decision", None), ("decided", before.decision)):
+        back = {"state": state, "decision": decision, "release": lock, "flags": ("held",), "version": 8}
+        fixture.show(lane(before.model_copy(update=back)))
+        screen.until(f"{RELEASE_LOCK} === 'Needs supervisor'")
+        assert screen.js("document.querySelector('.receipt')") is None
+        assert screen.js("document.querySelector('.bar .secondary').getAttribute('aria-disabled')") == "false"
+        fixture.show(lane(before))
+        screen.until("document.querySelector('.receipt')")
+
+
+def test_a_key_held_across_the_change_decides_nothing(opened: Any, fixture: Fixture) -> None:
+    """The space bar acts when it comes up; for what was on the glass when it went down."""
+    fixture.show(clear())
+    screen = opened(fixture.url)
+    fixture.orders.clear()
+    screen.until_release_free()
+    screen.page.locator(".bar .release").focus()
+    screen.page.keyboard.down(" ")
+    truck = vehicle()
+    fixture.show(lane(truck))
+    screen.until_shows(truck.inspection_id)
+    screen.until_release_free()
+    screen.page.keyboard.up(" ")
+    screen.page.wait_for_timeout(300)
+    assert fixture.orders == []
+    screen.page.keyboard.press(" ")  # and a whole press does decide
+    until_orders(screen, fixture, 1)
+    assert fixture.orders[0]["inspection_id"] == truck.inspection_id
+
+
+def test_a_new_build_waits_for_the_answer_to_hold(opened: Any, fixture: Fixture) -> None:
+    """A page that is loaded anew forgets what it repeats; also if Hold comes while it asks for the new one."""
+    fixture.show(clear())
+    screen = opened(fixture.url)
+    screen.js("window.sameDocument = true")
+    fixture.orders.clear()
+    fixture.mute = True
+    asked: list[Any] = []
+    screen.page.route(screen.origin + "/", lambda route: asked.append(route))  # no method will do
+    screen.until(
+        "document.querySelector('.time b').innerText !== '–'"
+    )  # the first heartbeat names this build
+    try:
+        fixture.web = "2"
+        until(screen, lambda: bool(asked), "the new page is asked for")
+        screen.tap(".bar .hold")
+        until_orders(screen, fixture, 1)
+        for route in asked:
+            route.continue_()
+        screen.page.unroute(screen.origin + "/")
+        screen.page.wait_for_timeout(2500)  # two heartbeats
+        assert screen.js("window.sameDocument") is True
+        until_orders(screen, fixture, 2)
+        assert len({order["key"] for order in fixture.orders}) == 1
+    finally:
+        fixture.mute = False
+    screen.until("window.sameDocument !== true && document.body?.dataset.ready === '1'")
 
 
 def test_a_slow_station_is_found_again_after_a_long_silence(opened: Any, fixture: Fixture) -> None:

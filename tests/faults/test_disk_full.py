@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from station.store.ops import Ack
 from station.store.verify import verify
 from station.store.waiting import Waiter
 from station.store.writer import Writer
+from tests.support.host_bench import Bench, benched
 from tests.support.journal import draft, open_small
 
 DISK_BYTES = 12 * 1024 * 1024
@@ -179,6 +182,38 @@ def test_a_full_disk_is_said_at_once_and_leaves_room_for_alarms(disk: Path) -> N
     again.close()
     report = verify(disk / "state")
     assert report.ok, report.faults
+
+
+async def test_an_alarm_on_a_full_disk_stands_behind_the_vehicle_that_it_is_about(disk: Path) -> None:
+    store = await asyncio.to_thread(open_small, disk / "state", ballast_bytes=BALLAST_BYTES)
+    with contextlib.closing(store), benched(store) as bench:
+        while bench.host._outbox:
+            await asyncio.sleep(0.01)
+        fill(disk / "filler")
+        until_full(store)
+        while store.append_soon([draft()]).exception(10) is None:
+            pass
+        bench.board(entry_loop=True)
+        bench.alarm()
+        async with bench.ticking():
+            await until(bench, lambda types: "radiation_alarm.raised" in types, store)
+            types = await until(bench, lambda types: True, store)
+            assert types[-3:] == ["inspection.opened", "occupancy.started", "radiation_alarm.raised"]
+            assert bench.host.lane.core.mode == "out_of_service"
+            (disk / "filler").unlink()
+            types = await until(bench, lambda types: bench.host.lane.core.mode == "open", store)
+            assert types.count("radiation_alarm.raised") == types.count("inspection.opened") == 1
+
+
+async def until(bench: Bench, holds: Callable[[list[str]], bool], store: Store) -> list[str]:
+    """Let the lane tick until the types of all records are so."""
+    async with asyncio.timeout(20):
+        while True:
+            types = [row.type.removeprefix("carril.") for row in await store.records_after(0, 10_000)]
+            if holds(types) and not bench.host._flying:
+                return types
+            await bench.clock.advance(0.1)
+            await asyncio.sleep(0.01)
 
 
 def test_a_station_starts_on_a_full_disk(disk: Path) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from station.store import blobs, files, scanfile
-from station.store.blobs import CHUNK_BYTES, DamagedBlob
+from station.store.blobs import CHUNK_BYTES, BlobFiles, DamagedBlob
 from station.store.draft import BlobRef
-from station.store.errors import NotStored, StoreBusy, StoreFull, StoreUnavailable
+from station.store.errors import NotStored, RecordRejected, StoreBusy, StoreFull, StoreUnavailable
 from station.store.journal import Store
 from station.store.scanfile import ScanFile
-from tests.support.journal import draft, open_small
+from station.store.verify import verify
+from tests.support.journal import append, draft, open_small, put_blob
 
 RAW = bytes(range(256)) * 10_000  # 2.4 MiB
 
@@ -36,7 +37,7 @@ def blob_files(tmp_path: Path) -> list[Path]:
 
 
 async def test_a_blob_lies_under_its_hash_and_is_read_in_checked_parts(store: Store, tmp_path: Path) -> None:
-    name = await store.put_blob(RAW, "application/octet-stream")
+    name = await put_blob(store, RAW, "application/octet-stream")
     assert name == sha256(RAW).hexdigest()
     (path,) = blob_files(tmp_path)
     assert path == tmp_path / "state" / "blobs" / name[:2] / name[2:4] / name
@@ -46,12 +47,12 @@ async def test_a_blob_lies_under_its_hash_and_is_read_in_checked_parts(store: St
     assert (row.size, row.media) == (len(RAW), "application/octet-stream")
     assert b"".join([await store.read_blob(row, chunk) for chunk in range(3)]) == RAW
     assert await store.find_blob("00" * 32) is None
-    receipt = await store.append([draft(blobs=(BlobRef("raw", name),))])
+    receipt = await append(store, [draft(blobs=(BlobRef("raw", name),))])
     assert receipt.last == 1
 
 
 async def test_the_same_bytes_are_one_blob_and_heal_a_damaged_one(store: Store, tmp_path: Path) -> None:
-    names = await asyncio.gather(*(store.put_blob(RAW, "image/jpeg") for _ in range(4)))
+    names = await asyncio.gather(*(put_blob(store, RAW, "image/jpeg") for _ in range(4)))
     assert len(set(names)) == 1
     (path,) = blob_files(tmp_path)
     damaged = bytearray(RAW)
@@ -62,7 +63,7 @@ async def test_the_same_bytes_are_one_blob_and_heal_a_damaged_one(store: Store, 
     assert await store.read_blob(row, 0) == RAW[:CHUNK_BYTES]
     with pytest.raises(DamagedBlob, match="damaged in MiB 1"):
         await store.read_blob(row, 1)
-    await store.put_blob(RAW, "image/jpeg")
+    await put_blob(store, RAW, "image/jpeg")
     assert await store.read_blob(row, 1) == RAW[CHUNK_BYTES : 2 * CHUNK_BYTES]
     path.write_bytes(RAW[:-1])
     with pytest.raises(DamagedBlob, match="has not its 2560000 bytes"):
@@ -73,7 +74,7 @@ async def test_the_same_bytes_are_one_blob_and_heal_a_damaged_one(store: Store, 
 
 
 async def test_an_empty_blob_is_a_blob(store: Store) -> None:
-    name = await store.put_blob(b"", "text/plain")
+    name = await put_blob(store, b"", "text/plain")
     row = await store.find_blob(name)
     assert row is not None
     assert (row.size, row.chunks) == (0, b"")
@@ -89,7 +90,7 @@ async def test_a_blob_that_cannot_be_kept_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", fail)
         with pytest.raises(error):
-            await store.put_blob(b"x", "text/plain")
+            await put_blob(store, b"x", "text/plain")
     assert blob_files(tmp_path) == []
     assert await store.find_blob(sha256(b"x").hexdigest()) is None
 
@@ -120,8 +121,41 @@ async def test_a_folder_that_somebody_else_made_is_made_durable_too(
     monkeypatch.setattr(blobs, "sync_folder", synced)
     monkeypatch.setattr(Path, "rename", renamed)
     monkeypatch.setattr(store, "_submitted", entered)
-    await store.put_blob(b"x", "text/plain")
+    await put_blob(store, b"x", "text/plain")
     assert (done[0], set(done[1:-1]), done[-1]) == ("rename", set(folders), "row")
+
+
+async def test_a_record_brings_a_file_without_a_row_back(store: Store, tmp_path: Path) -> None:
+    """The journal of a new epoch has no rows, and the vehicle in the lane has its photo."""
+    name = await put_blob(store, RAW, "image/jpeg")
+    await append(store, [draft()])
+    before = await store.find_blob(name)
+    await asyncio.to_thread(store.close)
+    (tmp_path / "state" / "mark.bin").unlink()
+    new = await asyncio.to_thread(open_small, tmp_path / "state")
+    assert new.before is not None
+    assert await new.find_blob(name) is None
+    await append(new, [draft(blobs=(BlobRef("photo", name, "image/jpeg"),), seals=True)])
+    row = await new.find_blob(name)
+    assert row == before
+    assert await new.read_blob(row, 2) == RAW[2 * CHUNK_BYTES :]
+    await asyncio.to_thread(new.close)
+    assert verify(tmp_path / "state").ok
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged", "unreadable"])
+async def test_a_file_that_is_not_what_its_name_says_is_not_taken(
+    store: Store, tmp_path: Path, how: str
+) -> None:
+    path = BlobFiles(tmp_path / "state" / "blobs").path(sha256(RAW).digest())
+    if how == "damaged":
+        path.parent.mkdir(parents=True)
+        path.write_bytes(RAW[:-1])
+    elif how == "unreadable":
+        path.mkdir(parents=True)
+    with pytest.raises(RecordRejected, match="FOREIGN KEY"):
+        await append(store, [draft(blobs=(BlobRef("photo", sha256(RAW).hexdigest()),))])
+    assert (await append(store, [draft()])).first == 1
 
 
 async def test_what_a_killed_process_left_unfinished_is_removed(store: Store, tmp_path: Path) -> None:

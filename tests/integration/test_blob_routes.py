@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from station.store.blobs import CHUNK_BYTES
+from tests.support.journal import put_blob
 from tests.support.served import Served
 
 RAW = bytes(range(256)) * 12_000  # 3,072,000 bytes: three MiB begun
@@ -19,7 +20,7 @@ NAME = sha256(RAW).hexdigest()
 
 @pytest.fixture
 async def central(central: Served) -> Served:
-    assert await central.store.put_blob(RAW, "image/jpeg") == NAME
+    assert await put_blob(central.store, RAW, "image/jpeg") == NAME
     return central
 
 
@@ -130,7 +131,7 @@ async def test_unknown_and_misspelt_names_are_problems(central: Served) -> None:
 
 
 async def test_an_empty_blob_is_served(central: Served) -> None:
-    name = await central.store.put_blob(b"", "text/plain")
+    name = await put_blob(central.store, b"", "text/plain")
     reply = await central.client.get(f"/v1/blobs/{name}")
     assert (reply.status_code, reply.content, reply.headers["content-length"]) == (200, b"", "0")
 
@@ -154,7 +155,7 @@ async def test_damaged_bytes_are_never_sent(central: Served, tmp_path: Path) -> 
 
 
 async def test_a_client_has_two_downloads_at_once(central: Served) -> None:
-    big = await central.store.put_blob(bytes(30_000_000), "application/octet-stream")
+    big = await put_blob(central.store, bytes(30_000_000), "application/octet-stream")
     url = f"/v1/blobs/{big}"
     async with central.client.stream("GET", url) as first, central.client.stream("GET", url) as second:
         assert (first.status_code, second.status_code) == (200, 200)

@@ -12,7 +12,7 @@ import pytest
 
 from station.domain.schemas import catalogue
 from station.store.errors import StoreUnavailable
-from tests.support.journal import draft, of_inspection, open_small
+from tests.support.journal import append, draft, of_inspection, open_small
 from tests.support.served import Served, serve
 
 
@@ -28,7 +28,7 @@ def problem(reply: httpx2.Response, status: int, name: str) -> dict[str, Any]:
 
 async def test_a_client_begins_at_the_index(central: Served) -> None:
     for _ in range(3):
-        await central.store.append([draft()])
+        await append(central.store, [draft()])
     assert (await central.client.get("/v1")).json() == {
         "station": "LAR-04",
         "epoch": central.store.epoch,
@@ -51,7 +51,7 @@ async def ack(central: Served, seq: object, **changes: object) -> httpx2.Respons
 
 async def test_acknowledging_is_cumulative_and_idempotent(central: Served) -> None:
     for _ in range(5):
-        await central.store.append([draft()])
+        await append(central.store, [draft()])
     epoch = central.store.epoch
     assert (await central.client.get("/v1/consumers/central")).json() == {"epoch": epoch, "acked": 0}
     assert (await ack(central, 3)).json() == {"epoch": epoch, "acked": 3, "moved": True}
@@ -63,13 +63,13 @@ async def test_acknowledging_is_cumulative_and_idempotent(central: Served) -> No
 
 
 async def test_reading_never_acknowledges(central: Served) -> None:
-    await central.store.append([draft()])
+    await append(central.store, [draft()])
     await central.client.get("/v1/feed", params=central.feed(0))
     assert (await central.client.get("/v1/consumers/central")).json()["acked"] == 0
 
 
 async def test_a_lying_consumer_changes_nothing(central: Served) -> None:
-    await central.store.append([draft()])
+    await append(central.store, [draft()])
     assert problem(await ack(central, 2), 409, "beyond-head")["head"] == 1
     changed = problem(await ack(central, 1, epoch="0" * 32), 409, "epoch-changed")
     assert changed["epoch"] == central.store.epoch
@@ -81,7 +81,7 @@ async def test_a_lying_consumer_changes_nothing(central: Served) -> None:
 
 async def test_concurrent_acknowledgements_end_at_the_highest(central: Served) -> None:
     for _ in range(40):
-        await central.store.append([draft()])
+        await append(central.store, [draft()])
     replies = await asyncio.gather(*(ack(central, seq) for seq in (7, 31, 2, 40, 19, 40, 1)))
     assert all(reply.status_code == 200 for reply in replies)
     assert central.store.acked == {"central": 40}
@@ -162,7 +162,7 @@ async def test_metrics_are_served_while_the_journal_cannot_be_read(
 
 
 async def test_a_record_is_the_exact_bytes_that_were_hashed(central: Served) -> None:
-    await central.store.append([draft(n=1.0, text="é")])
+    await append(central.store, [draft(n=1.0, text="é")])
     reply = await central.client.get("/v1/records/1")
     (row,) = await central.store.records_after(0)
     assert reply.content == row.body
@@ -183,11 +183,11 @@ async def test_inspections_are_found_by_what_their_records_say_last(central: Ser
     opened, resolved, sealed = (
         f"carril.{name}" for name in ("inspection.opened", "identity.resolved", "inspection.sealed")
     )
-    await central.store.append([of_inspection("i1", opened), of_inspection("i1", resolved, **PLATE)])
-    await central.store.append([of_inspection("i2", opened), of_inspection("i2", resolved, **BOX)])
-    await central.store.append([of_inspection("i1", sealed, **PLATE)])
+    await append(central.store, [of_inspection("i1", opened), of_inspection("i1", resolved, **PLATE)])
+    await append(central.store, [of_inspection("i2", opened), of_inspection("i2", resolved, **BOX)])
+    await append(central.store, [of_inspection("i1", sealed, **PLATE)])
     # An amendment never reopens what is sealed.
-    await central.store.append([of_inspection("i1", "carril.inspection.amended")])
+    await append(central.store, [of_inspection("i1", "carril.inspection.amended")])
 
     async def search(**parameters: str) -> list[tuple[str, str, int]]:
         reply = await central.client.get("/v1/inspections", params=parameters)
@@ -223,14 +223,14 @@ async def test_only_an_executed_order_changes_the_state(central: Served, verdict
         ("decision.requested", {}),
         ("decision.recorded", {"verdict": verdict}),
     ):
-        await central.store.append([of_inspection("i1", f"carril.{name}", **data)])
+        await append(central.store, [of_inspection("i1", f"carril.{name}", **data)])
     assert (await central.client.get("/v1/inspections/i1")).json()["state"] == state
 
 
 async def test_a_long_list_of_inspections_goes_on(central: Served) -> None:
     opened = [of_inspection(f"i{n}", "carril.inspection.opened") for n in range(250)]
     for start in range(0, 250, 50):
-        await central.store.append(opened[start : start + 50])
+        await append(central.store, opened[start : start + 50])
     seen: list[str] = []
     after: dict[str, str] = {}
     for _ in range(3):
@@ -256,7 +256,7 @@ async def test_every_event_has_its_schema(central: Served) -> None:
 
 
 async def test_health_says_how_each_part_is(central: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    await central.store.append([draft()])
+    await append(central.store, [draft()])
     assert (await central.client.get("/healthz")).json() == {"status": "ok"}
     found = (await central.client.get("/v1/health")).json()
     assert (found["lane"], found["reasons"]) == ("ok", [])
@@ -273,7 +273,7 @@ async def test_health_says_how_each_part_is(central: Served, monkeypatch: pytest
 
 async def test_metrics_count_what_happened(central: Served) -> None:
     for _ in range(4):
-        await central.store.append([draft(), draft()])
+        await append(central.store, [draft(), draft()])
     await ack(central, 3)
     reply = await central.client.get("/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=")
@@ -382,7 +382,7 @@ async def test_a_body_has_at_most_1_mib_whether_it_says_so_or_not(central: Serve
 
 
 async def test_half_a_body_is_no_command(central: Served) -> None:
-    await central.store.append([draft()])
+    await append(central.store, [draft()])
     body = json.dumps({"epoch": central.store.epoch, "seq": 1}).encode()
     head = (
         f"POST /v1/consumers/central/ack HTTP/1.1\r\nHost: 127.0.0.1:{central.port}\r\n"

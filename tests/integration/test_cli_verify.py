@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from station.cli.main import main
-from station.runtime.clock import ManualClock
 from station.store.draft import Draft
 from station.store.open import open_store
+from tests.support.manual_clock import ManualClock
 
 
 @pytest.fixture

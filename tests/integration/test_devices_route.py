@@ -7,23 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from station.api.services import DeviceReport
+from drivers.readings import BadFrame, DeviceIdentity, Stamp
 from station.runtime.clock import SystemClock
+from station.runtime.device import DeviceStatus
+from station.runtime.health import Health
 from station.store.open import open_store
 from tests.support.served import Served, serve
 
-REPORT = DeviceReport(
-    state="degraded",
+STATUS = DeviceStatus(
+    state=Health.DEGRADED,
     cause="bad_frames",
     detail="",
-    identity={"make": "TSA", "model": "", "serial": "", "firmware": ""},
+    identity=DeviceIdentity(make="TSA"),
     age_s=0.21049,
     readings=1200,
     opened=2,
     crashes=1,
     abandoned=0,
     bad_frames={"not_ascii": 3},
-    last_bad_frames=[(1_795_000_000_000_000, "not_ascii", 4096, b"GS,\xff1")],
+    last_bad_frames=((Stamp(1_795_000_000_000_000_999, 0, ""), BadFrame("not_ascii", 4096, b"GS,\xff1")),),
     tail=b"GS,000012\r\n",
 )
 
@@ -33,7 +35,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     store = open_store(tmp_path / "state", "LANE-1", SystemClock(), consumers=[("central", True)])
     try:
         async with serve(store) as served:
-            served.lane.reports["rpm1"] = REPORT
+            served.lane.reports["rpm1"] = STATUS
             yield served
     finally:
         store.close()
@@ -49,8 +51,9 @@ async def test_malformed_bytes_are_shown_as_they_came(served: Served) -> None:
         "offset": 4096,
         "head_hex": "47 53 2c ff 31",
     }
-    assert bytes.fromhex(answer["tail_hex"]) == REPORT.tail
-    assert answer["age_s"] == 0.21
+    assert bytes.fromhex(answer["tail_hex"]) == STATUS.tail
+    assert (answer["state"], answer["age_s"]) == ("degraded", 0.21)
+    assert answer["identity"] == {"make": "TSA", "model": "", "serial": "", "firmware": ""}
 
 
 async def test_a_device_that_is_not_there_is_named_with_those_that_are(served: Served) -> None:

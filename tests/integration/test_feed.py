@@ -11,13 +11,13 @@ import pytest
 
 from station.store.chain import link
 from station.store.errors import StoreUnavailable
-from tests.support.journal import draft
+from tests.support.journal import append, draft
 from tests.support.served import Served
 
 
 async def fill(central: Served, count: int, **settings: Any) -> None:
     for n in range(count):
-        await central.store.append([draft(f"subject{n}", n=n, **settings)])
+        await append(central.store, [draft(f"subject{n}", n=n, **settings)])
 
 
 async def page(central: Served, after: int, **parameters: Any) -> dict[str, Any]:
@@ -92,7 +92,7 @@ async def test_simulated_records_are_stubs_unless_asked_for(central: Served) -> 
 
 async def test_alarms_can_be_looked_at_ahead(central: Served) -> None:
     await fill(central, 5)
-    await central.store.append([draft("rpm1", prio=0, type="carril.radiation_alarm.raised")])
+    await append(central.store, [draft("rpm1", prio=0, type="carril.radiation_alarm.raised")])
     await fill(central, 5)
     found = await page(central, 0, prio=0)
     assert [item["seq"] for item in found["items"]] == [6]
@@ -102,7 +102,7 @@ async def test_alarms_can_be_looked_at_ahead(central: Served) -> None:
 
 async def test_a_page_ends_at_4_mib(central: Served) -> None:
     for n in range(30):
-        await central.store.append([draft(n=n, text="x" * 200_000)])
+        await append(central.store, [draft(n=n, text="x" * 200_000)])
     found = await page(central, 0)
     assert found["more"]
     assert 15 < len(found["items"]) < 25
@@ -229,7 +229,7 @@ async def test_a_poll_for_alarms_waits_for_an_alarm(central: Served) -> None:
     await asyncio.sleep(0)
     assert not task.done()
     async with asyncio.timeout(5):
-        await central.store.append([draft("rpm1", prio=0)])
+        await append(central.store, [draft("rpm1", prio=0)])
         assert [item["seq"] for item in (await task)["items"]] == [4]
 
 
@@ -287,7 +287,7 @@ async def test_no_commit_is_missed_between_look_and_wait(central: Served) -> Non
     async with asyncio.timeout(30):
         consumers = [asyncio.create_task(consume(150)) for _ in range(3)]
         for n in range(150):
-            await central.store.append([draft(n=n)])
+            await append(central.store, [draft(n=n)])
             if n % 3 == 0:
                 await asyncio.sleep(0.002)
         for seen in await asyncio.gather(*consumers):

@@ -28,7 +28,7 @@ from station.store.journal import Store
 from station.store.ops import Ack
 from station.store.search import find, find_one
 from station.store.writer import State, Writer
-from tests.support.journal import draft, of_inspection, open_small
+from tests.support.journal import append, draft, of_inspection, open_small, open_subjects
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ async def test_many_small_drafts_fill_the_queue_too(store: Store, monkeypatch: p
 
 
 async def test_nothing_is_seen_before_its_mark(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    await store.append([of_inspection("i1", "carril.inspection.opened")])
+    await append(store, [of_inspection("i1", "carril.inspection.opened")])
     before = await seen(store)
     gate = Gate(monkeypatch, "_set_mark")
     plate = {"plate": {"text": "AB123"}}
@@ -128,7 +128,7 @@ async def seen(store: Store) -> dict[str, Any]:
         "after": await store.records_after(0),
         "last": await store.last_records(5),
         "subject": await store.records_of("i1"),
-        "open": [each.subject for each in await store.open_subjects() if each.subject != "i1"],
+        "open": [each.subject for each in await open_subjects(store) if each.subject != "i1"],
         "answer": await store.answer("screen", "key"),
     }
 
@@ -145,14 +145,37 @@ async def test_a_hung_disk_frees_its_waiters(store: Store, monkeypatch: pytest.M
     with pytest.raises(StoreUnavailable):
         await asyncio.wrap_future(queued)
     with pytest.raises(StoreUnavailable, match="the disk hangs"):
-        await store.append([draft("later")])
+        await append(store, [draft("later")])
     assert store.silent_s > 0.3
     resumed = asyncio.Event()
     store.on_commit(lambda _: resumed.set())
     gate.open.set()
     await resumed.wait()
     assert [row.subject for row in await store.records_after(0)] == ["running"]  # it may be there, and is
-    assert (await store.append([draft("again")])).first == 2
+    assert (await append(store, [draft("again")])).first == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_may_be_stored_is_not_written_twice(
+    store: Store, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """The writer looks, in its own order: whoever looked before could be overtaken by the disk."""
+    await append(store, [draft("i1", n=0)])
+    doubtful = [draft("i1", n=1), draft("i1", n=2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(writer_module, "HUNG_S", 0.3)
+        patch.setattr(writer_module, "BEAT_S", 0.05)
+        gate = Gate(patch)
+        running = store.append_soon(doubtful if known else [draft("other")])
+        await asyncio.to_thread(gate.inside.wait)
+        with pytest.raises(Unknown):
+            await asyncio.wrap_future(running)
+        gate.open.set()
+    await patiently(store, "after")
+    again = await asyncio.wrap_future(store.append_soon(doubtful, again=True))
+    stored = [(row.seq, row.event()["data"]["n"]) for row in await store.records_of("i1")]
+    assert stored == [(1, 0), *([(2, 1), (3, 2)] if known else [(4, 1), (5, 2)])]
+    assert (again.first, again.last) == (stored[1][0], stored[2][0])
 
 
 async def test_a_disk_that_hangs_in_a_checkpoint_frees_the_queue(
@@ -161,11 +184,11 @@ async def test_a_disk_that_hangs_in_a_checkpoint_frees_the_queue(
     monkeypatch.setattr(writer_module, "HUNG_S", 0.3)
     monkeypatch.setattr(writer_module, "BEAT_S", 0.05)
     gate = Gate(monkeypatch, "_tend_log")
-    assert (await store.append([draft("written")])).first == 1
+    assert (await append(store, [draft("written")])).first == 1
     await asyncio.to_thread(gate.inside.wait)
     with pytest.raises(StoreUnavailable, match="the disk hangs"):
         async with asyncio.timeout(10):
-            await store.append([draft("queued")])
+            await append(store, [draft("queued")])
     gate.open.set()
     assert (await patiently(store, "again")).first == 2
 
@@ -183,7 +206,7 @@ async def patiently(store: Store, subject: str) -> Receipt:
     async with asyncio.timeout(10):
         while True:
             try:
-                return await store.append([draft(subject)])
+                return await append(store, [draft(subject)])
             except StoreUnavailable:
                 await asyncio.sleep(0.01)
 
@@ -195,7 +218,7 @@ async def test_short_memory_is_not_the_drafts_fault(store: Store, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(Writer, "_run_op", short)
         with pytest.raises(StoreUnavailable, match="MemoryError"):
-            await store.append([draft("a")])
+            await append(store, [draft("a")])
     assert (await patiently(store, "a")).first == 1
 
 
@@ -209,7 +232,7 @@ def io_error(*_: Any) -> None:
 async def test_an_acknowledgement_alone_is_never_called_durable_on_a_failed_disk(
     store: Store, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    await store.append([draft()])
+    await append(store, [draft()])
     with monkeypatch.context() as patch:
         patch.setattr(Writer, step, io_error)
         with pytest.raises((NotStored, Unknown)):
@@ -225,7 +248,7 @@ async def test_a_refused_draft_beside_it_does_not_make_an_acknowledgement_durabl
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     idem = Idem("screen", "key", b"", 201, lambda _: "")
-    await store.append([draft("d")], idem)
+    await append(store, [draft("d")], idem)
     gate = Gate(monkeypatch)
     store.append_soon([draft("first")])
     await asyncio.to_thread(gate.inside.wait)
@@ -257,7 +280,7 @@ async def test_a_writer_that_dies_fails_every_waiter(store: Store, monkeypatch: 
         raise SystemExit
 
     monkeypatch.setattr(Writer, "_commit", die)
-    running = asyncio.create_task(store.append([draft("running")]))
+    running = asyncio.create_task(append(store, [draft("running")]))
     await asyncio.to_thread(gate.inside.wait)
     queued = [store.append_soon([draft("queued")]) for _ in range(3)]
     gate.open.set()
@@ -267,7 +290,7 @@ async def test_a_writer_that_dies_fails_every_waiter(store: Store, monkeypatch: 
         with pytest.raises(StoreUnavailable):
             await asyncio.wrap_future(future)
     with pytest.raises(StoreUnavailable, match="the writer ended with SystemExit"):
-        await store.append([draft("later")])
+        await append(store, [draft("later")])
     assert store.state is State.FAULTED
 
 
@@ -275,12 +298,12 @@ async def test_three_bugs_in_a_minute_fault_the_store(store: Store, monkeypatch:
     def buggy(*_: Any) -> None:
         raise ZeroDivisionError
 
-    await store.append([draft("kept")])
+    await append(store, [draft("kept")])
     monkeypatch.setattr(Writer, "_commit", buggy)
     failures = 0
     while store.state is not State.FAULTED:
         with pytest.raises(StoreError):
-            await store.append([draft()])
+            await append(store, [draft()])
         failures += 1
         await asyncio.sleep(0.01)
     monkeypatch.undo()
@@ -289,7 +312,7 @@ async def test_three_bugs_in_a_minute_fault_the_store(store: Store, monkeypatch:
     assert failures >= 3
     assert store.state is State.FAULTED
     with pytest.raises(StoreUnavailable):
-        await store.append([draft()])
+        await append(store, [draft()])
 
 
 async def shell(command: str) -> None:
@@ -313,11 +336,11 @@ async def test_files_that_somebody_replaced_are_noticed_before_anybody_is_told(
     journal, old = tmp_path / "state" / "journal", tmp_path / "old.db"
     await shell(f"cp {journal}/station.db {old}")
     for n in range(5):
-        await store.append([draft(n=n)])
+        await append(store, [draft(n=n)])
     epoch = store.epoch
     await shell(deed.format(journal, old))
     with pytest.raises(Unknown, match="Look before writing it again"):
-        await store.append([draft("in doubt")])
+        await append(store, [draft("in doubt")])
     assert store.epoch != epoch
     assert store.before is not None
     assert (store.before.epoch.hex(), store.first_seq) == (epoch, store.before.last + 1)
@@ -325,14 +348,14 @@ async def test_files_that_somebody_replaced_are_noticed_before_anybody_is_told(
     (opening,) = await store.records_after(store.before.last)
     assert opening.type == "carril.epoch.opened"
     assert opening.prio == 0
-    assert (await store.append([draft("after")])).epoch == store.epoch
+    assert (await append(store, [draft("after")])).epoch == store.epoch
     assert store.stats.epochs == 1
 
 
 async def test_damage_found_at_work_begins_a_new_epoch(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await store.append([draft()])
+    await append(store, [draft()])
     epoch = store.epoch
 
     def malformed(*_: Any) -> None:
@@ -343,13 +366,13 @@ async def test_damage_found_at_work_begins_a_new_epoch(
     with monkeypatch.context() as patch:
         patch.setattr(Writer, "_apply", malformed)
         with pytest.raises(StoreUnavailable, match="malformed"):
-            await store.append([draft("lost")])
+            await append(store, [draft("lost")])
     async with asyncio.timeout(5):
         while store.epoch == epoch:
             await asyncio.sleep(0.005)
     assert store.before is not None
     assert (store.before.epoch.hex(), store.before.last, store.first_seq) == (epoch, 1, 2)
-    assert (await store.append([draft()])).first == 3
+    assert (await append(store, [draft()])).first == 3
     (kept,) = (tmp_path / "state" / "quarantine").glob("*/journal/station.db")
     assert kept.stat().st_size > 0
     (opening, _) = await store.records_after(1)
@@ -367,7 +390,7 @@ async def test_a_closed_store_refuses_and_what_was_queued_is_written(
     await closing
     assert [future.result().first for future in futures] == list(range(1, 51))
     with pytest.raises(StoreUnavailable, match="the station stops"):
-        await store.append([draft()])
+        await append(store, [draft()])
     with pytest.raises(StoreUnavailable):
         await store.records_after(0)
     again = open_small(tmp_path / "state")

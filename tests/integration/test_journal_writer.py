@@ -24,7 +24,7 @@ from station.store.errors import (
 from station.store.journal import Store
 from station.store.mark import read_mark
 from station.store.writer import State
-from tests.support.journal import draft, of_inspection, open_small
+from tests.support.journal import append, draft, of_inspection, open_small, open_subjects
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 async def test_a_receipt_means_committed_marked_and_published(store: Store, tmp_path: Path) -> None:
-    receipt = await store.append([draft(n=1), draft(n=2)])
+    receipt = await append(store, [draft(n=1), draft(n=2)])
     assert receipt == Receipt(store.epoch, 1, 2, stored_us=0)
     assert store.published == 2
     mark = read_mark(tmp_path / "state" / "mark.bin")
@@ -49,7 +49,7 @@ async def test_a_receipt_means_committed_marked_and_published(store: Store, tmp_
 
 async def test_producers_share_commits_and_keep_their_own_order(store: Store) -> None:
     async def produce(name: str) -> list[int]:
-        return [(await store.append([draft(name, n=n)])).first for n in range(20)]
+        return [(await append(store, [draft(name, n=n)])).first for n in range(20)]
 
     seqs = await asyncio.gather(*(produce(f"p{index}") for index in range(64)))
     assert sorted(seq for each in seqs for seq in each) == list(range(1, 64 * 20 + 1))
@@ -65,17 +65,17 @@ async def test_producers_share_commits_and_keep_their_own_order(store: Store) ->
 async def test_a_refused_draft_rejects_only_itself(store: Store) -> None:
     unknown_blob = draft("bad", blobs=(BlobRef("photo", "ab" * 32),))
     with pytest.raises(RecordRejected, match=r"data\.n: 9007199254740992 exceeds"):
-        await store.append([draft(n=1), draft(n=2**53)])
+        await append(store, [draft(n=1), draft(n=2**53)])
     results = await asyncio.gather(
-        store.append([draft("a")]),
-        store.append([draft("bad"), unknown_blob]),  # its first draft must go with it
-        store.append([draft("b"), draft("c")]),
+        append(store, [draft("a")]),
+        append(store, [draft("bad"), unknown_blob]),  # its first draft must go with it
+        append(store, [draft("b"), draft("c")]),
         return_exceptions=True,
     )
     assert isinstance(results[1], RecordRejected)
     assert "FOREIGN KEY" in str(results[1])
     assert [row.subject for row in await store.records_after(0)] == ["a", "b", "c"]
-    assert (await store.append([draft("d")])).first == 4  # no gap
+    assert (await append(store, [draft("d")])).first == 4  # no gap
     assert store.state is State.OPEN
 
 
@@ -94,9 +94,9 @@ async def test_a_value_that_a_strict_table_refuses_rejects_only_its_own(
     store: Store, wrong: Idem, reason: str
 ) -> None:
     results = await asyncio.gather(
-        store.append([draft("a")]),
-        store.append([draft("bad")], wrong),
-        store.append([draft("b")]),
+        append(store, [draft("a")]),
+        append(store, [draft("bad")], wrong),
+        append(store, [draft("b")]),
         store.ack("central", store.epoch, 0),
         return_exceptions=True,
     )
@@ -109,21 +109,21 @@ async def test_a_value_that_a_strict_table_refuses_rejects_only_its_own(
 
 async def test_nothing_to_append_is_refused(store: Store) -> None:
     with pytest.raises(RecordRejected, match="nothing to append"):
-        await store.append([])
+        await append(store, [])
 
 
 async def test_a_key_is_executed_once(store: Store) -> None:
     def idem(key: str) -> Idem:
         return Idem("screen", key, b"r" * 32, 201, lambda receipt: f"stored at {receipt.first}")
 
-    first = await store.append([draft("d")], idem("k1"))
+    first = await append(store, [draft("d")], idem("k1"))
     with pytest.raises(Repeated) as caught:
-        await store.append([draft("d")], idem("k1"))
+        await append(store, [draft("d")], idem("k1"))
     assert (caught.value.stored.status, caught.value.stored.response) == (201, "stored at 1")
     assert caught.value.stored.request_sha256 == b"r" * 32
     # Two at once share a group: still once.
     twice = await asyncio.gather(
-        store.append([draft("e")], idem("k2")), store.append([draft("e")], idem("k2")), return_exceptions=True
+        *(append(store, [draft("e")], idem("k2")) for _ in range(2)), return_exceptions=True
     )
     assert [type(result) for result in twice] == [Receipt, Repeated]
     assert [row.subject for row in await store.records_after(0)] == ["d", "e"]
@@ -137,7 +137,7 @@ async def test_a_key_is_executed_once(store: Store) -> None:
 async def test_only_the_newest_keys_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "TRIM_IDEM", schema.TRIM_IDEM.replace("OFFSET 10000", "OFFSET 3"))
     for n in range(6):
-        await store.append([draft()], Idem("c", str(n), b"", 201, lambda _: ""))
+        await append(store, [draft()], Idem("c", str(n), b"", 201, lambda _: ""))
     kept = [n for n in range(6) if await store.answer("c", str(n))]
     assert kept == [3, 4, 5]
 
@@ -147,8 +147,8 @@ async def test_a_response_that_cannot_be_made_rejects_only_its_own(store: Store)
         raise KeyError("seq")
 
     results = await asyncio.gather(
-        store.append([draft("a")]),
-        store.append([draft("b")], Idem("c", "k", b"", 201, broken)),
+        append(store, [draft("a")]),
+        append(store, [draft("b")], Idem("c", "k", b"", 201, broken)),
         return_exceptions=True,
     )
     assert [type(result) for result in results] == [Receipt, RecordRejected]
@@ -168,12 +168,12 @@ async def test_large_data_is_encoded_in_the_writer_in_its_order(store: Store) ->
 
 
 async def test_a_cancelled_caller_does_not_take_its_record_back(store: Store) -> None:
-    task = asyncio.create_task(store.append([draft("kept")]))
+    task = asyncio.create_task(append(store, [draft("kept")]))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await store.append([draft("after")])
+    await append(store, [draft("after")])
     assert [row.subject for row in await store.records_after(0)] == ["kept", "after"]
 
 
@@ -182,7 +182,7 @@ async def test_a_cancelled_caller_does_not_take_its_record_back(store: Store) ->
 
 async def test_an_acknowledgement_moves_forward_and_never_back(store: Store, tmp_path: Path) -> None:
     for _ in range(5):
-        await store.append([draft()])
+        await append(store, [draft()])
     moved = await store.ack("central", store.epoch, 3)
     assert (moved.acked, moved.moved) == (3, True)
     for seq in (3, 2, 0):
@@ -204,32 +204,43 @@ async def test_an_acknowledgement_moves_forward_and_never_back(store: Store, tmp
 
 async def test_open_subjects_wait_for_their_seal_and_count_replays(store: Store) -> None:
     for subject in ("i1", "i2"):
-        await store.append([of_inspection(subject, "carril.inspection.opened")])
-    await store.append([of_inspection("i1", "carril.inspection.sealed")])
-    assert [(each.subject, each.first_seq, each.tries) for each in await store.open_subjects()] == [
+        await append(store, [of_inspection(subject, "carril.inspection.opened")])
+    await append(store, [of_inspection("i1", "carril.inspection.sealed")])
+    assert [(each.subject, each.first_seq, each.tries) for each in await open_subjects(store)] == [
         ("i2", 2, 0)
     ]
     assert [each.tries for each in await store.begin_replay()] == [1]
     assert [each.tries for each in await store.begin_replay()] == [2]
     await store.end_replay()
-    assert [each.tries for each in await store.open_subjects()] == [0]
+    assert [each.tries for each in await open_subjects(store)] == [0]
     assert [row.type for row in await store.records_of("i1")] == [
         "carril.inspection.opened",
         "carril.inspection.sealed",
     ]
 
 
+async def test_a_start_that_did_not_end_well_is_counted(store: Store, tmp_path: Path) -> None:
+    await append(store, [of_inspection("i1", "carril.inspection.opened")])
+    await asyncio.to_thread(store.close)
+    tries = []
+    for _ in range(4):
+        started = await asyncio.to_thread(open_small, tmp_path / "state")
+        tries += [(each.subject, each.tries) for each in await started.begin_replay()]
+        await asyncio.to_thread(started.close)  # killed, as far as the journal knows
+    assert tries == [("i1", 1), ("i1", 2), ("i1", 3), ("i1", 4)]
+
+
 async def test_subscribers_hear_of_each_commit_after_it_is_published(store: Store) -> None:
     heard: list[tuple[int, int]] = []
     stop = store.on_commit(lambda published: heard.append((published, store.published)))
     store.on_commit(lambda _: None)
-    await store.append([draft(), draft()])
-    await store.append([draft()])
+    await append(store, [draft(), draft()])
+    await append(store, [draft()])
     await asyncio.sleep(0)
     assert [published for published, _ in heard] == [2, 3]
     assert all(published <= known for published, known in heard)
     stop()
-    await store.append([draft()])
+    await append(store, [draft()])
     await asyncio.sleep(0)
     assert len(heard) == 2
 
@@ -245,7 +256,7 @@ async def test_a_look_up_that_takes_too_long_is_ended(store: Store) -> None:
 
 
 async def test_look_ups_can_write_nothing(store: Store) -> None:
-    await store.append([draft()])
+    await append(store, [draft()])
     for statement in ("DELETE FROM record", "BEGIN IMMEDIATE", "PRAGMA wal_checkpoint(TRUNCATE)"):
 
         def look(view: Any, statement: str = statement) -> Any:
@@ -261,8 +272,8 @@ async def test_the_log_is_kept_short(store: Store, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(writer_module, "TRUNCATE_BYTES", 2_000_000)
     largest = 0
     for _ in range(150):
-        await store.append([draft(text="x" * 50_000)])
-        largest = max(largest, store.log_bytes)
+        await append(store, [draft(text="x" * 50_000)])
+        largest = max(largest, store.stats.log_bytes)
     assert store.stats.checkpoints >= 5
     assert largest < 3_000_000  # 7.5 MB were written
     assert len(await store.records_after(0)) == 150

@@ -8,9 +8,10 @@ import pytest
 
 from station.lane.drafts import draft
 from station.lane.vault import StoreVault
-from station.runtime.clock import ManualClock
 from station.store.open import open_store
+from tests.support.journal import append, open_subjects
 from tests.support.lane_rig import Rig
+from tests.support.manual_clock import ManualClock
 
 
 def eventful(rig: Rig) -> None:
@@ -38,15 +39,15 @@ async def test_every_record_of_an_eventful_passage_is_kept_with_its_blobs(tmp_pa
     try:
         rig = Rig(vault=StoreVault(store, state / "scans"))
         eventful(rig)
-        for append in rig.appends:
-            receipt = await store.append([draft(event, append) for event in append.events])
+        for made in rig.appends:
+            receipt = await append(store, [draft(event, made) for event in made.events])
         assert receipt.last == len(rig.events)
         sealed = rig.last("inspection.sealed")
         photos = [blob for blob in sealed.blobs if blob.role == "photo"]
         assert len(photos) == 2
         for blob in sealed.blobs:
             assert await store.find_blob(blob.sha256) is not None
-        assert await store.open_subjects() == []
+        assert await open_subjects(store) == []
     finally:
         store.close()
 
@@ -57,4 +58,5 @@ async def test_a_record_names_the_blobs_that_it_keeps(kind: str) -> None:
     eventful(rig)
     event = next(event for event in rig.events if event.type_name() == f"carril.{kind}")
     append = next(append for append in rig.appends if event in append.events)
-    assert draft(event, append).blobs
+    named = [(ref.role, ref.sha256, ref.media) for ref in draft(event, append).blobs]
+    assert named == [(blob.role, blob.sha256, blob.media) for blob in event.blobs] != []

@@ -152,7 +152,7 @@ async def test_curl_sends_two_pictures_and_they_come_byte_identical(pictures: Pa
     names = ("anpr.xml", "detectionPicture.jpg", "licensePlatePicture.jpg")
     async with ears() as lane:
         before = lane.clock.stamp()
-        assert await curl(lane.url, *form(pictures, *names)) == (200, "Recorded.")
+        assert await curl(lane.url, *form(pictures, *names)) == (200, "Received.")
         read = await lane.read()
         assert (read.kind, read.text, read.confidence, read.late) == ("plate", "R4K 7719", None, False)
         assert {picture.role: picture.jpeg for picture in read.pictures} == {
@@ -298,6 +298,19 @@ async def test_when_nobody_listens_the_camera_is_told_to_come_again() -> None:
         assert last.text == "X"
 
 
+async def test_a_few_large_events_fill_the_queue_too(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen events with their pictures may have half a gigabyte."""
+    event = form(pictures, "anpr.xml", "licensePlatePicture.jpg")
+    size = (pictures / "licensePlatePicture.jpg").stat().st_size
+    monkeypatch.setattr(driver_module, "MAX_WAITING_BYTES", 5 * size)  # each event has its picture twice
+    async with ears(heard=False) as lane:
+        answers = [(await curl(lane.url, *event))[0] for _ in range(3)]
+        assert answers == [200, 200, 503]
+        readings = lane.driver.readings()
+        await anext(readings)
+        assert (await curl(lane.url, *event))[0] == 200
+
+
 # --- who may send ---------------------------------------------------------------------------------
 
 
@@ -309,7 +322,7 @@ async def test_credentials_are_asked_for_only_if_the_options_name_them(pictures:
         assert await curl(lane.url, *event, "-u", "lpr:wrong") == refused
         assert await curl(lane.url, *event, "-H", "Authorization: Bearer abc") == refused
         assert await curl(lane.url, *event, "-H", "Authorization: Basic ä") == refused
-        assert await curl(lane.url, *event, "-u", "lpr:s3cret:ñ") == (200, "Recorded.")
+        assert await curl(lane.url, *event, "-u", "lpr:s3cret:ñ") == (200, "Received.")
         assert (await lane.read()).text == "R4K 7719"
         assert lane.said.empty(), "a stranger is no bad frame of the camera"
     assert "s3cret" not in repr(HttpPushOptions.model_validate({"username": "lpr", "password": "s3cret"}))

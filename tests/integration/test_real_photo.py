@@ -79,7 +79,7 @@ def test_photographs_come_back_byte_identical_and_are_the_one_shown(
     for photo in photos:
         sent = photo.read_bytes()
         sha256 = hashlib.sha256(sent).hexdigest()
-        assert push(curl, station, tmp_path, photo) == ("200", "Recorded.")
+        assert push(curl, station, tmp_path, photo) == ("200", "Received.")
 
         def shown(sha256: str = sha256) -> bool:
             return bool(station.lane()["inspection"]["photo"] == sha256)

@@ -31,7 +31,7 @@ for n in range(20):
     store.append_soon([draft(n=n)]).result(10)
 store.keep_blob(b"x", "text/plain")
 store._readers.look(lambda view: read_after(view, 0, 100))
-assert store.quota_ratio > 0 and store.log_bytes > 0
+assert store.quota_ratio > 0 and store.stats.log_bytes > 0
 
 commit = Writer._commit
 def fail_once(self, tx):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.radiograph.model import LINE_MONITOR_VALID, Calibration
-from imaging.radiograph.normalize import ScanChain, assemble
-from tests.support.detector_column import Column, beam_on, steel
+from imaging.radiograph.normalize import ScanChain
+from tests.support.detector_column import Column, assemble, beam_on, steel
 
 LINES = 330
 
@@ -42,7 +42,7 @@ def image(cuts: list[int], gaps: set[int], *, overlap: int = 0, declare: bool = 
     columns += chain.close()
     assert [c.first for c in columns] == [64 * i for i in range(len(columns))]
     assert columns[-1].end == LINES
-    return assemble(columns, column.detectors)
+    return assemble(columns)
 
 
 cut_lists = st.lists(st.integers(0, LINES), max_size=60)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.radiograph.calibrate import AirScan, DarkScan
-from imaging.radiograph.model import LINE_BEAM_ON, Calibration
+from imaging.radiograph.model import LINE_BEAM_ON, Calibration, Columns
 
 CO60_STEEL_CM2_G = 0.0535
 STEEL_G_CM3 = 7.86
@@ -84,6 +84,11 @@ def steel(mm: float) -> float:
 def attenuation(d16: NDArray[np.uint16]) -> NDArray[np.float64]:
     """Undo the D16 scale."""
     return (63_487 - d16.astype(np.float64)) / 4096
+
+
+def assemble(columns: list[Columns]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """The finished image from consecutive columns: D16 and flags, shape (lines, detectors)."""
+    return np.concatenate([c.d16 for c in columns]), np.concatenate([c.flags for c in columns])
 
 
 def oracle(samples: NDArray[np.uint16], calibration: Calibration, ln_i0: NDArray[np.float64] | float):

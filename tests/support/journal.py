@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from station.runtime.clock import SystemClock
-from station.store.draft import BlobRef, Draft
+from station.store.draft import BlobRef, Draft, Idem, Receipt
+from station.store.feed import OpenSubject, read_open_subjects
 from station.store.journal import Store
 from station.store.open import open_store
 from station.store.place import Place
@@ -24,6 +27,22 @@ def open_small(state: Path, *, ballast_bytes: int = 0, **settings: Any) -> Store
     """Open a store as the daemon does, without the 64 MiB of ballast."""
     given: dict[str, Any] = {"consumers": CONSUMERS, "quota_bytes": QUOTA_BYTES} | settings
     return open_store(state, STATION, SystemClock(), ballast_bytes=ballast_bytes, **given)
+
+
+async def append(store: Store, drafts: Sequence[Draft], idem: Idem | None = None) -> Receipt:
+    """Append as ``append_soon`` does, and wait until it is durable."""
+    receipt: Receipt = await store._awaited(lambda: store._append_op(drafts, idem))
+    return receipt
+
+
+async def put_blob(store: Store, data: bytes, media: str) -> str:
+    """Keep a blob off the event loop."""
+    return await asyncio.to_thread(store.keep_blob, data, media)
+
+
+async def open_subjects(store: Store) -> list[OpenSubject]:
+    """Return the subjects that nothing has sealed, oldest first."""
+    return await store.read(read_open_subjects)
 
 
 def place_of(state: Path) -> Place:

@@ -75,6 +75,8 @@ REST = {
     "estop_ok": True,
     "cabinet_closed": True,
 }
+REMEMBERED = 2000
+"""Records that the daemon reads at a restart."""
 SCANNER = ScannerGeometry(
     detectors=8,
     pitch_m=0.008,
@@ -198,7 +200,7 @@ class Rig:
     ) -> None:
         """Kill the station and start it again, with what else was not sealed before the vehicle of now."""
         mine = self.found()
-        told = self.records()
+        told = self.records()[-REMEMBERED:]
         known = Before(
             open=(*before, *([] if mine is None else [mine])),
             alarms=alarms_before(told),
@@ -309,8 +311,16 @@ class Rig:
             self.read("rpm1", OccupancyEnd(self.stamp(), self.device_count))
             self.wait(1.4)
 
-    def scan(self, *, end: bool = True, aborted: str | None = None, encoder: bool = True) -> None:
-        self.scan_key = key = ScanKey(1, self.seq)
+    def scan(
+        self,
+        *,
+        end: bool = True,
+        aborted: str | None = None,
+        encoder: bool = True,
+        key: ScanKey | None = None,
+        resent: bool = False,
+    ) -> None:
+        self.scan_key = key = key or ScanKey(1, self.seq)
         self.read(
             "scanner1",
             ScanOpened(
@@ -322,7 +332,7 @@ class Rig:
                 0.002,
                 65535,
                 encoder,
-                False,
+                resent,
                 SCANNER,
                 b"",
                 self.invented,

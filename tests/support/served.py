@@ -15,8 +15,9 @@ from fastapi import FastAPI
 
 from station.api.app import create_app
 from station.api.connections import Connection
-from station.api.services import DeviceReport, LaneHealth, Services
+from station.api.services import LaneHealth, Services
 from station.runtime.clock import SystemClock
+from station.runtime.device import DeviceStatus
 from station.store.journal import Store
 
 
@@ -27,7 +28,7 @@ class LaneValues:
     state: str = "ok"
     devices: dict[str, str] = field(default_factory=lambda: {"rpm1": "online"})
     silent_s: float = 0.0
-    reports: dict[str, DeviceReport] = field(default_factory=dict)
+    reports: dict[str, DeviceStatus] = field(default_factory=dict)
     sealed_count: dict[bool, int] = field(default_factory=lambda: {True: 3, False: 0})
 
     def health(self) -> LaneHealth:
@@ -36,7 +37,7 @@ class LaneValues:
     def sealed(self) -> Mapping[bool, int]:
         return self.sealed_count
 
-    def device(self, name: str) -> DeviceReport | None:
+    def device(self, name: str) -> DeviceStatus | None:
         return self.reports.get(name)
 
 

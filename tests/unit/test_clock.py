@@ -14,7 +14,8 @@ from imaging.radiation.background import BackgroundRules
 from imaging.radiation.gross import GrossConfig
 from imaging.radiation.opinion import StationOpinion
 from station.domain.occupancy import Closed, OccupancyMachine
-from station.runtime.clock import BOOT_ID, ManualClock, Overdue, SystemClock, clock_quality, end, within
+from station.runtime.clock import BOOT_ID, Overdue, SystemClock, clock_quality, end, within
+from tests.support.manual_clock import ManualClock
 
 
 def test_stamps_carry_the_kernels_boot_id_and_both_times() -> None:

@@ -3,149 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from drivers.readings import Channel, Counts, DeviceFlag, Inputs, Phase
-from station.domain.values import Verdict
+from drivers.readings import CameraRead, Picture
 from station.domain.view import DeviceView
-from station.lane.commands import Decide
-from station.lane.effects import BlobKept
-from station.lane.host import LaneHost, Ports
-from station.lane.lane import Lane
-from station.lane.restart import Before
-from station.runtime.bus import Bus, Message, Subscription
-from station.runtime.clock import ManualClock
-from station.store.draft import Draft, Idem, Receipt
-from station.store.errors import NotStored, RecordRejected, StoredResponse, StoreUnavailable
-from tests.support.lane_rig import DEVICES, REST, facts
+from station.lane.effects import Append
+from station.store.draft import Draft
+from station.store.errors import (
+    NotStored,
+    RecordRejected,
+    Repeated,
+    StoredResponse,
+    StoreFull,
+    StoreUnavailable,
+    Unknown,
+)
+from tests.support.host_bench import Bench, SlowJournal, benched
+from tests.support.lane_rig import Rig
 
 
-@dataclass
-class SlowJournal:
-    """A journal whose disk answers when the test says so."""
-
-    epoch: str = "e" * 32
-    published: int = 0
-    waiting: list[tuple[list[Draft], Future[Receipt]]] = field(default_factory=list)
-    stored: list[Draft] = field(default_factory=list)
-
-    def append_soon(self, drafts: list[Draft], idem: Idem | None = None) -> Future[Receipt]:
-        future: Future[Receipt] = Future()
-        self.waiting.append((drafts, future))
-        return future
-
-    async def answer(self, client: str, key: str) -> StoredResponse | None:
-        return None
-
-    def write(self, error: Exception | None = None) -> None:
-        """Answer everything that waits."""
-        waiting, self.waiting = self.waiting, []
-        for drafts, future in waiting:
-            if error is not None:
-                future.set_exception(error)
-                continue
-            first = self.published + 1
-            self.published += len(drafts)
-            self.stored += drafts
-            future.set_result(Receipt(self.epoch, first, self.published, stored_us=1_795_492_800_120_000))
+def gone(drafts: list[Draft]) -> Exception:
+    return NotStored("the disk is gone")
 
 
-class NoVault:
-    """Nothing of these tests reaches the disk."""
-
-    def keep(self, data: bytes, media: str) -> BlobKept:
-        return BlobKept("ab" * 32, media, len(data))
-
-    def write_lines(self, *_: Any) -> None:
-        raise AssertionError
-
-    keep_lines = write_lines
-
-
-@dataclass
-class Bench:
-    """A host on a slow journal, its clock moved by hand."""
-
-    journal: SlowJournal
-    clock: ManualClock
-    host: LaneHost
-    outputs: dict[str, bool]
-    messages: Subscription
-    inputs: dict[str, bool] = field(default_factory=lambda: dict(REST))
-
-    async def written(self, error: Exception | None = None) -> None:
-        """Let the disk answer, and everything that follows happen."""
-        while self.journal.waiting:
-            self.journal.write(error)
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            if error is not None:
-                return
-
-    @contextlib.asynccontextmanager
-    async def ticking(self) -> AsyncIterator[None]:
-        """Let the lane notice that time passes."""
-        stop = asyncio.Event()
-        running = asyncio.create_task(self.host.run(stop))
-        yield
-        stop.set()
-        await self.clock.advance(0.2)
-        await running
-
-    def board(self, **values: bool) -> None:
-        self.inputs.update(values)
-        self.host.reading("io1", Inputs(self.clock.stamp(), dict(self.inputs)))
-
-    def alarm(self) -> None:
-        stamp = self.clock.stamp()
-        counts = (900, 900, 900, 900)
-        self.host.reading("rpm1", Counts(stamp, Channel.GAMMA, Phase.SCAN, 0.2, counts, DeviceFlag.ALARM))
-
-    def seen(self, event: str) -> list[Message]:
-        """Return the messages of a kind that wait for the screen."""
-        return [message for message in self.messages._waiting if message.event == event]
+def full(drafts: list[Draft]) -> Exception | None:
+    """A full disk has room for an alarm and what comes with it."""
+    return None if any(draft.prio == 0 for draft in drafts) else StoreFull("no room")
 
 
 @pytest.fixture
 async def bench() -> Iterator[Bench]:
-    journal, clock, bus = SlowJournal(), ManualClock(), Bus()
-    outputs: dict[str, bool] = {}
-
-    def set_outputs(values: Mapping[str, bool]) -> None:
-        outputs.update(values)
-
-    ids = iter(range(1, 1000))
-    lane = Lane(facts(), clock.stamp(), lambda: f"id-{next(ids)}")
-    host = LaneHost(
-        lane,
-        Ports(
-            journal=journal,
-            vault=NoVault(),  # type: ignore[arg-type]
-            bus=bus,
-            clock=clock,
-            set_outputs=set_outputs,
-            acknowledge=lambda *_: None,
-            suspect=lambda *_: None,
-            clock_quality=lambda: "unknown",
-            overlay=lambda view: view,
-        ),
-    )
-    with bus.subscribe(10_000) as messages:
-        bench = Bench(journal, clock, host, outputs, messages)
-        host.begin(lane.start("test", Before(), clock.stamp()))
-        for device in DEVICES:
-            view = {"name": device.name, "role": device.role, "mode": "emulated", "required": True}
-            host.health(DeviceView.model_validate({**view, "state": "online"}), "starting")
-        bench.board()
+    with benched(SlowJournal()) as bench:
         await bench.written()
         yield bench
-        host.close()
 
 
 async def test_a_change_without_a_record_is_shown_once_the_journal_has_caught_up(bench: Bench) -> None:
@@ -188,7 +80,7 @@ async def test_an_alarm_that_is_not_stored_in_time_is_shown_as_such(bench: Bench
 async def test_facts_that_cannot_be_kept_put_the_lane_out_of_service(bench: Bench, error: Exception) -> None:
     assert bench.outputs["entry_green"]
     bench.board(entry_loop=True)
-    await bench.written(error)
+    await bench.written(lambda _: error)
     assert bench.host.lane.core.mode == "out_of_service"
     assert not bench.outputs["entry_green"]
     codes = {alarm.code: alarm.stored for alarm in bench.host.view.alarms}
@@ -197,97 +89,245 @@ async def test_facts_that_cannot_be_kept_put_the_lane_out_of_service(bench: Benc
 
 async def test_facts_that_a_broken_disk_refused_are_written_first_when_it_works_again(bench: Bench) -> None:
     bench.board(entry_loop=True)
-    await bench.written(NotStored("the disk is gone"))
-    async with bench.ticking():
-        for _ in range(20):
-            await bench.clock.advance(0.1)
-            await bench.written()
-    types = [draft.type for draft in bench.journal.stored]
-    opened = types.index("carril.inspection.opened")
-    reopened = max(n for n, kind in enumerate(types) if kind == "carril.lane_mode.changed")
+    await bench.written(gone)
+    await bench.later(2.0)
+    types = bench.journal.types
+    opened = types.index("inspection.opened")
+    reopened = max(n for n, kind in enumerate(types) if kind == "lane_mode.changed")
     assert opened < reopened
     assert bench.host.lane.core.mode == "open"
-    assert types.count("carril.inspection.opened") == 1
+    assert types.count("inspection.opened") == 1
 
 
-def decide(bench: Bench, verdict: str = "hold") -> Decide:
-    inspection = bench.host.lane.core.inspection
+async def test_nothing_is_stored_before_the_facts_that_it_follows(bench: Bench) -> None:
+    """Least of all an alarm, for which a full disk has room where it has none for what it is about."""
+    bench.board(entry_loop=True)
+    await bench.written(full)
+    bench.alarm()
+    assert not bench.journal.waiting
+    await bench.later(1.5, full)
+    types = bench.journal.types
+    assert types.index("inspection.opened") < types.index("radiation_alarm.raised")
+    assert bench.host.lane.core.mode == "out_of_service"  # alarms are not all that must be kept
+    await bench.later(2.0)
+    assert bench.host.lane.core.mode == "open"
+
+
+async def test_what_is_still_on_its_way_is_not_overtaken(bench: Bench) -> None:
+    bench.board(entry_loop=True)
+    bench.alarm()
+    await bench.written(full)
+    assert "radiation_alarm.raised" not in bench.journal.types
+    await bench.later(1.5, full)
+    types = bench.journal.types
+    assert types.index("inspection.opened") < types.index("radiation_alarm.raised")
+
+
+async def test_an_alarm_behind_unstored_facts_is_shown_at_once_and_as_unstored(bench: Bench) -> None:
+    bench.board(entry_loop=True)
+    await bench.written(gone)
+    bench.alarm()
+    await asyncio.sleep(0.01)
+    assert [message.data["alarm"]["code"] for message in bench.seen("alarm_raw")] == ["gamma_alarm"]
+    assert {a.code: a.stored for a in bench.host.view.alarms} == {
+        "gamma_alarm": False,
+        "cannot_record": False,
+    }
+    await bench.later(2.0)
+    assert {a.code: a.stored for a in bench.host.view.alarms}["gamma_alarm"]
+
+
+async def test_asking_whether_the_disk_works_again_fills_no_memory(bench: Bench) -> None:
+    bench.board(entry_loop=True)
+    await bench.written(gone)
+    await bench.later(50.0, gone)
+    # Fifty questions are not among them.
+    kinds = [event.type_name() for append in bench.host._outbox for event in append.events]
+    assert kinds == ["carril.inspection.opened", "carril.inspection.sealed"]
+
+
+async def test_a_disk_that_does_not_answer_puts_the_lane_out_of_service(bench: Bench) -> None:
+    async with bench.ticking():
+        bench.board(entry_loop=True)
+        await bench.clock.advance(4.0)
+        assert bench.host.lane.core.mode == "open"
+        await bench.clock.advance(2.0)
+        assert bench.host.lane.core.mode == "out_of_service"
+        assert bench.host.view.mode == "out_of_service"
+        for _ in range(30):
+            await bench.written()
+            await bench.clock.advance(0.1)
+        assert bench.host.lane.core.mode == "open"
+
+
+async def test_what_waits_for_the_journal_at_the_end_is_handed_over(bench: Bench) -> None:
+    bench.board(entry_loop=True)
+    bench.alarm()
+    bench.host.close()
+    bench.journal.write()
+    assert bench.journal.types[-2:] == ["occupancy.started", "radiation_alarm.raised"]
+    assert bench.journal.types.count("inspection.opened") == 1
+
+
+# --- records that are refused, or of which nobody knows ---------------------------------------------
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_fact_of_which_nobody_knows_is_looked_up_and_kept_once(bench: Bench, stored: bool) -> None:
+    def nobody_knows(drafts: list[Draft]) -> Exception:
+        if stored:
+            bench.journal.keep(drafts)
+        return Unknown("the disk hangs")
+
+    bench.board(entry_loop=True)
+    await bench.written(nobody_knows)
+    bench.board(entry_loop=False, cabinet_closed=False)
+    await bench.later(1.0, gone)  # what is in doubt stays in doubt
+    await bench.later(3.0)
+    assert bench.journal.types.count("inspection.opened") == 1
+    assert bench.journal.types.index("inspection.opened") < bench.journal.types.index("tamper.opened")
+    assert bench.host.lane.core.mode == "open"
+
+
+def plate(bench: Bench) -> None:
+    picture = (Picture("scene", b"\xff\xd8"),)
+    read = CameraRead(bench.clock.stamp(), "plate", "R4K7719", "", 0.97, "e1", "", False, picture, b"body")
+    bench.host.reading("lpr1", read)
+
+
+def without_blobs(drafts: list[Draft]) -> Exception | None:
+    return RecordRejected("FOREIGN KEY") if any(draft.blobs for draft in drafts) else None
+
+
+async def test_a_record_whose_blobs_the_journal_refuses_is_kept_without_them(bench: Bench) -> None:
+    bench.board(entry_loop=True)
+    await bench.written()
+    bench.board(cabinet_closed=False)  # on its way: the next two go as one
+    plate(bench)
+    while not any(append.events[0].type_name() == "carril.plate.read" for append in bench.host._outbox):
+        await asyncio.sleep(0.005)
+    bench.board(cabinet_closed=True)
+    await bench.written(without_blobs)
+    types = bench.journal.types
+    assert types.index("tamper.opened") < types.index("plate.read") < types.index("tamper.closed")
+    assert bench.journal.stored[types.index("plate.read")].blobs == ()
+    assert bench.host.lane.core.mode == "open"
+
+
+async def test_a_fact_that_the_journal_takes_in_no_form_keeps_the_lane_out_of_service(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_vehicle(drafts: list[Draft]) -> Exception | None:
+        opened = any(draft.type == "carril.inspection.opened" for draft in drafts)
+        return RecordRejected("not a record") if opened else None
+
+    bench.board(cabinet_closed=False)  # on its way: the others go as one
+    bench.board(entry_loop=True)
+    bench.board(cabinet_closed=True)
+    await bench.later(5.0, no_vehicle)
+    assert bench.host.lane.core.mode == "out_of_service"
+    assert "cannot_record" in [alarm.code for alarm in bench.host.view.alarms]
+    assert bench.host.view.mode == "out_of_service"
+    assert "tamper.closed" in bench.journal.types
+    (lost,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert "carril.inspection.opened" in lost.getMessage()
+    assert "'opened_by': 'entry_loop'" in lost.getMessage()
+
+
+def test_what_rides_on_the_question_whether_the_disk_works_is_no_question() -> None:
+    rig = Rig()
+    rig.board(entry_loop=True)
+    inspection = rig.lane.core.inspection
     assert inspection is not None
-    return Decide(inspection.inspection_id, inspection.version, Verdict(verdict), "O-1")
+    inspection.abort("vehicle_gone")
+    effects = rig.lane.try_recording(rig.stamp())
+    appends = [effect for effect in effects if isinstance(effect, Append)]
+    assert [
+        (append.probe, [event.type_name().removeprefix("carril.") for event in append.events])
+        for append in appends
+    ] == [(False, ["inspection.sealed"]), (True, ["lane_mode.changed"])]
+
+
+# --- commands -----------------------------------------------------------------------------------------
 
 
 async def test_a_repeat_while_the_first_is_on_its_way_gets_its_answer(bench: Bench) -> None:
     """A screen without a receipt sends again with the same key: it must not hear that nothing was done."""
     bench.board(entry_loop=True)
     await bench.written()
-    command = decide(bench, "secondary")
+    command = bench.decide("secondary")
     first = asyncio.create_task(bench.host.command(command, "screen", "key-1", "00" * 32))
     await asyncio.sleep(0.01)
     again = asyncio.create_task(bench.host.command(command, "screen", "key-1", "00" * 32))
     await asyncio.sleep(0.01)
     await bench.written()
     assert await first == await again
-    types = [draft.type for draft in bench.journal.stored]
-    assert types.count("carril.decision.recorded") == 1
+    assert bench.journal.types.count("decision.recorded") == 1
 
 
-async def test_nothing_is_stored_before_the_facts_that_it_follows(bench: Bench) -> None:
+async def permitted(bench: Bench) -> None:
+    """A vehicle at the booth that may go to the secondary area."""
     bench.board(entry_loop=True)
-    await bench.written(NotStored("the disk is gone"))
-    bench.alarm()  # the disk works again, but what came first is still to be written
-    assert not bench.journal.waiting
-    async with bench.ticking():
-        for _ in range(20):
-            await bench.clock.advance(0.1)
-            await bench.written()
-    types = [draft.type for draft in bench.journal.stored]
-    assert types.index("carril.inspection.opened") < types.index("carril.radiation_alarm.raised")
+    bench.board(entry_loop=False, booth_loop=True)
+    order = bench.decide("secondary")
+    ordering = asyncio.create_task(bench.host.command(order, "screen", "key-1", "00" * 32))
+    await asyncio.sleep(0.01)
+    await bench.written()
+    await ordering
+    assert bench.outputs["raise_permit"]
 
 
-async def test_asking_whether_the_disk_works_again_fills_no_memory(bench: Bench) -> None:
-    bench.board(entry_loop=True)
-    await bench.written(NotStored("the disk is gone"))
-    stop = asyncio.Event()
-    running = asyncio.create_task(bench.host.run(stop))
-    for _ in range(100):
-        await bench.clock.advance(0.5)
-        await bench.written(NotStored("the disk is still gone"))
-    # Fifty questions are not among them.
-    kinds = [event.type_name() for append in bench.host._unstored for event in append.events]
-    assert kinds == [
-        "carril.inspection.opened",
-        "carril.inspection.sealed",
-    ]
-    stop.set()
-    await bench.clock.advance(0.2)
-    await running
-
-
-async def test_a_disk_that_does_not_answer_puts_the_lane_out_of_service(bench: Bench) -> None:
-    stop = asyncio.Event()
-    running = asyncio.create_task(bench.host.run(stop))
-    bench.board(entry_loop=True)
-    await bench.clock.advance(4.0)
-    assert bench.host.lane.core.mode == "open"
-    await bench.clock.advance(2.0)
-    assert bench.host.lane.core.mode == "out_of_service"
-    assert bench.host.view.mode == "out_of_service"
-    for _ in range(30):
-        await bench.written()
-        await bench.clock.advance(0.1)
-    assert bench.host.lane.core.mode == "open"
-    stop.set()
-    await bench.clock.advance(0.2)
-    await running
+async def test_a_hold_waits_for_no_look_up(bench: Bench) -> None:
+    await permitted(bench)
+    bench.journal.answers = asyncio.Event().wait
+    holding = asyncio.create_task(bench.host.command(bench.decide(), "screen", "key-2", "00" * 32))
+    await asyncio.sleep(0)
+    assert not bench.outputs["raise_permit"]
+    await bench.written()
+    assert (await asyncio.wait_for(holding, 1)).first == bench.journal.published
 
 
 async def test_a_hold_works_although_nothing_can_be_recorded(bench: Bench) -> None:
-    bench.board(entry_loop=True)
-    await bench.written()
-    bench.board(cabinet_closed=False)
-    await bench.written(NotStored("the disk is gone"))
-    with pytest.raises(StoreUnavailable):
-        await bench.host.command(decide(bench), "screen", "key-2", "00" * 32)
+    async def closed() -> None:
+        raise StoreUnavailable("the journal is not open")
+
+    await permitted(bench)
+    bench.journal.answers = closed
+    holding = asyncio.create_task(bench.host.command(bench.decide(), "screen", "key-2", "00" * 32))
+    await asyncio.sleep(0)
+    assert not bench.outputs["raise_permit"]
+    await bench.written(gone)
+    with pytest.raises(NotStored):
+        await holding
     inspection = bench.host.lane.core.inspection
     assert inspection is not None
     assert inspection.held
+    with pytest.raises(StoreUnavailable):  # again, now that nothing works
+        await bench.host.command(bench.decide(), "screen", "key-3", "00" * 32)
+    await bench.later(2.0)
+    assert bench.journal.keys == ["key-1", "key-2"]
+    # Both have worked: both are facts.
+    verdicts = [draft.data["verdict"] for draft in bench.journal.stored if "decision" in draft.type]
+    assert verdicts == ["secondary", "hold", "hold"]
+    assert [str(decision.verdict) for decision in inspection.decisions] == verdicts
+
+
+async def test_the_answer_to_a_repeated_hold_is_the_first_one(bench: Bench) -> None:
+    await permitted(bench)
+    answer = bench.journal.answered = StoredResponse(bytes(32), 201, "the first answer")
+    again = asyncio.create_task(bench.host.command(bench.decide(), "screen", "key-2", "00" * 32))
+    await asyncio.sleep(0)
+    assert not bench.outputs["raise_permit"]
+    await bench.written(lambda _: Repeated(answer))
+    with pytest.raises(Repeated):
+        await again
+    assert bench.host.lane.core.mode == "open"
+
+
+async def test_a_repeated_hold_without_a_vehicle_gets_the_first_answer(bench: Bench) -> None:
+    await permitted(bench)
+    command = bench.decide()
+    bench.host.lane.core.passage = None
+    bench.journal.answered = StoredResponse(bytes(32), 201, "the first answer")
+    with pytest.raises(Repeated):
+        await bench.host.command(command, "screen", "key-2", "00" * 32)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from drivers.readings import OccupancyEnd, Tamper
-from station.lane.commands import AckAlarm
+from station.lane.commands import AckAlarm, ReadImage
 from station.lane.effects import BlobKept
 from station.lane.rawfile import LeftOver
+from station.lane.restart import Before, found_open
 from tests.support.lane_rig import Rig
 
 
@@ -169,3 +170,78 @@ def test_raw_lines_that_the_stop_cut_off_stay_with_their_inspection(rig: Rig) ->
     rig.board(booth_loop=True)
     rig.leave()
     assert "cd" * 32 in [blob.sha256 for blob in rig.last("inspection.sealed").blobs]
+
+
+def test_an_open_portal_and_an_alarm_are_remembered_for_ever(rig: Rig) -> None:
+    rig.read("rpm1", Tamper(rig.stamp(), open=True))
+    for _ in range(160):
+        rig.arrive()
+        rig.decide("secondary")
+        rig.leave()
+    assert len(rig.events) > 2000
+    rig.restart()
+    assert [(alarm.code, alarm.state) for alarm in rig.lane.core.book] == [("tamper", "unack")]
+    rig.arrive()
+    assert "tamper" in [reason.code for reason in rig.seen.reasons]
+    rig.restart()
+    assert [alarm.code for alarm in rig.lane.core.book] == ["tamper"]
+
+
+def test_an_image_that_replaced_one_that_was_read_must_be_read(rig: Rig) -> None:
+    rig.arrive()
+    inspection = rig.lane.core.inspection
+    assert inspection is not None
+    rig.order(ReadImage(rig.seen.inspection_id, rig.seen.version, "O-1", 900, 1.0))
+    assert inspection.image_read
+    rig.restart()
+    assert rig.seen.image_read
+    rig.scan()
+    assert not rig.seen.image_read
+    rig.restart()
+    assert not rig.seen.image_read
+
+
+def test_a_vehicle_that_came_too_early_is_still_that_after_a_restart(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide()
+    rig.board(entry_loop=True)
+    rig.board(entry_loop=False)
+    rig.leave()
+    rig.board(booth_loop=True)
+    rig.wait(0.2)
+    assert rig.seen.flags == ("second_vehicle",)
+    rig.restart()
+    assert set(rig.seen.flags) == {"restarted", "second_vehicle"}
+
+
+def test_an_alarm_that_was_stored_before_the_opening_is_not_lost(rig: Rig) -> None:
+    """A nearly full disk lets alarms through first."""
+    rig.arrive(neutron="alarm")
+    mine = [record for record in rig.records() if record[2].get("inspection_id") == rig.seen.inspection_id]
+    found = found_open(rig.lane_facts, [*mine[1:], (10_000, *mine[0][1:])])
+    assert found is not None
+    assert len(found.inspection.neutron) == 1
+
+
+def test_a_record_from_before_a_field_was_added_is_read(rig: Rig) -> None:
+    rig.arrive()
+    new = {"verdicts", "flags"}
+    old = [(seq, kind, {k: v for k, v in data.items() if k not in new}) for seq, kind, data in rig.records()]
+    found = found_open(rig.lane_facts, old)
+    assert found is not None
+    assert (found.scan and found.scan.state, len(found.occupancies)) == ("complete", 1)
+
+
+def test_an_inspection_that_ended_every_start_is_sealed_unread(rig: Rig) -> None:
+    rig.arrive(neutron="alarm")
+    subject = rig.seen.inspection_id
+    mine = [record for record in rig.records() if record[2].get("inspection_id") == subject]
+    broken = [mine[0], *((seq, kind, {"stamp": {}}) for seq, kind, _ in mine[1:])]
+    with pytest.raises(KeyError):
+        found_open(rig.lane_facts, broken)
+    found = found_open(rig.lane_facts, broken, poison=True)
+    assert found is not None
+    rig.lane.core.passage = None
+    rig.carry(rig.lane.start("test", Before(open=(found,)), rig.stamp()))
+    sealed = rig.last("inspection.sealed")
+    assert (sealed.inspection_id, sealed.outcome, sealed.cause) == (subject, "aborted", "station_restart")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from drivers.readings import Channel, OccupancyEnd, Phase
+from drivers.readings import Channel, OccupancyEnd, Phase, SourceStatus
 from station.domain.decision import Refused, ReleaseLocked
 from station.domain.rules import ORDER
 from station.domain.values import Level
@@ -98,6 +98,105 @@ def test_an_alarm_after_the_order_takes_permission_back(rig: Rig, stored: str) -
     rig.wait(0.2)
     assert rig.seen.level == "hold"
     assert not rig.outputs["raise_permit"]
+
+
+def test_a_release_that_was_taken_back_is_asked_for_anew_and_can_become_a_referral(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide()
+    asked = rig.types().count("decision.requested")
+    rig.counts(Channel.NEUTRON, Phase.SCAN, (40, 40, 40, 40), "alarm")
+    assert (rig.seen.state, rig.seen.decision, rig.locks) == ("awaiting_decision", None, ["measuring"])
+    rig.device_count += 1
+    rig.read("rpm1", OccupancyEnd(rig.stamp(), rig.device_count))
+    rig.wait(1.4)
+    assert rig.locks == ["needs_supervisor"]
+    assert rig.types().count("decision.requested") > asked
+    rig.decide("secondary")
+    rig.leave()
+    sealed = rig.last("inspection.sealed")
+    assert (sealed.outcome, sealed.decision.verdict) == ("referred_secondary", "secondary")
+    assert [decision.verdict for decision in sealed.decisions] == ["release", "secondary"]
+
+
+def test_a_vehicle_whose_release_was_taken_back_is_never_sealed_as_released(rig: Rig) -> None:
+    rig.arrive()
+    rig.decide()
+    rig.counts(Channel.NEUTRON, Phase.SCAN, (40, 40, 40, 40), "alarm")
+    rig.device_count += 1
+    rig.read("rpm1", OccupancyEnd(rig.stamp(), rig.device_count))
+    rig.board(booth_loop=False)
+    rig.wait(130.0)
+    assert "inspection.sealed" not in rig.types()
+    assert not rig.outputs["entry_green"]
+    rig.board(booth_loop=True)
+    rig.wait(0.2)
+    assert (rig.seen.level, rig.outputs["raise_permit"]) == ("hold", False)
+
+
+def test_an_order_that_was_taken_back_while_it_was_written_stays_taken_back(rig: Rig) -> None:
+    rig.arrive()
+    rig.hold_appends = True
+    rig.decide()
+    (release,) = rig.take_held()
+    rig.health("io1", "stale", "silence")
+    rig.now_s += 5.0
+    rig.health("io1", "online")
+    rig.board()
+    rig.hold_appends = True
+    rig.decide("secondary")
+    rig.carry(rig.lane.stored(release.token, 77, rig.stamp()))
+    rig.wait(0.2)
+    assert not rig.outputs["raise_permit"]
+    rig.release_appends()
+    assert rig.seen.state == "referred_secondary"
+    rig.wait(0.2)
+    assert rig.outputs["secondary_lamp"]
+
+
+def test_a_scan_that_was_given_up_stays_with_its_vehicle(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.board(entry_loop=False)
+    rig.occupancy()
+    rig.scan(end=False)
+    first, key = rig.seen.inspection_id, rig.scan_key
+    rig.health("scanner1", "stale", "silence")
+    rig.wait(125.0)
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    rig.decide("secondary")
+    rig.leave()
+    rig.health("scanner1", "online")
+    rig.board(entry_loop=True)
+    rig.board(entry_loop=False)
+    rig.occupancy()
+    rig.plate()
+    rig.scan(key=key, resent=True)
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    assert (rig.seen.scan, rig.seen.level) == (None, "secondary")
+    assert "scan_missing" in [reason.code for reason in rig.seen.reasons]
+    assert rig.last("inspection.amended").inspection_id == first
+
+
+def test_a_scan_that_began_before_it_was_seen_may_be_of_another_vehicle(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.occupancy()
+    rig.plate()
+    rig.scan(resent=True)
+    rig.board(booth_loop=True)
+    rig.wait(1.0)
+    assert (rig.seen.coverage.scanner.state, rig.seen.coverage.scanner.reason) == ("failed", "ambiguous")
+    assert rig.seen.scan is not None
+
+
+def test_the_alarm_of_a_vehicle_in_the_beam_ends_with_the_scan(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.scan(end=False)
+    rig.read("scanner1", SourceStatus(rig.stamp(), True, True, False, True, False, True, 0))
+    rig.wait(3.0)
+    assert codes(rig) == {"vehicle_in_beam": "unack"}
+    rig.close_scan()
+    assert codes(rig) == {"vehicle_in_beam": "rtn_unack"}
 
 
 def test_a_referral_stands_when_an_alarm_comes(rig: Rig) -> None:
@@ -272,7 +371,7 @@ def test_an_image_that_is_not_there_cannot_have_been_read(rig: Rig) -> None:
         rig.order(ReadImage(rig.seen.inspection_id, rig.seen.version, "O-1", 0, 0.0))
 
 
-def test_an_unrelated_failure_loses_no_order(rig: Rig) -> None:
+def test_a_failure_beside_an_order_keeps_it_on_record_and_asks_for_it_anew(rig: Rig) -> None:
     rig.arrive()
     rig.hold_appends = True
     rig.decide("secondary")
@@ -280,9 +379,9 @@ def test_an_unrelated_failure_loses_no_order(rig: Rig) -> None:
     held = rig.take_held()
     rig.carry(rig.lane.not_stored(held[1].token, "cannot_record", rig.stamp()))
     rig.carry(rig.lane.stored(held[0].token, 77, rig.stamp()))
-    assert rig.seen.state == "referred_secondary"
-    assert rig.seen.decision is not None
-    assert rig.seen.decision.seq == 77
+    assert (rig.seen.state, rig.seen.decision) == ("awaiting_decision", None)
+    assert rig.lane.core.inspection is not None
+    assert [(d.verdict, d.seq) for d in rig.lane.core.inspection.decisions] == [("secondary", 77)]
 
 
 def test_a_call_that_a_bug_cut_short_is_not_finished_by_the_next_one(
@@ -339,8 +438,36 @@ def ambiguous(rig: Rig) -> None:
     rig.occupancy()
 
 
+def scanned_late(rig: Rig) -> None:
+    enter(rig)
+    rig.occupancy()
+    rig.plate()
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    rig.scan()
+
+
+def read_late(rig: Rig) -> None:
+    enter(rig)
+    rig.occupancy()
+    rig.scan()
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    rig.plate()
+
+
 @pytest.mark.parametrize(
-    "history", [missed, frozen, measured_again, scanned_again, cabinet_closed_again, ambiguous]
+    "history",
+    [
+        missed,
+        frozen,
+        measured_again,
+        scanned_again,
+        cabinet_closed_again,
+        ambiguous,
+        scanned_late,
+        read_late,
+    ],
 )
 def test_a_restart_makes_nothing_clear(rig: Rig, history: Callable[[Rig], None]) -> None:
     if history is missed:

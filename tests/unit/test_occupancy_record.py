@@ -132,6 +132,14 @@ def test_trailing_silence_is_no_gap_and_no_duration(portal: Portal) -> None:
     assert portal.missing() == ()
 
 
+def test_a_channel_that_falls_silent_while_the_other_goes_on_was_not_measured(portal: Portal) -> None:
+    """A dead detector electronics looks like this; "trailing silence is no gap" is about both of them."""
+    portal.scans(20.0, 22.0)
+    portal.scans(22.2, 28.0, neutron="")
+    end(portal, 28.2)
+    assert portal.missing() == ("silent_neutron",)
+
+
 def test_the_second_opinion_knows_of_gaps(portal: Portal) -> None:
     portal.scans(20.0, 20.6)
     portal.scans(22.0, 22.6)
@@ -146,7 +154,8 @@ def test_a_fifth_of_the_scans_may_be_partial(portal: Portal, partial: int, missi
     for i in range(20):
         counts = (50, 50, 50, None) if i < partial else (50, 50, 50, 50)
         portal.say("GS", 20.0 + 0.2 * i, *counts)
-    portal.say("NS", 21.0)
+        if i % 5 == 4:
+            portal.say("NS", 20.0 + 0.2 * i)
     end(portal, 24.0)
     assert portal.missing() == missing
 

@@ -13,9 +13,9 @@ from drivers.api import Role
 from drivers.readings import Inputs
 from station import plugins
 from station.lanefile import UnknownName, config_folder, load_lane
-from station.runtime.clock import ManualClock
 from station.runtime.health import Health
 from station.runtime.supervisor import Supervisor
+from tests.support.manual_clock import ManualClock
 
 GOOD = """
 from drivers.api import DriverSpec, Options, Role

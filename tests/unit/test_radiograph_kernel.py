@@ -9,11 +9,12 @@ import pytest
 from imaging.radiograph import kernel
 from imaging.radiograph.kernel import FloatKernel, LutKernel, kernel_for, lut_scale
 from imaging.radiograph.model import SATURATED, STARVED, Calibration
-from imaging.radiograph.normalize import ScanChain, assemble
+from imaging.radiograph.normalize import ScanChain
 from tests.support.detector_column import (
     CO60_STEEL_CM2_G,
     STEEL_G_CM3,
     Column,
+    assemble,
     attenuation,
     beam_on,
     oracle,
@@ -175,7 +176,7 @@ def wedge(
     """Return relative bias, rms in g/cm² and the ideal rms of a steel plate of ``mm``."""
     chain = ScanChain(calibration, column.detectors, column.full_scale)
     columns = chain.push(0, column.expose(steel(mm), lines), beam_on(lines)) + chain.close()
-    d16, _ = assemble(columns, column.detectors)
+    d16, _ = assemble(columns)
     areal = attenuation(d16[:, column.references :]) / CO60_STEEL_CM2_G
     truth = mm / 10 * STEEL_G_CM3
     quanta = column.i0 * steel(mm)

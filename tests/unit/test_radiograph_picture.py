@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from imaging.radiograph.measure import VehicleFinder, area_m2, find_vehicle
+from imaging.radiograph.measure import VehicleFinder, area_m2
 from imaging.radiograph.model import D16_AIR, D16_WINDOW, NO_DATA, Columns, RadiographError
-from imaging.radiograph.normalize import ScanChain, assemble
+from imaging.radiograph.normalize import ScanChain
 from imaging.radiograph.render import preview_jpeg, render, window_table
-from tests.support.detector_column import Column, beam_on, steel
+from tests.support.detector_column import Column, assemble, beam_on, steel
 
 AIR_GREY = window_table(*D16_WINDOW)[D16_AIR]
 
@@ -85,10 +85,16 @@ def passage():
     return calibration, columns
 
 
+def whole(calibration, columns) -> tuple[int | None, int | None]:
+    """First and last line of the vehicle in the finished image, seen at once."""
+    finder = VehicleFinder(calibration)
+    finder.push(Columns(0, *assemble(columns)))
+    return finder.nose, finder.tail
+
+
 def test_nose_and_tail_are_found_to_the_line(passage) -> None:
     calibration, columns = passage
-    d16, flags = assemble(columns, 64)
-    assert find_vehicle(d16, flags, calibration) == (301, 699)
+    assert whole(calibration, columns) == (301, 699)
 
 
 def test_the_nose_is_known_while_the_vehicle_still_moves(passage) -> None:
@@ -111,8 +117,7 @@ def test_air_noise_specks_and_missing_lines_are_no_vehicle(passage) -> None:
     samples[500, 20:40] = 5  # one odd line
     samples[700:720, 30:33] = 5  # three rows only
     columns = chain.push(0, samples, beam_on(3000)) + chain.lost(3000, 200) + chain.close()
-    d16, flags = assemble(columns, 64)
-    assert find_vehicle(d16, flags, calibration) == (None, None)
+    assert whole(calibration, columns) == (None, None)
 
 
 def test_a_vehicle_across_block_edges_is_one() -> None:

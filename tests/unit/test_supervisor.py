@@ -40,10 +40,10 @@ from drivers.readings import (
     Stamp,
 )
 from station.lanefile import FittedDevice
-from station.runtime.clock import ManualClock
 from station.runtime.device import KEPT_FRAMES
 from station.runtime.health import Health, HealthChange
 from station.runtime.supervisor import Supervisor
+from tests.support.manual_clock import ManualClock
 
 STAMP = Stamp(0, 0, "test")
 BACKGROUND = Counts(STAMP, Channel.GAMMA, Phase.BACKGROUND, 1.0, (600, 610))
@@ -181,7 +181,7 @@ async def test_readings_arrive_under_the_name_of_their_device(start: Start) -> N
     status = station.supervisor.health("rpm1")
     assert (status.state, status.identity, status.readings, status.opened) == (Health.ONLINE, IDENTITY, 2, 1)
     assert station.supervisor.ages() == {"rpm1": pytest.approx(0.5)}
-    assert station.supervisor.raw_tail("rpm1") == b"GB"
+    assert status.tail == b"GB"
 
 
 async def test_a_driver_can_be_commanded_while_its_link_is_open(start: Start) -> None:

@@ -1,8 +1,9 @@
 """A reading camera that pushes its events over HTTP to a listener of its own.
 
-The camera is answered 200 only when its event stands in the queue of readings, which the lane journals as
-it takes them; a full queue is answered 503, and the camera sends again. What is no event is answered with
-a sentence and counted; the listener lives on. One connection carries one request.
+The camera is answered 200 when its event stands in the queue of readings: received, not yet durable. The lane
+takes it from there at once and records it when its pictures are on the disk; a crash in between loses it. A
+queue that nobody empties is soon full, which is answered 503, and the camera sends again. What is no event is
+answered with a sentence and counted; the listener lives on. One connection carries one request.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LATE_S = 60.0
 MAX_CONNECTIONS = 8
 MAX_WAITING = 16
 """Events that wait for the lane."""
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+"""Their bodies and pictures together; one event has half of it at most."""
 REMEMBERED = 1_024
 """Events by whose UUID a repetition is known."""
 READ_BYTES = 65_536
@@ -190,14 +193,16 @@ class HttpPush:
             return response(200, "This event is about no plate; nothing was recorded.")
         if event.event_id in self._seen:
             return response(200, "This event is known already.")
-        if len(self._waiting) >= MAX_WAITING:
+        reading = _reading(event, stamp, request.body)
+        waiting_bytes = sum(map(_bytes_of, self._waiting))
+        if len(self._waiting) >= MAX_WAITING or waiting_bytes + _bytes_of(reading) > MAX_WAITING_BYTES:
             return response(503, "Too many events are waiting; send this one again.", RETRY)
         if not event.more_follows:
             self._remember(event.event_id)
-        self._queue(_reading(event, stamp, request.body))
+        self._queue(reading)
         for _ in range(event.left_out):
             self._queue(BadFrame("broken_image", 0, request.body[:64]))
-        return response(200, "Recorded.")
+        return response(200, "Received.")
 
     def _refuse(self, frame: BadFrame) -> bytes:
         if len(self._waiting) < MAX_WAITING:  # otherwise enough bad frames tell the same
@@ -239,6 +244,12 @@ def _reading(event: Event, stamp: Stamp, body: bytes) -> CameraRead:
         pictures=event.pictures,
         body=body,
     )
+
+
+def _bytes_of(item: CameraRead | BadFrame) -> int:
+    if isinstance(item, BadFrame):
+        return 0
+    return len(item.body) + sum(len(picture.jpeg) for picture in item.pictures)
 
 
 SPEC = DriverSpec(

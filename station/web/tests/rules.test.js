@@ -5,21 +5,21 @@ import { test } from "node:test";
 import { PATTERNS, soundOf } from "../src/sound/rule";
 import { clock, code, number, setLanguage, t } from "../src/state/i18n";
 import { table } from "../src/state/image";
-import { releaseLock, releaseStands, secondaryFree } from "../src/state/locks";
-import { alarm, vehicle } from "./lane";
+import { readLock, releaseLock, releaseStands, secondaryFree } from "../src/state/locks";
+import { alarm, locked, vehicle } from "./lane";
 
 globalThis.localStorage ??= { setItem() {} };
 globalThis.document ??= { documentElement: {} };
 
-const calm = { stale: false, vehicle: vehicle(), unstored: 0, sending: false, dead: false };
-const locked = vehicle({ release: { allowed: false, locks: [{ code: "read_image", args: {} }, { code: "measuring", args: {} }] } });
+const calm = { stale: false, vehicle: vehicle(), unstored: 0, pictured: true, sending: false, dead: false };
+const unread = vehicle({ release: locked("read_image", "measuring") });
 
 test("Release is free only if nothing at all speaks against it", () => {
   assert.equal(releaseLock(calm), null);
   const against = {
     stale: [{ stale: true }, "stale"],
     "no vehicle": [{ vehicle: null }, "no_vehicle"],
-    "the server's first lock": [{ vehicle: locked, sending: true }, "read_image"],
+    "the server's first lock": [{ vehicle: unread, sending: true }, "read_image"],
     "not allowed, no reason given": [{ vehicle: vehicle({ release: { allowed: false, locks: [] } }) }, "measuring"],
     "a lock though allowed": [{ vehicle: vehicle({ release: { allowed: true, locks: [{ code: "x", args: {} }] } }) }, "x"],
     "an alarm that is not stored": [{ unstored: 1 }, "not_stored"],
@@ -46,18 +46,43 @@ test("Release has a place with an undecided vehicle, or when nobody knows", () =
   assert.equal(releaseStands({ ...calm, vehicle: null }), false);
   assert.equal(releaseStands({ ...calm, vehicle: null, stale: true }), true);
   for (const state of ["decided", "referred_secondary", "aborted", "cleared_by_rule"]) {
-    assert.equal(releaseStands({ ...calm, vehicle: vehicle({ state }) }), false, state);
-    assert.equal(secondaryFree({ ...calm, vehicle: vehicle({ state }) }), false, state);
+    const over = { ...calm, vehicle: vehicle({ state, release: locked("decided") }) };
+    assert.equal(releaseStands(over), false, state);
+    assert.equal(secondaryFree(over), false, state);
   }
 });
 
 test("Secondary needs no advice, but a vehicle and a quiet moment", () => {
-  assert.equal(secondaryFree({ ...calm, vehicle: locked }), true);
+  assert.equal(secondaryFree({ ...calm, vehicle: unread }), true);
   for (const other of [{ stale: true }, { vehicle: null }, { sending: true }, { dead: true }]) {
     assert.equal(secondaryFree({ ...calm, ...other }), false, JSON.stringify(other));
   }
-  const decided = vehicle({ release: { allowed: false, locks: [{ code: "decided", args: {} }] } });
+  const decided = vehicle({ release: locked("decided") });
   assert.equal(secondaryFree({ ...calm, vehicle: decided }), false);
+});
+
+test("an order that was taken back is no decision: Release stands locked again, Secondary is free", () => {
+  for (const state of ["awaiting_decision", "decided", "referred_secondary"]) {
+    for (const why of ["needs_supervisor", "emergency", "out_of_service", "vehicle_not_at_barrier"]) {
+      const back = { ...calm, vehicle: vehicle({ state, release: locked(why), decision: { verdict: "release" } }) };
+      assert.deepEqual([releaseStands(back), releaseLock(back), secondaryFree(back)], [true, why, true], `${state} ${why}`);
+    }
+  }
+  for (const state of ["decided", "referred_secondary"]) {
+    const away = { ...calm, vehicle: vehicle({ state, release: locked("decided", "needs_supervisor") }) };
+    assert.deepEqual([releaseStands(away), secondaryFree(away)], [false, false], `${state}: left under its order`);
+  }
+});
+
+test("Image read waits for all of the image, and for a quiet moment", () => {
+  assert.equal(readLock(calm), null);
+  const against = {
+    stale: { stale: true }, no_vehicle: { vehicle: null }, image_incomplete: { pictured: false },
+    pending: { sending: true }, dead: { dead: true },
+  };
+  for (const [lock, other] of Object.entries(against)) assert.equal(readLock({ ...calm, ...other }), lock);
+  const unfitted = vehicle({ coverage: { scanner: { state: "not_fitted" } } });
+  assert.equal(readLock({ ...calm, vehicle: unfitted, pictured: false }), null, "no scanner: nothing to wait for");
 });
 
 test("the most urgent alarm that is not silenced sounds", () => {

@@ -3,8 +3,9 @@
 import { getJson, screenId, send } from "./client";
 import type { Alarm, Lane, Live, Profile, ScreenBody } from "./types";
 import {
-  addLive, addRaw, ageS, columns, first, inspection, setClock, setProfile, show, stale, strips, tries,
+  addLive, addRaw, ageS, beat, columns, first, inspection, setClock, setProfile, show, stale, strips, tries,
 } from "../state/station";
+import { holding, pending } from "../state/orders";
 import { view } from "../state/view";
 import { audio } from "../sound/sound";
 
@@ -20,6 +21,7 @@ let lastId = "";
 let heardAt = performance.now();
 let openedAt = performance.now();
 let profileAt = 0;
+let profileRetry: ReturnType<typeof setTimeout> | undefined;
 let retryMs = FIRST_RETRY_MS;
 let build = "";
 let touchedAt: number | null = null;
@@ -102,10 +104,14 @@ function listen(after: string): void {
     if (!strips.peek().aligned && performance.now() - profileAt > ALIGN_MS) void refreshProfile();
   });
   on<{ alarm: Alarm }>("alarm_raw", (message) => addRaw(message.alarm));
-  on<{ utc_us: number; web: string }>("hb", (beat) => {
-    setClock(beat.utc_us);
-    if (build && beat.web && beat.web !== build) void reload(beat.web);
-    else build = beat.web || build;
+  let begun = false;
+  on<{ utc_us: number; web: string }>("hb", ({ utc_us, web }) => {
+    setClock(utc_us);
+    // The first one comes with the stream, not a second after another.
+    if (begun) beat();
+    begun = true;
+    if (build && web && web !== build) void reload(web);
+    else build = web || build;
   });
   on("reset", () => void open());
   on("bye", () => {
@@ -124,11 +130,15 @@ function heard(): void {
   tries.value = 0;
 }
 
+/** Whether the officer needs this page as it is; a Hold that waits for its answer would be lost with it. */
+const needed = () =>
+  stale.peek() || view.peek() !== "lane" || first.peek()?.state === "unack" || pending.peek() || holding.peek();
+
 /** A new front end was built: load it once the page really is there and nothing needs the officer. */
 async function reload(next: string): Promise<void> {
-  if (stale.peek() || view.peek() !== "lane" || first.peek()?.state === "unack") return;
+  if (needed()) return;
   const page = await fetch("/", { cache: "no-store" }).catch(() => null);
-  if (!page?.ok) return;
+  if (!page?.ok || needed()) return;
   build = next;
   location.reload();
 }
@@ -137,11 +147,13 @@ async function refreshProfile(): Promise<void> {
   const id = inspection.peek()?.inspection_id;
   if (!id) return;
   profileAt = performance.now();
+  clearTimeout(profileRetry);
   try {
     const profile = await getJson<Profile>(`/v1/inspections/${id}/profile`);
     if (inspection.peek()?.inspection_id === id) setProfile(profile);
   } catch {
-    // Nothing measured yet: the live samples fill the strips.
+    // The live samples fill the strips meanwhile. After the last measurement nothing else asks again.
+    profileRetry = setTimeout(() => void refreshProfile(), ALIGN_MS);
   }
 }
 

@@ -1,6 +1,7 @@
 /** A button for gloves: acts when the finger leaves it inside, for what was seen when the finger came down. */
 
 import type { ComponentChildren } from "preact";
+import { useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { lane } from "../state/station";
 import { type Seen, seen } from "../state/orders";
@@ -59,6 +60,8 @@ function cancel(event: PointerEvent): void {
 
 export function Button({ class: name = "button", label, locked = false, pressed, onAct, onLocked, children }: Props) {
   const act = (from: Seen) => (locked ? onLocked?.() : onAct(from));
+  /** What was seen when the key went down: the space bar acts when it comes up again. */
+  const keyed = useRef<Seen | null>(null);
   return (
     <button
       type="button"
@@ -75,10 +78,14 @@ export function Button({ class: name = "button", label, locked = false, pressed,
         if (from) act(from);
       }}
       onKeyDown={(event: KeyboardEvent) => {
-        if (event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault();
+        if (event.key !== "Enter" && event.key !== " ") return;
+        if (event.repeat) event.preventDefault();
+        else keyed.current = seen();
       }}
       onClick={(event: MouseEvent) => {
-        if (event.detail === 0) act(seen());
+        if (event.detail !== 0) return;
+        act(keyed.current ?? seen());
+        keyed.current = null;
       }}
     >
       {children}

@@ -1,13 +1,12 @@
 /** The decision bar: the same rectangles on every screen, Hold left, Release right, Hold always free. */
 
 import type { ComponentChildren } from "preact";
-import { effect } from "@preact/signals";
 import { clock, code, number, t } from "../state/i18n";
 import {
-  dead, hold, holding, note, officerInS, order, readImage, releaseLock, releaseStands, secondaryFree, unconfirmed,
+  dead, hold, holding, note, officerInS, order, readImage, readLock, releaseLock, releaseStands, secondaryFree,
+  unconfirmed,
 } from "../state/orders";
 import { alarms, clockUs, inspection, lane, stale } from "../state/station";
-import { facts, picture } from "../state/image";
 import { view } from "../state/view";
 import { Button } from "./Button";
 import { Icon } from "./Icon";
@@ -17,23 +16,14 @@ export function toImage(): void {
   if (releaseLock.peek() === "read_image" && !dead.peek()) view.value = "viewer";
 }
 
-let openedAt = 0;
-/** Reading time counts from when this vehicle's image came up. */
-effect(() => {
-  void inspection.value?.inspection_id;
-  if (view.value === "viewer") openedAt = performance.now();
-});
-
 function ReadImage() {
   const read = inspection.value?.image_read ?? false;
-  const image = picture.value;
-  const drawn = image !== null && image.scan === inspection.value?.scan?.scan_id;
-  const free = !read && !stale.value && !dead.value && drawn;
-  const share = () => Math.min(1, ((image?.width ?? 0) << (image?.level ?? 0)) / Math.max(1, facts.peek()?.width ?? 1));
+  const lock = readLock.value;
+  const free = !read && lock === null;
   return (
-    <Button class={free ? "button read" : "button"} locked={!free} onAct={(from) => void readImage(from, performance.now() - openedAt, share())}>
-      <Icon name={read ? "done" : "eye"} size={3.2} />
-      {t(read ? "viewer.wasread" : "viewer.read")}
+    <Button class={free ? "button read" : "button"} locked={!free} onAct={(from) => void readImage(from)}>
+      <Icon name={read ? "done" : free ? "eye" : "lock"} size={3.2} />
+      <span>{t(read ? "viewer.wasread" : "viewer.read")}{!read && lock !== null && <small>{code("lock", lock)}</small>}</span>
     </Button>
   );
 }

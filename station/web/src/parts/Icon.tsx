@@ -13,7 +13,6 @@ const PATHS = {
   bypassed: "M12 3a9 9 0 1 0 .1 0M5.6 5.6l12.8 12.8",
   clear: "M12 2a10 10 0 1 0 .1 0M7 12.500l3.500 3.500L17 9",
   warning: "M12 3L22 21H2z",
-  square: "M5 5h14v14H5z",
   silence: "M3 9h4l6-5v16l-6-5H3zM17 9l5 6M22 9l-5 6",
   eye: "M2 12c5-8 15-8 20 0c-5 8-15 8-20 0zM12 9a3 3 0 1 0 .1 0",
   starved: "M3 3h18v18H3zM3 12l9-9M3 21L21 3M12 21l9-9",
@@ -23,7 +22,7 @@ const PATHS = {
 } as const;
 
 export type IconName = keyof typeof PATHS;
-const FILLED: ReadonlySet<IconName> = new Set(["warning", "square", "lock"]);
+const FILLED: ReadonlySet<IconName> = new Set(["warning", "lock"]);
 
 export function Icon({ name, size = 2.6 }: { name: IconName; size?: number }) {
   const wide = name === "travel" ? 3 : 1;

@@ -2,13 +2,14 @@
 
 import { t } from "../state/i18n";
 import { inspection } from "../state/station";
+import { BlobImage } from "./BlobImage";
 import { Qr } from "./Qr";
 
 export function Photo() {
   const photo = inspection.value?.photo;
   return (
     <div class="photo panel">
-      {photo ? <img src={`/v1/blobs/${photo}`} alt={t("photo.vehicle")} /> : inspection.value && <span>{t("photo.none")}</span>}
+      {photo ? <BlobImage sha256={photo} alt={t("photo.vehicle")} /> : inspection.value && <span>{t("photo.none")}</span>}
     </div>
   );
 }
@@ -37,7 +38,7 @@ export function Identity() {
   const probable = vehicle?.identity.plate && vehicle.identity.plate.status !== "accepted";
   return (
     <section class="identity panel">
-      {vehicle?.plate_photo ? <img class="crop" src={`/v1/blobs/${vehicle.plate_photo}`} alt={t("photo.plate")} /> : <div />}
+      {vehicle?.plate_photo ? <BlobImage class="crop" sha256={vehicle.plate_photo} alt={t("photo.plate")} /> : <div />}
       {plate.known && <Qr text={plate.text} />}
       <div class={`cut plate ${plate.known ? "" : "wait"}`}>{plate.text}</div>
       {vehicle && <div class={`cut container ${container.known ? "strong" : "muted wait"}`}>{container.text}</div>}

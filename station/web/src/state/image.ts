@@ -14,6 +14,7 @@ export interface Picture {
 
 const LEVEL = 1;
 const STEP = 512;
+const RETRY_MS = 1000;
 /** Flags of a pixel (imaging/radiograph/model.py): too little came through, nothing was recorded. */
 const STARVED = 1;
 const NO_DATA = 64;
@@ -27,6 +28,7 @@ export const picture = signal<Picture | null>(null);
 export const facts = signal<ImageFacts | null>(null);
 let busy = false;
 let again = false;
+let retry: ReturnType<typeof setTimeout> | undefined;
 
 /** Grey of every 16-bit value: clamp(floor(((v - lo) * 255 + floor(d / 2)) / d), 0, 255). */
 export function table(lo: number, hi: number, inverse = false): Uint8ClampedArray {
@@ -50,9 +52,15 @@ export function followImage(): void {
   effect(() => {
     void columns.value;
     const scan = version.value ? inspection.peek()?.scan : null;
-    if (scan) void fetchNew(scan.scan_id);
-    else picture.value = null;
+    // Another scan's image is none of this vehicle, not even until the first columns of its own are here.
+    if (picture.peek()?.scan !== scan?.scan_id) picture.value = facts.value = null;
+    fetchShown();
   });
+}
+
+function fetchShown(): void {
+  const scan = inspection.peek()?.scan;
+  if (scan) void fetchNew(scan.scan_id);
 }
 
 async function fetchNew(scan: string): Promise<void> {
@@ -61,6 +69,9 @@ async function fetchNew(scan: string): Promise<void> {
     return;
   }
   busy = true;
+  again = false;
+  clearTimeout(retry);
+  let complete = false;
   try {
     const found = await getJson<ImageFacts>(`/v1/scans/${scan}/image`);
     const step = 1 << LEVEL;
@@ -75,16 +86,14 @@ async function fetchNew(scan: string): Promise<void> {
       facts.value = found;
       picture.value = { ...known, noseM: ((found.col_nose ?? 0) * found.px_mm_x) / 1000, complete: found.complete };
     }
+    complete = found.complete;
   } catch {
-    // No image yet: the next message of the stream asks again.
-  } finally {
-    busy = false;
-    if (again) {
-      again = false;
-      const next = inspection.peek()?.scan?.scan_id;
-      if (next) void fetchNew(next);
-    }
+    // What did not come is asked for again.
   }
+  busy = false;
+  if (again) fetchShown();
+  // After the end of a scan no message of the stream asks any more: this does, until the image is whole.
+  else if (!complete) retry = setTimeout(fetchShown, RETRY_MS);
 }
 
 async function getColumns(found: ImageFacts, from: number, to: number): Promise<[Uint16Array, Uint8Array | null]> {

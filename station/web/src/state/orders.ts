@@ -1,11 +1,15 @@
 /** Orders of the officer on their way: never shown as done before the station says so. */
 
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { type Problem, send } from "../api/client";
 import type { DecisionBody, ImageReadBody } from "../api/types";
 import { code, t } from "./i18n";
-import { type Moment, releaseLock as lockOf, releaseStands as standsIn, secondaryFree as freeIn } from "./locks";
-import { alarms, changedAt, DEAD_MS, inspection, lane, rawAlarms, stale, stationUs } from "./station";
+import { picture } from "./image";
+import {
+  type Moment, readLock as readLockOf, releaseLock as lockOf, releaseStands as standsIn, secondaryFree as freeIn,
+} from "./locks";
+import { alarms, changedAt, DEAD_MS, dropRaw, inspection, lane, rawAlarms, stale, stationUs } from "./station";
+import { view } from "./view";
 
 export type Verdict = "release" | "secondary" | "hold";
 export interface Seen { id: string | null; version: number; changed: number }
@@ -16,6 +20,10 @@ const NOTE_MS = 6000;
 /** Release or Secondary on its way. Hold has a flag of its own, because it waits for neither. */
 export const pending = signal<"release" | "secondary" | null>(null);
 export const holding = signal(false);
+/** *Image read* on its way: the same vehicle has another version then. */
+const reading = signal(false);
+/** How often Hold was pressed: it ends what was ordered before, even if its own answer is here already. */
+let holds = 0;
 /** What the last recorded Release or Secondary was for: until the station shows what became of it, the same
  *  vehicle still looks undecided, and a second tap would be told that it changed. */
 const recorded = signal<Seen | null>(null);
@@ -47,17 +55,25 @@ export const dead = computed(() => {
   return justChanged();
 });
 
+function pictured(): boolean {
+  const [scan, image] = [inspection.value?.scan, picture.value];
+  return scan != null && scan.state !== "scanning" && image?.scan === scan.scan_id && image.complete;
+}
+
 const moment = computed<Moment>(() => ({
   stale: stale.value,
   vehicle: inspection.value,
   unstored: rawAlarms.value.length,
-  sending: pending.value !== null || holding.value || !shownYet(),
+  pictured: pictured(),
+  sending: pending.value !== null || holding.value || reading.value || !shownYet(),
   dead: dead.value,
 }));
 export const releaseStands = computed(() => standsIn(moment.value));
 /** Code of the first reason why Release is not free. */
 export const releaseLock = computed(() => lockOf(moment.value));
 export const secondaryFree = computed(() => freeIn(moment.value));
+/** Code of the first reason why *Image read* is not free. */
+export const readLock = computed(() => readLockOf(moment.value));
 
 /** Whether a press that began with ``from`` may still act: nothing changed since, and not only just. */
 function counts(from: Seen): boolean {
@@ -71,12 +87,12 @@ export async function order(verdict: "release" | "secondary", from: Seen): Promi
   if (verdict === "release" ? releaseLock.peek() !== null : !secondaryFree.peek()) return;
   pending.value = verdict;
   note.value = null;
-  const began = performance.now();
+  const [began, holdsBefore] = [performance.now(), holds];
   const answered = await repeat(verdict, from, () => {
     const here = inspection.peek()?.inspection_id === from.id;
-    return here && !holding.peek() && performance.now() - began < GIVE_UP_MS;
+    return here && holds === holdsBefore && performance.now() - began < GIVE_UP_MS;
   });
-  if (!answered && !holding.peek()) say(t("slot.unconfirmed"));
+  if (!answered && holds === holdsBefore) say(t("slot.unconfirmed"));
   pending.value = null;
 }
 
@@ -84,6 +100,7 @@ export async function order(verdict: "release" | "secondary", from: Seen): Promi
 export async function hold(from: Seen): Promise<void> {
   if (holding.peek()) return;
   holding.value = true;
+  holds += 1;
   note.value = null;
   await repeat("hold", from, () => true);
   holding.value = false;
@@ -127,25 +144,52 @@ function say(sentence: string): void {
   }, NOTE_MS);
 }
 
+let openedAt = 0;
+/** A snapshot alone, which comes with every record, shows no other image. */
+const shownImage = computed(() => [inspection.value?.inspection_id, picture.value?.scan].join());
+/** Reading time counts from when this vehicle's image came up. */
+effect(() => {
+  void shownImage.value;
+  if (view.value === "viewer") openedAt = performance.now();
+});
+
+/** Share of the scan's columns that are on the screen, by the snapshot's own count of them. */
+function seenShare(): number {
+  const [scan, image] = [inspection.peek()?.scan, picture.peek()];
+  if (!scan || !image) return 0;
+  return Math.min(1, (image.width << image.level) / Math.max(1, scan.lines + scan.lines_lost));
+}
+
 /** The radiograph was read: for so long, and that share of its columns was on the screen. */
-export async function readImage(from: Seen, shownMs: number, share: number): Promise<void> {
-  if (!from.id || !counts(from)) return;
+export async function readImage(from: Seen): Promise<void> {
+  if (!from.id || !counts(from) || readLock.peek() !== null) return;
+  reading.value = true;
   const body: ImageReadBody = {
-    inspection_id: from.id, version: from.version, read_ms: Math.round(shownMs), seen_fraction: share,
+    inspection_id: from.id, version: from.version,
+    read_ms: Math.round(performance.now() - openedAt), seen_fraction: seenShare(),
   };
   await told(send("POST", "/v1/lane/image-reads", body));
+  reading.value = false;
 }
 
 /** Acknowledges the alarm that was on the screen when the finger went down. */
 export async function acknowledge(alarmId: string, from: Seen): Promise<void> {
-  if (counts(from)) await told(send("POST", `/v1/lane/alarms/${alarmId}/ack`, {}));
+  if (counts(from)) await told(toAlarm(alarmId, "ack"));
 }
 
 export async function silence(from: Seen): Promise<void> {
   if (!counts(from)) return;
   for (const alarm of alarms.peek().filter((each) => each.state !== "ack")) {
-    await told(send("POST", `/v1/lane/alarms/${alarm.alarm_id}/silence`, {}));
+    await told(toAlarm(alarm.alarm_id, "silence"));
   }
+}
+
+/** The station answers from its own list, where an alarm stands before it is stored: one it does not know is over. */
+async function toAlarm(alarmId: string, what: "ack" | "silence"): Promise<Problem | null> {
+  const problem = await send("POST", `/v1/lane/alarms/${alarmId}/${what}`, {});
+  if (problem?.code !== "not-found") return problem;
+  dropRaw((raw) => raw.alarm.alarm_id === alarmId);
+  return { ...problem, code: "alarm-over" };
 }
 
 /** Says in words what the station refused or did not answer. */

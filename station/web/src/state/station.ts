@@ -8,15 +8,19 @@ export const STALE_S = 2.5;
 export const LATE_S = 1.5;
 export const DEAD_MS = 800;
 const MAX_SAMPLES = 6000;
+/** Heartbeats, one a second, after which every snapshot has a raw alarm in it, unless it is over; see `beat`. */
+const SETTLED_BEATS = 15;
 
 export interface Strips { aligned: boolean; gamma: Sample[]; neutron: Sample[] }
 const NONE: Strips = { aligned: false, gamma: [], neutron: [] };
+/** An alarm that the station told of before it had stored it, and the seconds that it has told since. */
+export interface Raw { alarm: Alarm; beats: number }
 
 export const lane = signal<Lane | null>(null);
 export const strips = signal<Strips>(NONE);
 export const now = signal<Live["now"]>({ gamma_cps: null, neutron_cps: null });
 export const columns = signal<{ scan: string; to: number } | null>(null);
-export const rawAlarms = signal<Alarm[]>([]);
+export const rawAlarms = signal<Raw[]>([]);
 export const ageS = signal(0);
 export const tries = signal(0);
 export const clockUs = signal(0);
@@ -27,8 +31,7 @@ export const inspection = computed(() => lane.value?.inspection ?? null);
 export const stale = computed(() => lane.value === null || ageS.value > STALE_S);
 export const alarms = computed<Alarm[]>(() => {
   const known = lane.value?.alarms ?? [];
-  const unstored = rawAlarms.value.filter((raw) => !known.some((alarm) => alarm.alarm_id === raw.alarm_id));
-  return [...unstored, ...known];
+  return [...rawAlarms.value.map((raw) => raw.alarm), ...known];
 });
 const RANK: Record<Alarm["state"], number> = { unack: 0, ack: 1, rtn_unack: 2 };
 const CODES = ["neutron_alarm", "gamma_alarm"];
@@ -65,6 +68,7 @@ export function show(next: Lane): void {
   const bands = ids(banded.peek());
   batch(() => {
     lane.value = next;
+    rawAlarms.value = rawAlarms.peek().filter(({ alarm: raw }) => !next.alarms.some((alarm) => alarm.alarm_id === raw.alarm_id));
     const vehicle = before?.inspection?.inspection_id !== next.inspection?.inspection_id;
     // An alarm that takes the band of another is new under the finger, as a new alarm is.
     const told = ids(before?.alarms) !== ids(next.alarms) || bands !== ids(banded.peek());
@@ -74,14 +78,36 @@ export function show(next: Lane): void {
       columns.value = null;
       now.value = { gamma_cps: null, neutron_cps: null };
     }
-    rawAlarms.value = rawAlarms.peek().filter((raw) => !next.alarms.some((alarm) => alarm.alarm_id === raw.alarm_id));
   });
 }
 
 export function addRaw(alarm: Alarm): void {
   if (alarms.peek().some((known) => known.alarm_id === alarm.alarm_id)) return;
-  rawAlarms.value = [...rawAlarms.peek(), alarm].slice(-20);
+  rawAlarms.value = [...rawAlarms.peek(), { alarm, beats: 0 }].slice(-20);
   changedAt.value = performance.now();
+}
+
+/** Takes away raw alarms that are over: what takes their place is new under the finger. */
+export function dropRaw(over: (raw: Raw) => boolean): void {
+  const left = rawAlarms.peek().filter((raw) => !over(raw));
+  if (left.length === rawAlarms.peek().length) return;
+  rawAlarms.value = left;
+  changedAt.value = performance.now();
+}
+
+/** One heartbeat more: a raw alarm that no snapshot has listed for so long is over, and this screen missed how
+ *  (stored, acknowledged and ended while it was not connected).
+ *
+ *  That one snapshot lacks it proves nothing, however high its `at`: snapshots show what is durable, and records
+ *  that wait before the alarm's own come out before it, each with a snapshot from before the alarm. That of a new
+ *  connection may be one of those. But the alarm's record cannot wait for long: it is written with the second
+ *  group from now at the latest, and where the journal owes an answer for 5 s the lane goes out of service, which
+ *  lists the alarm at once (HANG_LIMIT_S in station/lane/host.py). So within about 10 s of the station's life a
+ *  snapshot lists the alarm, or it is over. The heartbeats of unbroken streams count those seconds: they come
+ *  in one row with the snapshots, and neither a frozen page nor a clock that was set makes them faster. */
+export function beat(): void {
+  for (const raw of rawAlarms.peek()) raw.beats += 1;
+  dropRaw((raw) => raw.beats > SETTLED_BEATS);
 }
 
 /** Adds samples that came since the last message. */
