@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from drivers.api import Clock
@@ -46,6 +45,7 @@ from station.lane.image import Image
 from station.lane.imager import Imager, Vault
 from station.lane.lane import Lane
 from station.lane.live import Live
+from station.lane.worker import Worker
 from station.runtime.bus import Bus, Message
 from station.store.draft import Receipt
 from station.store.errors import RecordRejected, Repeated, StoreUnavailable, Unknown
@@ -58,6 +58,9 @@ RECOVER_EVERY_S = 1.0
 HANG_LIMIT_S = 5.0
 """Without an answer of the journal for so long nothing can be recorded: the lane goes out of service."""
 NO_TOKEN = -1
+MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
+"""Camera events that wait for the disk. One that finds no room is a read without pictures: the officer still
+sees its text, and a disk that hangs does not fill the memory."""
 MAX_UNSTORED = 1024
 """The lane is out of service meanwhile: only what the vehicle in it still does can add to this."""
 
@@ -89,7 +92,7 @@ class LaneHost:
         self.live = Live(lane.core)
         self._ports = ports
         self._loop = asyncio.get_running_loop()
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="evidence")
+        self._evidence = Worker("evidence", self._keep_now, MAX_EVIDENCE_BYTES)
         self._imager = Imager(ports.vault, self._report, self._acknowledge, self._grown)
         self._outbox = Outbox(lambda append: append.probe or append.token in self._replies)
         self._view = lane.view()
@@ -184,7 +187,8 @@ class LaneHost:
             self._outbox.done()
             self._flying = False
         self._imager.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._evidence.end()
+        self._evidence.ended(0.0)
 
     # --- out ------------------------------------------------------------------------------------
 
@@ -343,11 +347,16 @@ class LaneHost:
     # --- threads --------------------------------------------------------------------------------
 
     def _keep(self, work: KeepPictures | KeepTrace) -> None:
-        job = partial(keep_pictures if isinstance(work, KeepPictures) else keep_trace, self._ports.vault)
-        self._pool.submit(job, work).add_done_callback(self._kept)  # type: ignore[arg-type]  # the pair fits
+        if isinstance(work, KeepTrace):
+            self._evidence.put(work)
+        elif not self._evidence.put(work, len(work.read.body) + sum(len(p.jpeg) for p in work.read.pictures)):
+            log.error("no room for the pictures of %s: too many wait for the disk", work.device)
+            # Its answer must not come in the middle of these effects.
+            self._loop.call_soon(self._result, PicturesKept(work, {}, failed="storage"))
 
-    def _kept(self, done: Future[Result]) -> None:
-        self._report(done.result())
+    def _keep_now(self, work: KeepPictures | KeepTrace) -> None:
+        keep = keep_pictures if isinstance(work, KeepPictures) else keep_trace
+        self._report(keep(self._ports.vault, work))  # type: ignore[arg-type]  # the pair fits
 
     def _report(self, result: Result) -> None:
         self._threadsafe(self._result, result)

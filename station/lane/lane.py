@@ -152,10 +152,15 @@ class Lane:
     def command(
         self, command: Command, now: Stamp, client: str = "", key: str = "", request_sha256: str = ""
     ) -> list[Effect]:
-        """Carry out an officer's command; raises ``Refused`` and changes nothing."""
+        """Carry out an officer's command; raises ``Refused`` and changes nothing.
+
+        Its record is an append of its own, the first of the effects: when it is refused nothing else is lost.
+        """
         self.core.now = now
         pending = self._commands.carry_out(command)
-        return self._finish(client, key, request_sha256, pending)
+        ordered = self._append(client, key, request_sha256)
+        self._pending[ordered.token] = pending
+        return [*self._changed_outputs(), ordered, *self._finish()]
 
     @whole
     def health(self, device: DeviceView, before: str, now: Stamp) -> list[Effect]:
@@ -278,7 +283,7 @@ class Lane:
         core.now = now
         effects = self._finish()
         core.emit(LaneModeChanged, mode="open", cause="recording_again")
-        effects.append(replace(self._append("", "", ""), probe=True))
+        effects.append(replace(self._append(), probe=True))
         self._reopens = self._token
         return effects
 
@@ -288,9 +293,7 @@ class Lane:
 
     # --- the end of every call ------------------------------------------------------------------
 
-    def _finish(
-        self, client: str = "", key: str = "", request_sha256: str = "", pending: Pending | None = None
-    ) -> list[Effect]:
+    def _finish(self) -> list[Effect]:
         core = self.core
         before = core.passage
         self._sequencer.tick()
@@ -304,16 +307,14 @@ class Lane:
             core.emit(StandingNoted, alarms=standing, portals=self._portals.standing())
             self._unrepeated = 0
         if core.events:
-            effects.append(self._append(client, key, request_sha256))
-            if pending is not None:
-                self._pending[self._token] = pending
+            effects.append(self._append())
         elif self._view_changed():
             effects.append(Show())
         effects += core.effects
         core.effects.clear()
         return effects
 
-    def _append(self, client: str, key: str, request_sha256: str) -> Append:
+    def _append(self, client: str = "", key: str = "", request_sha256: str = "") -> Append:
         core = self.core
         self._token += 1
         inspection = core.inspection

@@ -224,6 +224,8 @@ class Fixture:
 
         @app.post("/v1/lane/alarms/{alarm_id}/{what}", status_code=201)
         def alarm(alarm_id: str, what: str) -> dict[str, Any]:
+            if alarm_id not in {alarm.alarm_id for alarm in self.view.alarms}:
+                raise Problem(404, "not-found", "There is no such alarm.")
             self.acknowledged += [alarm_id] if what == "ack" else []
             return {"record": {"epoch": EPOCH, "seq": 1}, "stored_at": "2026-11-24T04:00:00.120Z"}
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from drivers.readings import CameraRead, Picture
 from station.domain.view import DeviceView
-from station.lane.effects import Append
+from station.lane.effects import Append, BlobKept
 from station.store.draft import Draft
 from station.store.errors import (
     NotStored,
@@ -20,7 +21,7 @@ from station.store.errors import (
     StoreUnavailable,
     Unknown,
 )
-from tests.support.host_bench import Bench, SlowJournal, benched
+from tests.support.host_bench import Bench, NoVault, SlowJournal, benched
 from tests.support.lane_rig import Rig
 
 
@@ -331,3 +332,37 @@ async def test_a_repeated_hold_without_a_vehicle_gets_the_first_answer(bench: Be
     bench.journal.answered = StoredResponse(bytes(32), 201, "the first answer")
     with pytest.raises(Repeated):
         await bench.host.command(command, "screen", "key-2", "00" * 32)
+
+
+async def test_a_hanging_disk_costs_pictures_and_never_a_plate(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = threading.Event()
+    kept = NoVault().keep
+
+    def hang(_: NoVault, data: bytes, media: str) -> BlobKept:
+        works.wait(10)
+        return kept(data, media)
+
+    def reads() -> list[str]:
+        drafts = [draft for draft in bench.journal.stored if draft.type == "carril.plate.read"]
+        return [f"{draft.data['text']} {len(draft.blobs)}" for draft in drafts]
+
+    async def until(count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(reads()) < count:
+                await asyncio.sleep(0.01)
+                await bench.written()
+
+    monkeypatch.setattr(NoVault, "keep", hang)
+    bench.board(entry_loop=True)
+    await bench.written()
+    for text in ("AB1", "CD2"):
+        body = bytes(40 * 1024 * 1024)
+        event = CameraRead(bench.clock.stamp(), "plate", text, "", 0.9, text, "", False, (), body)
+        bench.host.reading("lpr1", event)
+    await until(1)
+    assert reads() == ["CD2 0"]
+    works.set()
+    await until(2)
+    assert reads()[1] == "AB1 1"

@@ -11,6 +11,7 @@ from station.domain.decision import Refused, ReleaseLocked
 from station.domain.rules import ORDER
 from station.domain.values import Level
 from station.lane.commands import AckAlarm, ReadImage
+from station.lane.effects import Append
 from station.lane.lane import Lane
 from tests.support.lane_rig import Rig
 
@@ -382,6 +383,24 @@ def test_a_failure_beside_an_order_keeps_it_on_record_and_asks_for_it_anew(rig: 
     assert (rig.seen.state, rig.seen.decision) == ("awaiting_decision", None)
     assert rig.lane.core.inspection is not None
     assert [(d.verdict, d.seq) for d in rig.lane.core.inspection.decisions] == [("secondary", 77)]
+
+
+def test_what_happens_together_with_a_refused_command_is_not_lost_with_it(rig: Rig) -> None:
+    """The vehicle's seal falls due in the very call of an acknowledgement that the journal refuses."""
+    rig.arrive(gamma="alarm")
+    (alarm,) = rig.lane.core.book.of(rig.seen.inspection_id)
+    rig.decide("secondary")
+    inspection = rig.lane.core.inspection
+    assert inspection is not None
+    inspection.abort("test")
+    acknowledged, sealed = [
+        effect
+        for effect in rig.lane.command(AckAlarm(alarm.alarm_id, "O-1"), rig.stamp())
+        if isinstance(effect, Append)
+    ]
+    assert [event.type_name() for event in acknowledged.events] == ["carril.alarm.acknowledged"]
+    assert "carril.inspection.sealed" in [event.type_name() for event in sealed.events]
+    assert sealed.seals == inspection.inspection_id
 
 
 def test_a_call_that_a_bug_cut_short_is_not_finished_by_the_next_one(

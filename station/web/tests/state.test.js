@@ -168,7 +168,7 @@ test("a snapshot replaces all; an unstored alarm stays until the station lists i
 test("an unstored alarm that no snapshot lists is dropped when it must have been listed, never before", () => {
   const raws = () => station.alarms.value.map((each) => each.alarm_id);
   station.addRaw(alarm({ alarm_id: "raw", stored: false }));
-  for (let second = 1; second <= 15; second += 1) {
+  for (let second = 1; second <= 30; second += 1) {
     // Records that were on their way to the disk before it, and a connection that was made anew meanwhile.
     station.show({ ...lane(vehicle({ version: 3 + second })), at: `e:${1 + second}` });
     now += 1000;

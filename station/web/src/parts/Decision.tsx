@@ -21,7 +21,7 @@ function ReadImage() {
   const lock = readLock.value;
   const free = !read && lock === null;
   return (
-    <Button class={free ? "button read" : "button"} locked={!free} onAct={(from) => void readImage(from)}>
+    <Button class="button read" locked={!free} onAct={(from) => void readImage(from)}>
       <Icon name={read ? "done" : free ? "eye" : "lock"} size={3.2} />
       <span>{t(read ? "viewer.wasread" : "viewer.read")}{!read && lock !== null && <small>{code("lock", lock)}</small>}</span>
     </Button>

@@ -4,10 +4,13 @@ import { computed, signal } from "@preact/signals";
 import { t } from "../state/i18n";
 import { facts, paint, picture, starvedMask, table } from "../state/image";
 import { inspection } from "../state/station";
-import { axis, view, whole } from "../state/view";
+import { axis, box, view, whole } from "../state/view";
 import { Button } from "./Button";
 import { useDrawing } from "./drawing";
 import { notPenetrated, unscanned } from "./hatch";
+
+/** Width that the words for what is missing need, in grid units. */
+const WORDS = 200;
 
 /** Window of the viewer, or null for the station's own. */
 export const ownWindow = signal<[number, number] | null>(null);
@@ -66,7 +69,7 @@ export function Radiograph() {
   const inside = (
     <>
       <canvas ref={canvas} role="img" aria-label={t("image.alt")} />
-      {rest && mapped - from > 200 && <span class="unscanned" style={{ left: `${from + 20}px` }}>{rest}</span>}
+      {rest && mapped - from > WORDS * box.value.u && <span class="unscanned" style={{ left: `${from + 20}px` }}>{rest}</span>}
     </>
   );
   if (view.value === "viewer") return <div class="picture">{inside}</div>;

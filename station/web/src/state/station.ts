@@ -9,7 +9,7 @@ export const LATE_S = 1.5;
 export const DEAD_MS = 800;
 const MAX_SAMPLES = 6000;
 /** Heartbeats, one a second, after which every snapshot has a raw alarm in it, unless it is over; see `beat`. */
-const SETTLED_BEATS = 15;
+const SETTLED_BEATS = 30;
 
 export interface Strips { aligned: boolean; gamma: Sample[]; neutron: Sample[] }
 const NONE: Strips = { aligned: false, gamma: [], neutron: [] };
@@ -100,11 +100,12 @@ export function dropRaw(over: (raw: Raw) => boolean): void {
  *
  *  That one snapshot lacks it proves nothing, however high its `at`: snapshots show what is durable, and records
  *  that wait before the alarm's own come out before it, each with a snapshot from before the alarm. That of a new
- *  connection may be one of those. But the alarm's record cannot wait for long: it is written with the second
- *  group from now at the latest, and where the journal owes an answer for 5 s the lane goes out of service, which
- *  lists the alarm at once (HANG_LIMIT_S in station/lane/host.py). So within about 10 s of the station's life a
- *  snapshot lists the alarm, or it is over. The heartbeats of unbroken streams count those seconds: they come
- *  in one row with the snapshots, and neither a frozen page nor a clock that was set makes them faster. */
+ *  connection may be one of those. But the alarm's record cannot wait for long: the facts that wait are written as
+ *  one, after what is being written and the few commands before them, and where the journal owes an answer for
+ *  5 s the lane goes out of service, whose snapshots list the alarm, stored or not (HANG_LIMIT_S in
+ *  station/lane/host.py). Half a minute of the station's life is room for five disks' worst. The heartbeats of
+ *  unbroken streams count it: they come in one row with the snapshots, and neither a frozen page nor a clock that
+ *  was set makes them faster. */
 export function beat(): void {
   for (const raw of rawAlarms.peek()) raw.beats += 1;
   dropRaw((raw) => raw.beats > SETTLED_BEATS);
