@@ -119,7 +119,8 @@ def test_a_device_breaks_and_comes_back(station: Station, case: Case) -> None:
         station.until(lambda: station.device(case.device) in ("online", "degraded"), f"{case} is over", 20)
         record = station.send_on(vehicle)
         # A quarter of a second of this computer is a second of the lane: a gap in the counts.
-        gaps = case.device != "rpm1" and any(seen["gaps"] for seen in record["radiation"]["occupancies"])
+        mine = case.device == "rpm1" and (case.failed or case.waits)  # garbage and slices make none
+        gaps = not mine and any(seen["gaps"] for seen in record["radiation"]["occupancies"])
         if not blind and not gaps and not station.starved(began, case.device):
             break  # else the next vehicle: this one was hit by a second fault, which nobody wanted
     if station.records("counts.missed")[missed:]:
@@ -204,7 +205,7 @@ def judge(case: Case, record: Any, doubted: set[str]) -> None:
             assert (state, reason in case.failed) == ("failed", True), reason
             assert record["recommendation"]["level"] != "clear"
         else:
-            assert state == "done", reason
+            assert state == "done", f"{reason}; {record['radiation']}"
     if case.device == "scanner1" and not case.failed:
         assert (record["scan"]["state"], record["scan"]["lines_lost"]) == ("complete", 0)
 

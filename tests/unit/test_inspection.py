@@ -49,3 +49,14 @@ def test_a_device_that_was_open_twice_counts_once(measured: Inspection) -> None:
     version = measured.version
     measured.tampered("rpm1")
     assert (measured.tamper, measured.version) == (("rpm1",), version)
+
+
+def test_an_order_that_is_not_stored_when_the_vehicle_is_gone_was_never_given(measured: Inspection) -> None:
+    measured.work(-1, 10.2)
+    order = Decision(verdict=Verdict.SECONDARY, officer="O-1", reason=None, at_utc_us=0, seq=None)
+    measured.give_order(order, measured.version, 11.0)
+    measured.abort("vehicle_gone")
+    assert measured.order is None
+    measured.order_stored(order.model_copy(update={"seq": 7}))
+    assert (measured.state, measured.order) == ("aborted", None)
+    assert [decision.seq for decision in measured.decisions] == [7], "it is on record all the same"
