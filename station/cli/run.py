@@ -127,7 +127,7 @@ def _tell(daemon: Daemon) -> None:
     base = f"http://127.0.0.1:{daemon.port}"
     print(f"Carril {__version__}, lane {facts.lane_id}")
     if facts.simulated:
-        print("SIMULATED: no real vehicle, no radiation source")
+        print("SIMULATED: not every device is real, no evidence")
     print(f"  screen   {base}/")
     print(f"  feed     {base}/v1/feed")
     if daemon.settings.web_dist is None:

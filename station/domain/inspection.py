@@ -54,7 +54,7 @@ class Inspection:
     cause: str | None = None
     version: int = 1
     held: bool = False
-    """A Hold was given: from then on Release needs a supervisor."""
+    """A Hold was given, or a referral taken back: from then on Release needs a supervisor."""
     withdrawn: bool = False
     """Permission was taken back from a vehicle that had left the barrier under its order."""
     restarted: bool = False
@@ -249,18 +249,18 @@ class Inspection:
         gone = lost_s is not None and not at_booth
         stored = self.order is not None and self.order.seq is not None
         if stored and gone:
-            self.left_barrier = True
-            self.withdrawn |= long
+            self.left_barrier, self.withdrawn = True, self.withdrawn or long
         elif self.order is not None and (gone or (at_booth and long)):
             self.left_barrier = False
             self.withdraw()
         self._touch()
 
     def withdraw(self) -> None:
-        """Take permission back: an order that the vehicle has not left under must be given anew."""
+        """Take permission back: the order must be given anew; of a referral a lock on Release stays."""
         if self.left_barrier:
             self.withdrawn = True
         elif self.order is not None:
+            self.held |= self.order.verdict == Verdict.SECONDARY
             self.order = self.order_s = None
             if self.state in ("decided", "referred_secondary"):
                 self.state = self._state_before
@@ -357,8 +357,8 @@ class Inspection:
 
     def exit_overdue(self, now_s: float) -> bool:
         """Whether an executed order is so old that the record must be sealed without the exit loop."""
-        stored = self.order is not None and self.order.seq is not None
-        return stored and self.order_s is not None and now_s - self.order_s >= EXIT_LIMIT_S
+        given_s = self.order_s if self.order is not None and self.order.seq is not None else None
+        return given_s is not None and now_s - given_s >= EXIT_LIMIT_S
 
     def _settle(self, now_s: float) -> None:
         """Move on as far as the facts allow."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from station.domain.inspection import Inspection
+from station.domain.values import Verdict
 
 
 def resume(found: Inspection, now_s: float) -> Inspection:
@@ -13,8 +14,10 @@ def resume(found: Inspection, now_s: float) -> Inspection:
     What was measured stays; what cannot resume has failed (``station_restart``). Nothing opens by itself:
     an order whose barrier never moved must be given again, so it no longer stands.
     """
+    referred = found.order is not None and found.order.verdict == Verdict.SECONDARY
     back = replace(
         found,
+        held=found.held or (referred and not found.left_barrier),
         pending_work=0,
         restarted=True,
         opened_s=now_s,

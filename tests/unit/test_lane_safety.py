@@ -200,6 +200,30 @@ def test_the_alarm_of_a_vehicle_in_the_beam_ends_with_the_scan(rig: Rig) -> None
     assert codes(rig) == {"vehicle_in_beam": "rtn_unack"}
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_of_a_referral_that_was_taken_back_it_stays_that_release_needs_a_supervisor(
+    rig: Rig, restart: bool
+) -> None:
+    """Referred on the way; then the board is lost for a moment as the vehicle comes to the booth."""
+    enter(rig)
+    rig.decide("secondary")
+    rig.occupancy()
+    rig.plate()
+    rig.scan()
+    if restart:
+        rig.restart()
+    else:
+        rig.health("io1", "stale", "silence")
+        rig.now_s += 1.0
+        rig.health("io1", "online")
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    assert rig.seen.decision is None
+    assert (rig.seen.level, rig.locks) == ("clear", ["needs_supervisor"])
+    rig.decide("secondary")
+    assert rig.outputs["secondary_lamp"]
+
+
 def test_a_referral_stands_when_an_alarm_comes(rig: Rig) -> None:
     rig.arrive()
     rig.decide("secondary")

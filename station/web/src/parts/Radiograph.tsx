@@ -1,6 +1,6 @@
 /** The radiograph on the common map: what is scanned is light, what is not stays dark and says so. */
 
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { t } from "../state/i18n";
 import { facts, paint, picture, starvedMask, table } from "../state/image";
 import { inspection } from "../state/station";
@@ -15,6 +15,13 @@ const WORDS = 200;
 /** Window of the viewer, or null for the station's own. */
 export const ownWindow = signal<[number, number] | null>(null);
 export const inverse = signal(false);
+
+const shownScan = computed(() => inspection.value?.scan?.scan_id);
+effect(() => {
+  void shownScan.value; // a window that suited one image may hide everything in the next
+  ownWindow.value = null;
+  inverse.value = false;
+});
 
 export const shownWindow = computed<[number, number]>(() => {
   const standard = facts.value?.window_default ?? [0, 65535];

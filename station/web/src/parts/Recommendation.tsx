@@ -12,7 +12,7 @@ const ALARM_REASONS = 2;
 function reasonText(reason: Reason): string {
   const values: Record<string, string | number> = {};
   for (const [name, value] of Object.entries(reason.args)) {
-    const text = String(value ?? "–");
+    const text = String(value ?? (name === "reason" ? "waiting" : "–"));
     values[name] = name === "reason" ? code("why", text) : name === "outcome" ? code("outcome", text) : text;
   }
   return code("reason", reason.code, values);
@@ -38,11 +38,12 @@ function advice(): Advice {
   const red = vehicle.level === "hold" || vehicle.level === "emergency";
   const reasons = vehicle.reasons.map(reasonText);
   const room = first.value ? ALARM_REASONS : REASONS;
+  if (vehicle.flags.includes("held")) reasons.unshift(t("rec.held"));
   const more = reasons.length - room;
   const shown = more > 0 ? [...reasons.slice(0, room - 1), t("rec.more", { n: number(more + 1) })] : reasons;
   return {
     level: code("level", vehicle.level), icon: clear ? "clear" : vehicle.level === "review_image" ? "eye" : null, red, amber: !clear && !red,
-    lines: clear ? [t("rec.clear")] : shown,
+    lines: clear ? [...reasons.slice(0, -1), t("rec.clear")] : shown,
   };
 }
 
