@@ -26,6 +26,7 @@ from drivers.readings import (
     ScanOpened,
     Stamp,
 )
+from station.cli.daemon import REMEMBERED
 from station.domain.events import Event
 from station.domain.values import ScanSummary, Verdict
 from station.domain.view import DeviceView, InspectionView
@@ -75,8 +76,6 @@ REST = {
     "estop_ok": True,
     "cabinet_closed": True,
 }
-REMEMBERED = 2000
-"""Records that the daemon reads at a restart."""
 SCANNER = ScannerGeometry(
     detectors=8,
     pitch_m=0.008,

@@ -298,3 +298,42 @@ def test_a_vehicle_that_stands_in_the_portal_is_told_to_the_officer(rig: Rig) ->
     noted = [event.code for event in rig.events if event.type_name() == "carril.portal.noted"]
     assert noted == ["extended", "stalled"]
     assert rig.last("lane_alarm.raised").code == "vehicle_stalled"
+
+
+# --- whose scan it is ---------------------------------------------------------------------------
+
+
+def test_a_scan_that_was_given_up_stays_with_its_vehicle(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.board(entry_loop=False)
+    rig.occupancy()
+    rig.scan(end=False)
+    first, key = rig.seen.inspection_id, rig.scan_key
+    rig.health("scanner1", "stale", "silence")
+    rig.wait(125.0)
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    rig.decide("secondary")
+    rig.leave()
+    rig.health("scanner1", "online")
+    rig.board(entry_loop=True)
+    rig.board(entry_loop=False)
+    rig.occupancy()
+    rig.plate()
+    rig.scan(key=key, resent=True)
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    assert (rig.seen.scan, rig.seen.level) == (None, "secondary")
+    assert "scan_missing" in [reason.code for reason in rig.seen.reasons]
+    assert rig.last("inspection.amended").inspection_id == first
+
+
+def test_a_scan_that_began_before_it_was_seen_may_be_of_another_vehicle(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.occupancy()
+    rig.plate()
+    rig.scan(resent=True)
+    rig.board(booth_loop=True)
+    rig.wait(1.0)
+    assert (rig.seen.coverage.scanner.state, rig.seen.coverage.scanner.reason) == ("failed", "ambiguous")
+    assert rig.seen.scan is not None

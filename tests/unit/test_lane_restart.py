@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from drivers.readings import OccupancyEnd, Tamper
+from station.domain.rules import ORDER
+from station.domain.values import Level
 from station.lane.commands import AckAlarm, ReadImage
 from station.lane.effects import BlobKept
 from station.lane.rawfile import LeftOver
@@ -245,3 +250,84 @@ def test_an_inspection_that_ended_every_start_is_sealed_unread(rig: Rig) -> None
     rig.carry(rig.lane.start("test", Before(open=(found,)), rig.stamp()))
     sealed = rig.last("inspection.sealed")
     assert (sealed.inspection_id, sealed.outcome, sealed.cause) == (subject, "aborted", "station_restart")
+
+
+# --- a restart never lowers the level ---------------------------------------------------------------
+
+
+def enter(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.board(entry_loop=False)
+
+
+def missed(rig: Rig) -> None:
+    rig.device_count += 5
+    rig.arrive()
+
+
+def frozen(rig: Rig) -> None:
+    rig.arrive()
+    rig.health("rpm1", "degraded", "frozen")
+    rig.health("rpm1", "online")
+
+
+def measured_again(rig: Rig) -> None:
+    rig.arrive()
+    rig.occupancy(end=False)
+
+
+def scanned_again(rig: Rig) -> None:
+    rig.arrive()
+    rig.scan(end=False)
+
+
+def cabinet_closed_again(rig: Rig) -> None:
+    rig.board(cabinet_closed=False)
+    rig.arrive()
+    rig.board(cabinet_closed=True)
+
+
+def ambiguous(rig: Rig) -> None:
+    rig.arrive()
+    enter(rig)
+    rig.occupancy()
+
+
+def late(check: str, rig: Rig) -> None:
+    """At the booth without a measurement, which then comes after all: perhaps of the next vehicle."""
+    enter(rig)
+    measures: dict[str, Callable[[], None]] = {"rpm": rig.occupancy, "lpr": rig.plate, "scanner": rig.scan}
+    missing = measures.pop(check)
+    for measure in measures.values():
+        measure()
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    missing()
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        missed,
+        frozen,
+        measured_again,
+        scanned_again,
+        cabinet_closed_again,
+        ambiguous,
+        partial(late, "scanner"),
+        partial(late, "lpr"),
+        partial(late, "rpm"),
+    ],
+)
+def test_a_restart_makes_nothing_clear(rig: Rig, history: Callable[[Rig], None]) -> None:
+    if history is missed:
+        rig.arrive()
+        rig.decide()
+        rig.leave()
+    history(rig)
+    before = rig.lane.core.inspection
+    assert before is not None
+    level = before.recommendation.level
+    rig.restart()
+    assert ORDER.index(Level(rig.seen.level or "clear")) >= ORDER.index(level)
+    assert rig.seen.level != "clear"

@@ -8,8 +8,6 @@ import pytest
 
 from drivers.readings import Channel, OccupancyEnd, Phase, SourceStatus
 from station.domain.decision import Refused, ReleaseLocked
-from station.domain.rules import ORDER
-from station.domain.values import Level
 from station.lane.commands import AckAlarm, ReadImage
 from station.lane.effects import Append
 from station.lane.lane import Lane
@@ -152,42 +150,6 @@ def test_an_order_that_was_taken_back_while_it_was_written_stays_taken_back(rig:
     assert rig.seen.state == "referred_secondary"
     rig.wait(0.2)
     assert rig.outputs["secondary_lamp"]
-
-
-def test_a_scan_that_was_given_up_stays_with_its_vehicle(rig: Rig) -> None:
-    rig.board(entry_loop=True)
-    rig.board(entry_loop=False)
-    rig.occupancy()
-    rig.scan(end=False)
-    first, key = rig.seen.inspection_id, rig.scan_key
-    rig.health("scanner1", "stale", "silence")
-    rig.wait(125.0)
-    rig.board(booth_loop=True)
-    rig.wait(6.0)
-    rig.decide("secondary")
-    rig.leave()
-    rig.health("scanner1", "online")
-    rig.board(entry_loop=True)
-    rig.board(entry_loop=False)
-    rig.occupancy()
-    rig.plate()
-    rig.scan(key=key, resent=True)
-    rig.board(booth_loop=True)
-    rig.wait(6.0)
-    assert (rig.seen.scan, rig.seen.level) == (None, "secondary")
-    assert "scan_missing" in [reason.code for reason in rig.seen.reasons]
-    assert rig.last("inspection.amended").inspection_id == first
-
-
-def test_a_scan_that_began_before_it_was_seen_may_be_of_another_vehicle(rig: Rig) -> None:
-    rig.board(entry_loop=True)
-    rig.occupancy()
-    rig.plate()
-    rig.scan(resent=True)
-    rig.board(booth_loop=True)
-    rig.wait(1.0)
-    assert (rig.seen.coverage.scanner.state, rig.seen.coverage.scanner.reason) == ("failed", "ambiguous")
-    assert rig.seen.scan is not None
 
 
 def test_the_alarm_of_a_vehicle_in_the_beam_ends_with_the_scan(rig: Rig) -> None:
@@ -443,84 +405,3 @@ def test_a_call_that_a_bug_cut_short_is_not_finished_by_the_next_one(
     rig.wait(1.0)
     assert [e for e in rig.events[before:] if e.type_name() == "carril.decision.recorded"] == []
     assert not rig.outputs["raise_permit"]
-
-
-# --- a restart never lowers the level ---------------------------------------------------------------
-
-
-def missed(rig: Rig) -> None:
-    rig.device_count += 5
-    rig.arrive()
-
-
-def frozen(rig: Rig) -> None:
-    rig.arrive()
-    rig.health("rpm1", "degraded", "frozen")
-    rig.health("rpm1", "online")
-
-
-def measured_again(rig: Rig) -> None:
-    rig.arrive()
-    rig.occupancy(end=False)
-
-
-def scanned_again(rig: Rig) -> None:
-    rig.arrive()
-    rig.scan(end=False)
-
-
-def cabinet_closed_again(rig: Rig) -> None:
-    rig.board(cabinet_closed=False)
-    rig.arrive()
-    rig.board(cabinet_closed=True)
-
-
-def ambiguous(rig: Rig) -> None:
-    rig.arrive()
-    enter(rig)
-    rig.occupancy()
-
-
-def scanned_late(rig: Rig) -> None:
-    enter(rig)
-    rig.occupancy()
-    rig.plate()
-    rig.board(booth_loop=True)
-    rig.wait(6.0)
-    rig.scan()
-
-
-def read_late(rig: Rig) -> None:
-    enter(rig)
-    rig.occupancy()
-    rig.scan()
-    rig.board(booth_loop=True)
-    rig.wait(6.0)
-    rig.plate()
-
-
-@pytest.mark.parametrize(
-    "history",
-    [
-        missed,
-        frozen,
-        measured_again,
-        scanned_again,
-        cabinet_closed_again,
-        ambiguous,
-        scanned_late,
-        read_late,
-    ],
-)
-def test_a_restart_makes_nothing_clear(rig: Rig, history: Callable[[Rig], None]) -> None:
-    if history is missed:
-        rig.arrive()
-        rig.decide()
-        rig.leave()
-    history(rig)
-    before = rig.lane.core.inspection
-    assert before is not None
-    level = before.recommendation.level
-    rig.restart()
-    assert ORDER.index(Level(rig.seen.level or "clear")) >= ORDER.index(level)
-    assert rig.seen.level != "clear"
