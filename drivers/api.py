@@ -145,6 +145,11 @@ class LineScanner(Driver, Protocol):
 class DigitalIo(Driver, Protocol):
     """A board of named inputs and outputs."""
 
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Return the names that can be written."""
+        ...
+
     async def write(self, outputs: Mapping[str, bool], *, deadline_s: float) -> None:
         """Set the named outputs.
 

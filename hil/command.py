@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from station.cli.errors import UserError
 from station.cli.lanes import add_lane_argument, read_lane
+from station.cli.state import state_folder
 
 PASSED, FAILED, BROKEN, ABORTED, REFUSED = range(5)
 EXITS = {"PASS": PASSED, "FAIL": FAILED, "ERROR": BROKEN, "TIMEOUT": BROKEN, "ABORTED": ABORTED}
@@ -35,7 +35,7 @@ def register(subparsers: Any) -> None:
     run.add_argument("--plan", required=True, metavar="NAME|FILE", help="a shipped plan, or a file (.toml)")
     run.add_argument("--bench", action="store_true", required=True, help="without a daemon, on a bench")
     add_lane_argument(run)
-    run.add_argument("--state", type=Path, metavar="DIR", help="state folder of the bench")
+    run.add_argument("--state", type=state_folder, metavar="DIR", help="state folder of the bench")
     run.add_argument("--out", type=Path, metavar="DIR", help="where run.json and junit.xml are written")
     run.set_defaults(command=_run)
 
@@ -73,7 +73,8 @@ def _run(arguments: argparse.Namespace) -> int:
         _print(printout(record))
         with _writing(out):
             write_reports(record, out)
-    _print(f"reports in {os.path.relpath(out)}")
+    here = Path.cwd()
+    _print(f"reports in {out.relative_to(here) if out.is_relative_to(here) else out}")
     return EXITS[run.result]
 
 

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
             "install Carril into an environment of its own"
         )
     lane = read_lane(arguments.lane)
-    print(f"{lane.path}: no problem found")
+    print(f"{lane.path}: {'no error, but see the warnings' if lane.warnings else 'no problem found'}")
     print(f"lane {lane.lane.id}, {lane.lane.direction}, {lane.lane.time_zone}, sha256 {lane.sha256}")
     for device in lane.devices:
         print(f"  {device.name:<12} {device.role:<14} {device.spec.name:<16} {device.mode}")

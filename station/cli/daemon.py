@@ -339,6 +339,8 @@ class Daemon:
             "seq": self.store.published,
             "ages": {name: round(age_s, 2) for name, age_s in self.supervisor.ages().items()},
             "web": web,
+            # Acknowledgements are no records: without this a screen would show an old number for hours.
+            "centre": self.centre().model_dump(mode="json"),
         }
 
 

@@ -15,8 +15,13 @@ DEMO = "demo"
 
 
 def add_lane_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--lane FILE``."""
-    parser.add_argument(
+    """Add ``--lane FILE``, and the bare ``FILE`` that people try first."""
+    either = parser.add_mutually_exclusive_group()
+    # Without a type, which argparse would apply to SUPPRESS too; without SUPPRESS no FILE would undo --lane.
+    either.add_argument(
+        "lane", nargs="?", metavar="FILE", default=argparse.SUPPRESS, help="the same as --lane FILE"
+    )
+    either.add_argument(
         "--lane",
         type=Path,
         metavar="FILE",
@@ -24,10 +29,10 @@ def add_lane_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_lane(path: Path | None) -> LaneFile:
+def read_lane(path: Path | str | None) -> LaneFile:
     """Return the lane file, its warnings printed on stderr; raises ``UserError`` with all problems."""
     try:
-        lane = load_lane(shipped("lanes", DEMO) if path is None else path, plugins.find)
+        lane = load_lane(shipped("lanes", DEMO) if path is None else Path(path), plugins.find)
     except LaneFileError as error:
         raise UserError(str(error)) from error
     for warning in lane.warnings:

@@ -15,7 +15,7 @@ from station import __version__
 from station.cli.arguments import port_or_free
 from station.cli.errors import UserError
 from station.cli.lanes import add_lane_argument, read_lane
-from station.cli.state import state_home
+from station.cli.state import state_folder, state_home
 from station.lanefile import LaneFile, LaneFileError, UnknownName, shipped
 from station.runtime.memory import give_back_soon
 
@@ -30,7 +30,7 @@ def register(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser("run", help="run a lane (without arguments: the simulated one)")
     add_lane_argument(parser)
-    parser.add_argument("--state", type=Path, metavar="DIR", help="where records are kept")
+    parser.add_argument("--state", type=state_folder, metavar="DIR", help="where records are kept")
     parser.add_argument(
         "--port", type=port_or_free, default=DEFAULT_PORT, help="port on loopback (%(default)s)"
     )

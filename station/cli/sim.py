@@ -10,7 +10,7 @@ from typing import Any
 
 from station.cli.arguments import seconds
 from station.cli.errors import UserError
-from station.cli.state import likely_state
+from station.cli.state import likely_state, state_folder
 
 TIMEOUT_S = 5.0
 
@@ -25,7 +25,9 @@ def register(subparsers: Any) -> None:
     fault.add_argument("--for", dest="for_s", type=seconds, metavar="SECONDS", help="end it by itself")
     state = actions.add_parser("state", help="print what the emulators believe")
     for action in (fault, state):
-        action.add_argument("--state", type=Path, help="state folder (.state, else that of `carril run`)")
+        action.add_argument(
+            "--state", type=state_folder, help="state folder (.state, else that of `carril run`)"
+        )
     fault.set_defaults(command=_fault)
     state.set_defaults(command=_state)
 

@@ -1,13 +1,26 @@
-"""Where a station keeps what it records, for every command that is given no ``--state``."""
+"""Where a station keeps what it records: what ``--state`` may name, and what is meant without it."""
 
 from __future__ import annotations
 
+import os.path
 from pathlib import Path
 
+from station.cli.errors import UserError
 from station.lanefile import shipped
 
 LOCAL = Path(".state")
 """What ``make run`` uses."""
+
+
+def state_folder(text: str) -> Path:
+    """Return the folder that ``--state`` names, there or not; raises ``UserError`` where a file stands."""
+    folder = Path(text)
+    for place in (folder, *folder.parents):
+        if os.path.exists(place) and not os.path.isdir(place):  # unlike pathlib's, these never raise
+            raise UserError(
+                f"{folder} cannot be used ({place} is a file); give a folder that may be written with --state"
+            )
+    return folder
 
 
 def state_home(lane_id: str) -> Path:

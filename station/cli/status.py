@@ -12,6 +12,13 @@ from station.cli.arguments import port
 from station.cli.errors import UserError
 from station.cli.loopback import HOST, Refused, call
 
+BYTES = "_hex"
+"""How the name of a field ends that holds bytes."""
+PRINTABLE = frozenset(b"\r\n\t") | frozenset(range(0x20, 0x7F))
+TEXT_SHARE = 0.75
+"""Of a device that speaks in lines, even on a bad link; chance makes two of five bytes printable."""
+HEX_ROW = 32
+
 
 def register(subparsers: Any) -> None:
     """Add the sub-command."""
@@ -58,12 +65,31 @@ def lines(value: dict[str, Any], indent: int = 0) -> list[str]:
     """Write nested values for a person, one a line; what is empty is left out."""
     written: list[str] = []
     for key, inner in value.items():
-        label = "  " * indent + f"{key}:"
-        if inner in ("", [], {}):
-            continue
+        label = "  " * indent + f"{key.removesuffix(BYTES)}:"
+        below: list[str] = []
         if isinstance(inner, dict):
-            written += [label, *lines(inner, indent + 1)]
-        else:
+            below = lines(inner, indent + 1)
+        elif key.endswith(BYTES):
+            below = spoken(inner, indent + 1)
+        elif isinstance(inner, list) and any(isinstance(each, dict) for each in inner):
+            for shown in (lines(each, indent + 2) for each in inner):
+                below += ["  " * (indent + 1) + "- " + line.lstrip() for line in shown[:1]] + shown[1:]
+        elif inner not in ("", []):
             text = ", ".join(map(str, inner)) if isinstance(inner, list) else str(inner)
             written.append(f"{label:<24} {text}")
+        if below:
+            written += [label, *below]
     return written
+
+
+def spoken(text: str, indent: int = 0) -> list[str]:
+    """Write the bytes of a device, given in hex: its lines as text where they are, all else in hex."""
+    data = bytes.fromhex(text)
+    legible = sum(byte in PRINTABLE for byte in data) >= TEXT_SHARE * len(data)
+    written: list[str] = []
+    for line in data.splitlines() if legible else [data]:
+        if all(byte in PRINTABLE for byte in line):
+            written.append(line.decode("ascii"))
+        else:
+            written += [line[at : at + HEX_ROW].hex(" ") for at in range(0, len(line), HEX_ROW)]
+    return ["  " * indent + line for line in written if line]

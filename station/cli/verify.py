@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from station.cli.errors import UserError
-from station.cli.state import likely_state
+from station.cli.state import likely_state, state_folder
 
 
 def register(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser("verify", help="prove that a state folder holds what was written")
-    parser.add_argument("--state", type=Path, metavar="DIR", help="state folder (.state, else that of `run`)")
+    parser.add_argument(
+        "--state", type=state_folder, metavar="DIR", help="state folder (.state, else that of `run`)"
+    )
     parser.set_defaults(command=run)
 
 

@@ -10,7 +10,7 @@ once more (``linger``). What only happened (a tailgate, a vehicle that left unde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from station.domain.decision import NotFound
@@ -171,10 +171,36 @@ EVENTS = frozenset({"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_
 """What happened and is over at once: to have seen it is all that can be done."""
 
 
-def settle(book: AlarmBook, inspection_id: str, outcome: str) -> list[Alarm]:
-    """The inspection is sealed: return its alarms that end with it; those that it left unsettled linger."""
+def measured(
+    book: AlarmBook,
+    device: str,
+    inspection_id: str,
+    maxima: Mapping[str, int | None],
+    limits: Mapping[str, float | None],
+) -> bool:
+    """Give a portal's alarms the largest counts so far, not those of the record that raised them.
+
+    Return whether a number changed.
+    """
+    changed = False
+    for alarm in book.of(inspection_id):
+        channel = alarm.code.removesuffix("_alarm")
+        counts, limit = maxima.get(channel), limits.get(channel)
+        if alarm.device == device and counts is not None and counts != alarm.values.get("counts"):
+            ratio = round(counts / limit, 2) if limit else None
+            book.revise(alarm.alarm_id, {"counts": counts, "ratio": ratio})
+            changed = True
+    return changed
+
+
+def settle(book: AlarmBook, inspection_id: str, outcome: str, plate: str) -> list[Alarm]:
+    """The inspection is sealed: return its alarms that end with it; those that it left unsettled linger.
+
+    What stays on the list says which vehicle it was: another one may stand under it.
+    """
     over = []
     for alarm in book.of(inspection_id):
+        book.revise(alarm.alarm_id, {"plate": plate})
         if not alarm.active:
             continue
         referred = alarm.code in RADIATION and outcome == "referred_secondary"

@@ -38,7 +38,7 @@ class DeviceView(Value):
 
 
 class AlarmView(Value):
-    """One alarm; ``values`` are its numbers: counts, limit, ratio, background."""
+    """One alarm; ``values`` are its numbers: counts, limit, ratio, background; or the plate of who left."""
 
     alarm_id: str
     code: str

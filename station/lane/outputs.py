@@ -81,6 +81,8 @@ class Outputs:
         if driver is None:
             return
         target = {**self._wanted, "watchdog": self._tick}
+        # Not every lane has a horn, and one output that the board does not know would cost them all.
+        target = {name: value for name, value in target.items() if name in driver.outputs}
         change = {name: value for name, value in target.items() if self._written.get(name) != value}
         if not change:
             return

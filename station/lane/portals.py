@@ -19,6 +19,7 @@ from imaging.radiation.background import BackgroundRules
 from imaging.radiation.gross import GrossConfig
 from imaging.radiation.opinion import StationOpinion
 from imaging.radiation.verdict import OpinionResult, Outcome, Verdict
+from station.domain import alarms
 from station.domain.events import (
     CountsMissed,
     DeviceSetupChanged,
@@ -44,7 +45,7 @@ from station.domain.occupancy_record import Occupancy, Samples
 from station.domain.rules import Alarm, Opinion
 from station.domain.values import AlgorithmVerdict, OccupancySummary, StandingPortal
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
-from station.lane.effects import BlobKept, KeepTrace, LiveSample, TraceKept
+from station.lane.effects import BlobKept, KeepTrace, LiveSample, Show, TraceKept
 from station.lane.sequencer import open_inspection, tamper
 from station.lane.strips import strips
 
@@ -93,9 +94,9 @@ class Portals:
         if isinstance(reading, Speed) and passage is not None:
             passage.track.speed_mps = reading.speed_mps
         if isinstance(reading, Counts):
-            self._live(portal, reading, passage)
+            self._live(device, portal, reading, passage)
 
-    def _live(self, portal: _Portal, reading: Counts, passage: Passage | None) -> None:
+    def _live(self, device: str, portal: _Portal, reading: Counts, passage: Passage | None) -> None:
         if reading.phase == Phase.SCAN and portal.machine.open is not None:
             middle_s = reading.stamp.mono_ns / 1e9 - reading.interval_s / 2
             nose_m = passage.track.nose_at(middle_s) if passage is not None else None
@@ -103,12 +104,14 @@ class Portals:
             self._core.effects.append(LiveSample(reading.channel, reading.stamp, reading.total, s_m))
             if passage is not None:
                 passage.inspection.seen(self._core.now_s)
-                self._maxima(portal.machine.open, passage)
+                self._maxima(device, portal.machine.open, passage)
 
-    @staticmethod
-    def _maxima(occupancy: Occupancy, passage: Passage) -> None:
+    def _maxima(self, device: str, occupancy: Occupancy, passage: Passage) -> None:
         passage.maxima["gamma"] = occupancy.gamma.max_window
         passage.maxima["neutron"] = occupancy.neutron.best_total
+        vehicle = passage.inspection.inspection_id
+        if alarms.measured(self._core.book, device, vehicle, passage.maxima, passage.limits):
+            self._core.effects.append(Show())
 
     def link(self, device: str, *, up: bool) -> None:
         """A portal's link came up or went down."""
@@ -237,22 +240,12 @@ class Portals:
         inspection_id = portal.inspections.get(occupancy.occupancy_id)
         mine = passage is not None and passage.inspection.inspection_id == inspection_id
         if passage is not None and mine:
-            self._maxima(occupancy, passage)
-            self._revise_alarms(device, passage)
+            self._maxima(device, occupancy, passage)
             passage.inspection.work(+1, core.now_s)
         summary = _summary(device, portal, occupancy, opinion, self._limit(portal, "gamma"))
         payload = self._trace(occupancy, passage if mine else None, summary)
         self._closing[occupancy.occupancy_id] = (summary, opinion, portal_missing(portal, occupancy))
         core.effects.append(KeepTrace(inspection_id or "", occupancy.occupancy_id, payload))
-
-    def _revise_alarms(self, device: str, passage: Passage) -> None:
-        """Show an alarm's largest counts, not those of the record that raised it."""
-        for alarm in self._core.book.of(passage.inspection.inspection_id):
-            channel = alarm.code.removesuffix("_alarm")
-            counts, limit = passage.maxima.get(channel), passage.limits.get(channel)
-            if alarm.device == device and counts is not None and channel in passage.alarmed:
-                ratio = round(counts / limit, 2) if limit else None
-                self._core.book.revise(alarm.alarm_id, {"counts": counts, "ratio": ratio})
 
     def kept(self, result: TraceKept) -> None:
         """The profile is durable (or failed): now the occupancy counts as measured."""

@@ -45,15 +45,15 @@ def seal(core: Core, outcome: str) -> None:
     core.seals = inspection.inspection_id
     core.sealed_count += 1
     verdict = inspection.order.verdict if inspection.order else "aborted"
-    plate = inspection.identity.plate
+    plate = inspection.identity.plate.text if inspection.identity.plate else ""
     core.last = {
         "verdict": str(verdict),
         "level": str(inspection.recommendation.level),
-        "plate": plate.text if plate else "",
-        "at_utc_us": core.now.utc_ns // 1000,
+        "plate": plate,
+        "at_utc_us": inspection.order.at_utc_us if inspection.order else core.now.utc_ns // 1000,
     }
     core.passage = None
-    for alarm in alarms.settle(core.book, inspection.inspection_id, outcome):
+    for alarm in alarms.settle(core.book, inspection.inspection_id, outcome, plate):
         core.end_alarm(alarm.alarm_id)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from station.domain.alarms import Alarm, AlarmBook, settle
+from station.domain.alarms import Alarm, AlarmBook, measured, settle
 from station.domain.events import InspectionOpened, StandingNoted
 from station.domain.identity import PlateEvidence
 from station.domain.inspection import Inspection
@@ -81,8 +81,12 @@ def alarms_before(records: Iterable[Record]) -> tuple[Alarm, ...]:
             book.add(_alarm(data))
         elif kind in _BOOK and book.has(data["alarm_id"]):
             _BOOK[kind](book, data["alarm_id"])
+        elif kind == "carril.occupancy.ended":
+            summary = _own(OccupancySummary, data)
+            measured(book, summary.device, data["inspection_id"], *_largest(summary))
         elif kind == "carril.inspection.sealed":
-            settle(book, data["inspection_id"], data["outcome"])
+            plate = data["identity"]["plate"]
+            settle(book, data["inspection_id"], data["outcome"], plate["text"] if plate else "")
     return tuple(book)
 
 
@@ -145,11 +149,18 @@ def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Passage:
     return Passage(inspection)
 
 
+def _largest(summary: OccupancySummary) -> tuple[dict[str, int | None], dict[str, float | None]]:
+    """Return maxima and limits of both channels."""
+    maxima = {"gamma": summary.gamma_max_1s, "neutron": summary.neutron_max}
+    return maxima, {"gamma": summary.gamma_limit, "neutron": summary.neutron_limit}
+
+
 def _occupancy(passage: Passage, data: Mapping[str, Any]) -> None:
     summary = _own(OccupancySummary, data)
     passage.occupancies.append(summary)
-    passage.maxima |= {"gamma": summary.gamma_max_1s, "neutron": summary.neutron_max}
-    passage.limits |= {"gamma": summary.gamma_limit, "neutron": summary.neutron_limit}
+    maxima, limits = _largest(summary)
+    passage.maxima |= maxima
+    passage.limits |= limits
     passage.backgrounds["gamma"] = summary.gamma_background
     for verdict in summary.verdicts:
         opinion = Opinion(summary.device, verdict.outcome, verdict.statistic, verdict.threshold)

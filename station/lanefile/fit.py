@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
-from drivers.api import DriverSpec, Role
+from drivers.api import DriverSpec, Options, Role
 from station.lanefile.models import Document, FittedDevice
 from station.lanefile.problems import Problem, UnknownName, shown
 from station.lanefile.shipped import shipped
@@ -16,6 +19,25 @@ ROLE_OF = {"rpm": Role.PORTAL_MONITOR, "scanner": Role.LINE_SCANNER, "lpr": Role
 ADDRESS = ("host", "port")
 SERIAL = "serial_port"
 """What drivers call the address of a device on the network, and on a serial line."""
+
+NEEDED = {
+    "coils": {
+        "watchdog": "by it the board knows that the station lives, and drops every output when it does not",
+        "raise_permit": "without it the barrier is never allowed to rise",
+    },
+    "inputs": {
+        "entry_loop": "it tells that a vehicle comes, and that a second one follows it",
+        "booth_loop": "only a vehicle that stands on it can be released",
+        "exit_loop": "it tells that the vehicle has left, which ends the permission to raise the arm",
+        "barrier_down": "without it nobody notices an arm that moves without an order",
+        "estop_ok": "without it an emergency stop does not take the permission back",
+    },
+}
+"""What the lane must be able to write to its I/O board and read from it, whatever the driver.
+
+Lights, horn and beacon may be missing: what is not mapped is not written. So may obstruction, barrier_up and
+cabinet_closed: the lane then knows less and permits no more.
+"""
 
 
 def problems(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Problem]:
@@ -35,6 +57,13 @@ def problems(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Pr
 
 def warnings(devices: Sequence[FittedDevice]) -> Iterator[Problem]:
     """Yield what the person who starts the lane must know (docs/decisions/0010)."""
+    if not any(device.role == Role.DIGITAL_IO for device in devices):
+        # No error: a file of one device is enough to probe it.
+        rule = (
+            f"no device is a {Role.DIGITAL_IO}: without loops this lane cannot tell vehicles apart, and it "
+            "never permits the barrier to rise; add an I/O board, e.g. with the driver modbus_io"
+        )
+        yield Problem("device", None, rule)
     for device in devices:
         if device.role == Role.PORTAL_MONITOR and device.mode == "real":
             rule = (
@@ -49,16 +78,53 @@ def address_problems(
 ) -> Iterator[Problem]:
     """Yield an address that is missing (real) or that must not be there (emulated)."""
     known = spec.options.model_fields
-    if mode == "real" and SERIAL not in written:
+    if mode == "real" and not written.get(SERIAL):
         for key in ADDRESS:
             if key in known and key not in written:
                 rule = f"is missing; a real device needs {' and '.join(ADDRESS)}"
                 yield Problem(f"{place}.options.{key}", None, rule + f", or {SERIAL}" * (SERIAL in known))
+        host = written.get(ADDRESS[0])
+        if ADDRESS[0] in known and isinstance(host, str) and not _bare(host):
+            yield Problem(f"{place}.options.{ADDRESS[0]}", shown(host), _host_rule(host))
     if mode == "emulated":
         for key in (*ADDRESS, SERIAL):
             if key in known and key in written:
                 rule = "must not be given: an emulated device has no address until it runs"
                 yield Problem(f"{place}.options.{key}", shown(written[key]), rule)
+
+
+def map_problems(role: Role, options: Options, place: str) -> Iterator[Problem]:
+    """Yield every output and input that the lane needs and that a board's map of them lacks."""
+    for table, needed in NEEDED.items() if role == Role.DIGITAL_IO else ():
+        mapped = getattr(options, table, None)
+        for name, why in needed.items():
+            if isinstance(mapped, dict) and name not in mapped:
+                yield Problem(f"{place}.options.{table}.{name}", None, f"is missing; {why}")
+
+
+def _bare(host: str) -> bool:
+    """Whether this is the name or the address of a computer and nothing more."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        named = re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", host) is not None
+        return named and re.fullmatch(r"[\d.]+", host) is None
+    return True
+
+
+def _host_rule(host: str) -> str:
+    """Return what is allowed and, where it can be told, what was meant."""
+    if not host.strip():
+        return "is empty; give the name or the address of the device"
+    rule = "must be a name or an address alone"
+    try:
+        url = urlsplit(host if "://" in host else f"//{host}")
+        name, port = url.hostname or "", url.port
+    except ValueError:
+        return rule
+    if name == host or not _bare(name):
+        return rule
+    return f"{rule}; write host = {shown(name)}" + (f" and port = {port}" if port else "")
 
 
 def _unique(place: str, names: Sequence[str]) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -95,21 +96,31 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except OSError as error:
-        beside = [each.name for each in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         reason = (error.strerror or str(error)).lower()
         rule = f"cannot be read ({reason}); give the path of a lane file"
-        raise LaneFileError(path, [Problem("", None, rule, nearest(path.name, beside))]) from error
+        raise LaneFileError(path, [Problem("", None, rule, _nearest_lane(path))]) from error
     if len(content) > LARGEST_BYTES:
         rule = f"is larger than {LARGEST_BYTES:,} bytes; a lane file has a few thousand"
         raise LaneFileError(path, [Problem("", None, rule)])
     return content
 
 
+def _nearest_lane(path: Path) -> str | None:
+    """Return the lane file beside ``path`` that was probably meant; other TOML files do not count."""
+    try:
+        beside = [each for each in path.parent.glob("*.toml") if each.is_file()]
+        stems = [each.stem for each in beside if re.search(rb"(?m)^\[lane\]", each.read_bytes())]
+    except OSError:
+        return None
+    close = nearest(path.stem, stems)
+    return f"{close}.toml" if close else None
+
+
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        return tomllib.loads(content.decode("utf-8-sig"))  # some editors of Windows begin a file with a mark
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         rule = f"is not UTF-8 text from line {line} on; save it as UTF-8"
         raise LaneFileError(path, [Problem("", None, rule)]) from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -151,6 +162,8 @@ def _fit_device(table: Mapping[str, Any], find: FindDriver) -> tuple[FittedDevic
         checked = spec.options.model_validate_json(_json(options))
     except ValidationError as error:
         wrong += translate(error, spec.options, written, f"{place}.options")
+    else:
+        wrong += fit.map_problems(spec.role, checked, place)
     if wrong or mode not in ("real", "emulated"):
         return None, wrong
     return FittedDevice(name, spec, mode, checked, table.get("stale_after_s")), []

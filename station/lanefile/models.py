@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import zoneinfo
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema
@@ -19,6 +21,9 @@ Check = Literal["rpm", "scanner", "lpr", "ocr", "manifest"]
 
 Mode = Literal["real", "emulated"]
 """What stands behind a device's driver."""
+
+ALIKE = 0.8
+"""Likeness from which the name of a city is taken for a slip of the pen."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -37,15 +42,34 @@ def _known_time_zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        names = sorted(zoneinfo.available_timezones())
-        if not names:
+        zones = zoneinfo.available_timezones()
+        if not zones:
             raise PydanticCustomError(
                 "no_time_zones", "this computer has no time zones: install the package tzdata"
             ) from None
         raise PydanticCustomError(
-            "unknown_time_zone", "must be a time zone of the IANA database", {"names": names}
+            "unknown_time_zone",
+            "must be a time zone of the IANA database",
+            {"nearest": _nearest_zone(name, zones)},
         ) from None
     return name
+
+
+def _nearest_zone(name: str, zones: Iterable[str]) -> str | None:
+    """Return the zone of about this city, if there is one: the same continent is no likeness.
+
+    Zones with a number are never proposed: Etc/GMT+1 is one hour behind Greenwich.
+    """
+
+    def likeness(zone: str) -> tuple[float, float]:
+        pairs = ((place.rsplit("/", 1)[-1], zone.rsplit("/", 1)[-1]), (place, zone))
+        city, whole = (difflib.SequenceMatcher(None, a, b.casefold()).ratio() for a, b in pairs)
+        return city, whole
+
+    place = name.casefold().replace(" ", "_")
+    named = sorted(zone for zone in zones if not any(map(str.isdigit, zone)))
+    best = max(named, key=likeness, default="")
+    return best if likeness(best)[0] >= ALIKE else None
 
 
 def _no_replay(mode: object) -> object:

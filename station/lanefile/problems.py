@@ -83,13 +83,17 @@ def translate(
         place = each["loc"]
         where = ".".join(part for part in (prefix, spelled(place, raw)) if part)
         value = shown(found) if (found := _at(raw, place)) is not _NOTHING else None
+        if each["type"] == "too_short" and each["ctx"]["actual_length"] < len(found):
+            continue  # pydantic counts only entries that are right; what is wrong with the others is said
         rule, names = _rule(each, model)
         if isinstance(found, dict) and each["type"] == "value_error":
-            value = None  # the sentence names the culprits; the whole table would not help
-        if each["type"] in _UNKNOWN_KEY:
+            # The sentences name the culprits; the whole table would not help.
+            yield from (Problem(where, None, line) for line in rule.splitlines())
+        elif each["type"] in _UNKNOWN_KEY:
             yield Problem(where, None, rule, nearest(str(place[-1]), names))
         else:
-            yield Problem(where, value, rule, nearest(str(found), names))
+            near = each.get("ctx", {}).get("nearest") or nearest(str(found), names)
+            yield Problem(where, value, rule, near)
 
 
 _NOTHING = object()
@@ -113,7 +117,7 @@ def _rule(error: ErrorDetails, model: type[BaseModel]) -> tuple[str, list[str]]:
     if kind == "too_short":
         return f"must have at least {context['min_length']}", []
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return message[0].lower() + message[1:], list(context.get("names", []))
+    return message[0].lower() + message[1:], []
 
 
 def _schema_at(model: type[BaseModel], place: Place) -> dict[str, Any]:

@@ -194,7 +194,11 @@ class Fixture:
         app.add_middleware(LocalOnly)
         journal: Any = Journal()
         pictures: Any = Pictures(self)
-        beat = lambda: {"utc_us": time.time_ns() // 1000, "seq": 1, "ages": {}, "web": self.web}  # noqa: E731
+
+        def beat() -> dict[str, Any]:
+            centre = self.view.centre.model_dump(mode="json")
+            return {"utc_us": time.time_ns() // 1000, "seq": 1, "ages": {}, "web": self.web, "centre": centre}
+
         app.include_router(events_router(self._bus, stop, journal, lambda: self.view, beat))
 
         app.include_router(scans_router(pictures))

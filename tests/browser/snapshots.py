@@ -116,9 +116,9 @@ def alarm(code: str, on: InspectionView | None, **other: Any) -> AlarmView:
 
 def lane(inspection: InspectionView | None = None, *alarms: AlarmView, **other: Any) -> LaneView:
     """Return a whole snapshot."""
-    roles = {"rpm1": "rpm", "scanner1": "scanner", "lpr1": "lpr", "io1": "io"}
+    roles = {"rpm1": "PortalMonitor", "scanner1": "LineScanner", "lpr1": "Camera", "io1": "DigitalIo"}
     devices = tuple(
-        DeviceView(name=name, role=role, mode="emulated", required=role != "io", state="online")
+        DeviceView(name=name, role=role, mode="emulated", required=role != "DigitalIo", state="online")
         for name, role in roles.items()
     )
     snapshot: dict[str, Any] = {
@@ -264,3 +264,34 @@ def officer() -> LaneView:
     """The demonstration's officer will decide."""
     at_us = time.time_ns() // 1000 + 12_000_000
     return lane(vehicle(), simulated_officer=SimulatedOfficerView(decides_utc_us=at_us))
+
+
+def alarm_left() -> LaneView:
+    """A gamma alarm whose vehicle drove away; another one, which is clear, stands in its place."""
+    values = {"counts": 239_500, "limit": 14_120, "ratio": 17.0, "plate": "MR 3917 T"}
+    return lane(vehicle(), alarm("gamma_alarm", None, inspection_id="gone", values=values))
+
+
+def image_read() -> LaneView:
+    """The radiograph was read: only the decision is missing."""
+    truck = review().inspection
+    assert truck is not None
+    return lane(truck.model_copy(update={"image_read": True, "release": ReleaseView(allowed=True, locks=())}))
+
+
+def scanner_lost() -> LaneView:
+    """The scanner's link is gone while it measures, and the portal did not measure all of the truck."""
+    seen = scanning()
+    part = Check(state=CoverageState.FAILED, reason="partial", fraction=0.5)
+    failed = {"state": "failed", "max_cps": 1204}
+    channels = RadiationView(
+        gamma=GAMMA.model_copy(update=failed), neutron=NEUTRON.model_copy(update={**failed, "max_cps": None})
+    )
+    truck = seen.inspection
+    assert truck is not None
+    truck = truck.model_copy(update={"coverage": coverage(WAITING, rpm=part), "radiation": channels})
+    devices = tuple(
+        device.model_copy(update={"state": "backoff"}) if device.name == "scanner1" else device
+        for device in seen.devices
+    )
+    return lane(truck, devices=devices)

@@ -13,13 +13,14 @@ import pytest
 
 from station.domain.alarms import PRIORITY
 from station.domain.values import Check, CoverageState, Level, Reason, Verdict
-from station.domain.view import DeviceView, LaneView
+from station.domain.view import CentreView, DeviceView, LaneView
 from tests.browser.fixture_server import DIST, Fixture
 from tests.browser.screen import Screen
 from tests.browser.snapshots import (
     alarm,
     alarm_ended,
     alarm_gamma,
+    alarm_left,
     alarm_neutron,
     alarm_two,
     clear,
@@ -27,10 +28,12 @@ from tests.browser.snapshots import (
     decided,
     free,
     held,
+    image_read,
     lane,
     officer,
     review,
     scan,
+    scanner_lost,
     scanning,
     secondary,
     vehicle,
@@ -55,6 +58,9 @@ LOOKS: dict[str, Callable[[], Any]] = {
     "alarm_gamma": alarm_gamma,
     "alarm_ended": alarm_ended,
     "alarm_two": alarm_two,
+    "alarm_left": alarm_left,
+    "image_read": image_read,
+    "scanner_lost": scanner_lost,
     "viewer": review,
     "viewer_scanning": scanning,
     "viewer_alarm": alarm_gamma,
@@ -66,7 +72,16 @@ LOOKS: dict[str, Callable[[], Any]] = {
     "stale_alarm": alarm_gamma,
     "lost": decided,
 }
-ALWAYS_DAY = {"alarm_neutron", "alarm_ended", "alarm_two", "viewer_two", "menu_two", "secondary", "menu"}
+ALWAYS_DAY = {
+    "alarm_neutron",
+    "alarm_ended",
+    "alarm_two",
+    "alarm_left",
+    "viewer_two",
+    "menu_two",
+    "secondary",
+    "menu",
+}
 """An alarm waits for somebody: the screen lights up, whatever was wished."""
 
 CHECK_AXE = """
@@ -296,6 +311,31 @@ def test_no_data_looks_like_no_data(page: Screen, fixture: Fixture) -> None:
     assert page.js(colours)[1] == 0, "a whole scan has no gap"
     to_look(page, fixture, "secondary")
     page.until(f"({colours})[1] > 2000")
+
+
+def test_the_screen_says_which_vehicle_and_what_is_left_to_do(page: Screen, fixture: Fixture) -> None:
+    """An alarm of another vehicle names it; a lost device is lost at once, not waited for; a read image is read."""
+    to_look(page, fixture, "alarm_left")
+    page.until("document.querySelector('.alarm').innerText.includes('Left: MR 3917 T')")
+    assert page.js("document.querySelector('.alarm .photo')") is None
+    assert "no alarm for this vehicle" in page.js("document.querySelector('.advice').innerText")
+    to_look(page, fixture, "scanner_lost")
+    assert "link lost" in page.js("document.querySelector('.checked li:nth-child(2)').innerText")
+    gamma, neutron = page.js("[...document.querySelectorAll('.value')].map((value) => value.innerText)")
+    assert "1,204" in gamma
+    assert "not complete" in gamma
+    assert "not measured" in neutron
+    to_look(page, fixture, "image_read")
+    assert "Image was read" in page.js("document.querySelector('.advice').innerText")
+
+
+def test_what_waits_for_the_centre_is_told_without_a_record(page: Screen, fixture: Fixture) -> None:
+    to_look(page, fixture, "free")
+    page.until("document.querySelector('.header').innerText.includes('12 waiting')")
+    fixture.view = lane(
+        centre=CentreView(state="silent", waiting=0)
+    )  # shown to nobody: only the heartbeat tells
+    page.until("/Centre silent\\s+0 waiting/.test(document.querySelector('.header').innerText)")
 
 
 def test_the_look_check_sees_what_it_must(page: Screen, fixture: Fixture) -> None:

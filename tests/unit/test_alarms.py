@@ -55,5 +55,5 @@ def test_what_ended_before_the_seal_is_left_to_be_seen() -> None:
     book = AlarmBook()
     book.add(replace(alarm("a", "second_vehicle"), inspection_id="i-1"))
     book.end("a")
-    assert settle(book, "i-1", "decided") == []
+    assert settle(book, "i-1", "decided", "") == []
     assert [known.state for known in book] == ["rtn_unack"]

@@ -108,6 +108,30 @@ def test_a_lane_file_that_is_not_there_is_one_sentence_and_exit_2(tmp_path: Path
     )
 
 
+def test_the_file_may_stand_alone_but_not_beside_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lane = tmp_path / "lane.toml"
+    lane.write_text((config_folder() / "lanes" / "demo.toml").read_text().replace("DEMO-01", "LAR-01"))
+    for arguments in ([str(lane)], ["--lane", str(lane)]):
+        assert main(["check", *arguments]) == 0
+        assert "lane LAR-01" in capsys.readouterr().out
+    for arguments in ([str(lane), "--lane", str(lane)], ["--lane", str(lane), str(lane)]):
+        with pytest.raises(SystemExit) as caught:
+            main(["check", *arguments])
+        assert caught.value.code == 2
+        assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_a_lane_file_with_warnings_is_not_called_free_of_problems(
+    portal: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", *portal([])]) == 0
+    said = capsys.readouterr()
+    assert "no error, but see the warnings" in said.out
+    assert "no device is a DigitalIo" in said.err
+
+
 def test_two_mixed_installations_are_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -334,9 +358,9 @@ def test_probe_answers_in_a_sentence(
     code: int,
 ) -> None:
     assert main(["probe", *arguments, *portal([LinkLost("reset by peer")]), "--for", "1"]) == code
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if "no device is a DigitalIo" not in line]
+    assert len(said) == 1
+    assert sentence in said[0]
 
 
 def test_probe_of_a_real_device_takes_the_lane_files_address_and_warns_about_a_real_portal(

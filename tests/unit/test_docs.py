@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import re
 import tomllib
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from drivers.camera.push.codec import REFUSALS
 from drivers.io.modbus.codec import COILS, INPUTS
 from drivers.plant import chaos
 from station import plugins
-from station.domain import events
+from station.cli import main
+from station.domain import alarms, events
 from station.domain.schemas import catalogue
 from station.lanefile import load_lane
 
@@ -210,6 +214,67 @@ def test_every_fault_of_a_link_stands_on_its_page() -> None:
     assert [row[0].strip("`") for row in rows(read("reference", "link-faults.md"))] == list(chaos.FAULTS)
 
 
+# --- the commands ---------------------------------------------------------------------------------
+
+
+def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Each command that does something: the parser itself, or those below it."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not groups:
+        yield parser
+    for group in groups:
+        for below in group.choices.values():
+            yield from commands(below)
+
+
+def argument_rows(command: argparse.ArgumentParser) -> dict[str, str]:
+    """Each argument as the page writes it, and its default; empty where words say what it is."""
+    wanted = {}
+    for action in command._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
+        name = " ".join([*action.option_strings[-1:], value]).strip()
+        if not action.option_strings:
+            name = str(action.metavar or action.dest)
+        default = action.default
+        fixed = isinstance(default, int | float | str) and default not in (False, argparse.SUPPRESS)
+        number = f"{default:g}" if isinstance(default, float) else default
+        wanted[name] = "required" if action.required else f"`{number}`" if fixed else ""
+    return wanted
+
+
+COMMANDS = {command.prog: command for command in commands(main._parser([]))}
+
+
+def test_every_command_has_its_section_and_no_other() -> None:
+    page = read("reference", "commands.md")
+    assert re.findall(r"^## `(.+)`$", page, re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_of_a_command_stands_in_its_section(name: str) -> None:
+    told = section(read("reference", "commands.md"), f"`{name}`")
+    documented = {row[0].strip("`").replace("\\|", "|"): row[1] for row in rows(told)}
+    wanted = argument_rows(COMMANDS[name])
+    assert set(documented) == set(wanted)
+    for argument, default in wanted.items():
+        assert not default or documented[argument] == default, argument
+    assert "\nExit code: 0" in told
+    assert len(blocks(told, "text")) == 1, "one real output"
+
+
+def test_the_commands_page_names_no_option_that_is_gone() -> None:
+    known = {
+        option
+        for command in COMMANDS.values()
+        for action in command._actions
+        for option in action.option_strings
+    }
+    told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", read("reference", "commands.md")))
+    assert told - known == {"--version"}
+
+
 # --- how to ---------------------------------------------------------------------------------------
 
 
@@ -225,6 +290,33 @@ def test_the_portals_of_the_how_to_fit_the_demonstration_lane(tmp_path: Path) ->
         lane = load_lane(path, plugins.find)
         assert [device.mode for device in lane.devices] == ["real", "emulated", "emulated", "emulated"]
         assert any("radiation safety officer" in warning for warning in map(str, lane.warnings))
+
+
+SCREEN: dict[str, str] = json.loads(
+    (ROOT / "station" / "web" / "i18n" / "en.json").read_text(encoding="utf-8")
+)
+BOLD = re.compile(r"\*\*(.+?)\*\*", re.DOTALL)
+
+
+def test_words_in_bold_on_the_page_of_the_officer_are_those_of_the_screen() -> None:
+    said = [re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(text))) for text in SCREEN.values()]
+    told = {" ".join(words.split()) for words in BOLD.findall(read("how-to", "work-a-lane.md"))}
+    pairs = {"Hold is repeated until the station answers."}  # two lines of one sentence on the screen
+    assert {words for words in told - pairs if not any(one.fullmatch(words) for one in said)} == set()
+
+
+@pytest.mark.parametrize(
+    ("heading", "group"),
+    [("What the recommendation means", "level."), ("When Release is locked", "lock."), ("Alarms", "alarm.")],
+)
+def test_every_level_lock_and_alarm_is_explained_to_the_officer(heading: str, group: str) -> None:
+    told = {
+        " ".join(words.split()) for words in BOLD.findall(section(read("how-to", "work-a-lane.md"), heading))
+    }
+    wanted = {text for key, text in SCREEN.items() if key.startswith(group)}
+    if group == "alarm.":
+        wanted = {SCREEN[f"alarm.{code}"] for code in (*alarms.PRIORITY, "calibration_failed")}
+    assert wanted - told == set()
 
 
 def test_the_client_has_at_most_thirty_lines_and_needs_the_standard_library_alone() -> None:

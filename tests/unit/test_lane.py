@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from drivers.readings import Channel, OccupancyEnd, Phase
 from station.domain.decision import ReleaseLocked, VersionConflict
 from station.domain.values import Verdict
 from station.lane.commands import AckAlarm, Decide, ReadImage
@@ -80,8 +81,6 @@ def test_a_device_alarm_locks_release_and_stays(rig: Rig, channel: str, level: s
 def test_the_alarm_is_decided_in_the_same_call_as_its_record(rig: Rig) -> None:
     rig.board(entry_loop=True)
     before = len(rig.events)
-    from drivers.readings import Channel, Phase
-
     rig.counts(Channel.GAMMA, Phase.SCAN, (900, 900, 900, 900), "alarm")
     assert "radiation_alarm.raised" in rig.types()[before:]
 
@@ -317,3 +316,32 @@ def test_versions_in_the_record_never_fall(rig: Rig) -> None:
     ]
     numbers = [version for version in versions if version is not None]
     assert numbers == sorted(numbers)
+
+
+def test_an_alarm_shows_its_largest_counts_as_they_come_and_after_a_restart(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.background()
+    for counts in (120, 150, 300, 900, 900, 900, 900, 900, 100):
+        rig.counts(Channel.GAMMA, Phase.SCAN, (counts,) * 4, "alarm" if counts == 150 else "none")
+        rig.wait(0.2)
+    (alarm,) = rig.lane.view().alarms
+    assert alarm.values["counts"] == 5 * 4 * 900
+    assert alarm.values["ratio"] == round(18000 / alarm.values["limit"], 2) > 5
+    rig.counts(Channel.NEUTRON, Phase.SCAN, (1, 0, 1, 0))
+    rig.read("rpm1", OccupancyEnd(rig.stamp(), 1))
+    rig.wait(1.4)
+    rig.restart()
+    (again,) = rig.lane.view().alarms
+    assert (again.values["counts"], again.values["ratio"]) == (18000, alarm.values["ratio"])
+
+
+def test_an_alarm_of_a_vehicle_that_left_says_which_one_it_was(rig: Rig) -> None:
+    rig.arrive(gamma="alarm", plate="R4K7719")
+    assert "plate" not in rig.lane.view().alarms[0].values
+    rig.board(exit_loop=True)
+    rig.board(booth_loop=False)
+    rig.board(exit_loop=False)
+    left = {alarm.code: alarm.values["plate"] for alarm in rig.lane.view().alarms}
+    assert left == {"vehicle_left_undecided": "R4K7719", "gamma_alarm": "R4K7719"}
+    rig.restart()
+    assert {alarm.code: alarm.values["plate"] for alarm in rig.lane.view().alarms} == left

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pytest
 from pydantic import Field, SecretStr
 
-from drivers.api import Driver, DriverContext, DriverSpec, Options, Role
+from drivers.api import DigitalIo, Driver, DriverContext, DriverSpec, Options, Role
 from drivers.geometry import LaneGeometry
+from drivers.io.modbus.codec import COILS, INPUTS
 from station import plugins
+from station.lane.outputs import Outputs
+from station.lane.sequencer import Sequencer
 from station.lanefile import (
     LaneFile,
     LaneFileError,
@@ -23,6 +27,9 @@ from station.lanefile import (
     schema_text,
     shipped,
 )
+from station.lanefile.fit import NEEDED
+from station.runtime.clock import SystemClock
+from tests.support.lane_rig import Rig
 
 # --- four drivers that nobody sells ---------------------------------------------------------------
 
@@ -217,6 +224,44 @@ GEOMETRY_KEYS = (
             "geometry: barrier_m = 30.0 m lies behind exit_loop_m = 24.0 m: "
             "places grow in the direction of travel",
         ),
+        (
+            "exit_loop_m = 24.0",
+            "exit_loop_m = 2400.0",
+            "geometry: from entry_loop_m = -2.0 m to exit_loop_m = 2400.0 m are more than 1000 m: "
+            "give places in metres",
+        ),
+        (
+            "stop_line_m = 21.0",
+            "stop_line_m = 19.0",
+            "geometry: stop_line_m = 19.0 m is where the booth loop begins: the nose must stop behind",
+        ),
+        (
+            "[3.5, 4.5]",
+            "[3.5, 45]",
+            "geometry: portal_beams_m = [3.5, 45.0]: each beam must stand within 5 m of portal_m = 4.0 m",
+        ),
+        (
+            "lpr_m = 5.0",
+            "lpr_m = 500",
+            "geometry: lpr_m = 500.0 m: the camera must be triggered between entry_loop_m = -2.0 m and "
+            "stop_line_m = 21.0 m",
+        ),
+        (
+            "exit_loop_m = 24.0",
+            "exit_loop_m = 24.0\nloop_length_m = 5.5",
+            "geometry: loop_length_m = 5.5: two loops begin only 5 m apart; loops that overlap cannot",
+        ),
+        (
+            "exit_loop_m = 24.0",
+            "exit_loop_m = 24.0\nloop_length_m = 0",
+            "geometry: loop_length_m = 0.0: a loop has a length above 0 m",
+        ),
+        # What is wrong with the one entry of a list is not also said to be a list without entries.
+        (
+            '"central"',
+            '"Central 1"',
+            "consumer.Central 1.name = \"Central 1\": must be 1 to 32 of a–z, 0–9, '_' and '-', beginning",
+        ),
         ('"portal_a"', '"portl_a"', 'device.rpm1.driver = "portl_a": no driver of this name is installed'),
         ('"portal_a"', '"portl_a"', "did you mean 'portal_a'?"),
         (
@@ -326,6 +371,43 @@ def test_everything_that_is_wrong_is_said_at_once(write: Write) -> None:
     ]
 
 
+def test_everything_that_is_wrong_with_the_geometry_is_said_at_once(write: Write) -> None:
+    said = sentences(write(changed(("lpr_m = 5.0", "lpr_m = -9"), ("[3.5, 4.5]", "[80, 90]"))))
+    assert [sentence.split(" = ")[0] for sentence in said] == [
+        "geometry: lpr_m",
+        "geometry: portal_beams_m",
+    ]
+
+
+def test_places_out_of_order_are_not_said_to_be_too_far_from_others_too(write: Write) -> None:
+    (said,) = sentences(write(changed(("portal_m = 4.0", "portal_m = 40"))))
+    assert said.startswith("geometry: portal_m = 40.0 m lies behind scan_plane_m = 8.0 m")
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [
+        ("Chicago", "America/Chicago"),
+        ("Europe/Chicago", "America/Chicago"),
+        ("America/New York", "America/New_York"),
+        ("utc", "UTC"),
+        ("America/Laredo", None),
+        ("America/Texas", None),
+        ("CST", None),
+        ("GMT+1", None),
+        ("", None),
+    ],
+)
+def test_a_time_zone_is_proposed_only_for_a_name_like_its_own(
+    write: Write, zone: str, meant: str | None
+) -> None:
+    """Not for one on the same continent, with as many letters, or of another sign."""
+    with pytest.raises(LaneFileError) as caught:
+        load_lane(write(changed(("America/Chicago", zone))), find)
+    (problem,) = caught.value.problems
+    assert (problem.place, problem.nearest) == ("lane.time_zone", meant)
+
+
 def test_no_time_zones_on_this_computer(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoneinfo.available_timezones", set)
     (said,) = sentences(write(changed(('"America/Chicago"', '"Mars/Olympus"'))))
@@ -340,6 +422,26 @@ def test_a_missing_file_names_its_neighbour(write: Write) -> None:
     assert sentences(path) == [
         "cannot be read (no such file or directory); give the path of a lane file; did you mean 'lane.toml'?"
     ]
+
+
+@pytest.mark.parametrize("beside", ["[project]\n", None])
+def test_what_is_no_lane_file_is_not_proposed_for_one(tmp_path: Path, beside: str | None) -> None:
+    if beside is None:
+        (tmp_path / "pylane.toml").mkdir()
+    else:
+        (tmp_path / "pylane.toml").write_text(beside)
+    assert sentences(tmp_path / "mylane.toml") == [
+        "cannot be read (no such file or directory); give the path of a lane file"
+    ]
+
+
+def test_a_file_with_a_byte_order_mark_is_read(write: Write) -> None:
+    """Some editors put one first, and nobody can see it."""
+    path = write("\ufeff" + LANE)
+    lane = load_lane(path, find)
+    assert lane.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes("\ufeff\n".encode() + b"\xff")
+    assert sentences(path) == ["is not UTF-8 text from line 2 on; save it as UTF-8"]
 
 
 def test_a_folder_is_no_lane_file(tmp_path: Path) -> None:
@@ -402,6 +504,42 @@ def test_a_device_on_a_serial_line_needs_no_host(write: Write) -> None:
     text = real(changed(('"plates"', '"plates_serial"')), "lpr1", 'serial_port = "/dev/ttyUSB0"\n')
     lane = load_lane(write(text), find)
     assert lane.devices[2].mode == "real"
+
+
+def test_an_empty_serial_line_is_no_address(write: Write) -> None:
+    text = real(changed(('"plates"', '"plates_serial"')), "lpr1", 'serial_port = ""\n')
+    assert [sentence.split(": ")[0] for sentence in sentences(write(text))] == [
+        "device.lpr1.options.host",
+        "device.lpr1.options.port",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "rule"),
+    [
+        ("", "is empty; give the name or the address of the device"),
+        (" ", "is empty; give the name or the address of the device"),
+        (
+            "10.0.0.5:1600",
+            'must be a name or an address alone; write host = "10.0.0.5" and port = 1600',
+        ),
+        ("http://10.0.0.5", 'must be a name or an address alone; write host = "10.0.0.5"'),
+        ("tcp://lpr1:80/x", 'must be a name or an address alone; write host = "lpr1" and port = 80'),
+        ("[fe80::1]:80", 'must be a name or an address alone; write host = "fe80::1" and port = 80'),
+        ("10.0.0.256", "must be a name or an address alone"),
+        ("the camera", "must be a name or an address alone"),
+        ("lpr1:x", "must be a name or an address alone"),
+        ("http://[", "must be a name or an address alone"),
+    ],
+)
+def test_a_host_is_a_name_or_an_address_alone(write: Write, host: str, rule: str) -> None:
+    text = real(LANE, "lpr1", f'host = "{host}"\nport = 80\n')
+    assert sentences(write(text)) == [f'device.lpr1.options.host = "{host}": {rule}']
+
+
+@pytest.mark.parametrize("host", ["10.0.0.5", "fe80::1", "lpr-1.lane_4.example", "localhost"])
+def test_a_name_or_an_address_is_a_host(write: Write, host: str) -> None:
+    load_lane(write(real(LANE, "lpr1", f'host = "{host}"\nport = 80\n')), find)
 
 
 def test_two_devices_cannot_have_one_address(write: Write) -> None:
@@ -470,6 +608,64 @@ def test_a_real_portal_without_the_sites_steps_is_a_warning(write: Write) -> Non
     assert warning.startswith(
         'device.rpm1.mode = "real": a real portal, and no steps of the site\'s radiation'
     )
+
+
+# --- the I/O board --------------------------------------------------------------------------------
+
+
+def with_map(options: str) -> str:
+    """The demonstration lane with these options of its board."""
+    demo = shipped("lanes", "demo").read_text(encoding="utf-8")
+    return f"{demo}\n[device.options]\n{options}\n"
+
+
+def test_a_board_without_its_coils_is_told_each_of_them_and_what_it_is_for(write: Write) -> None:
+    with pytest.raises(LaneFileError) as caught:
+        load_lane(write(with_map("coils = {}")), plugins.find)
+    places = [problem.place.removeprefix("device.io1.options.coils.") for problem in caught.value.problems]
+    assert places == [*NEEDED["coils"]]
+    assert str(caught.value.problems[0]) == (
+        "device.io1.options.coils.watchdog: is missing; by it the board knows that the station lives, and "
+        "drops every output when it does not"
+    )
+
+
+@pytest.mark.parametrize("missing", [*INPUTS])
+def test_a_board_needs_the_inputs_that_keep_the_lane_safe(write: Write, missing: str) -> None:
+    inputs = ", ".join(f"{name} = {address}" for name, address in INPUTS.items() if name != missing)
+    text = with_map(f"inputs = {{ {inputs} }}")
+    if missing in ("obstruction", "barrier_up", "cabinet_closed"):
+        load_lane(write(text), plugins.find)
+        return
+    with pytest.raises(LaneFileError) as caught:
+        load_lane(write(text), plugins.find)
+    (problem,) = caught.value.problems
+    assert problem.place == f"device.io1.options.inputs.{missing}"
+
+
+async def test_what_the_board_does_not_have_is_not_written_and_costs_nothing_else() -> None:
+    orders: list[dict[str, bool]] = []
+
+    class Board:
+        outputs = frozenset(NEEDED["coils"])
+
+        async def write(self, outputs: dict[str, bool], *, deadline_s: float) -> None:
+            orders.append(outputs)
+            stop.set()
+
+    stop, board = asyncio.Event(), cast(DigitalIo, Board())
+    outputs = Outputs(lambda: board, SystemClock(), lambda: True)
+    wanted = Sequencer(Rig().lane.core).outputs()
+    assert {*wanted, "watchdog"} == set(COILS)
+    outputs.want(wanted)
+    await outputs.run(stop)
+    assert set(orders[0]) == set(NEEDED["coils"])
+
+
+def test_a_lane_without_a_board_is_warned_that_it_can_release_nobody(write: Write) -> None:
+    text = LANE[: LANE.index('[[device]]\nname = "io1"')]
+    (warning,) = map(str, load_lane(write(text), find).warnings)
+    assert warning.startswith("device: no device is a DigitalIo: without loops this lane cannot tell")
 
 
 # --- secrets --------------------------------------------------------------------------------------

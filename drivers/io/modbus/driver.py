@@ -170,6 +170,11 @@ class ModbusIo:
             due_s = max(due_s + self._options.poll_s, clock.monotonic_s())
             await clock.sleep(due_s - clock.monotonic_s())
 
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Return the coils of the map."""
+        return frozenset(self._options.coils)
+
     async def write(self, outputs: Mapping[str, bool], *, deadline_s: float) -> None:
         """Set the named coils, one request for each run of neighbouring addresses.
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { start } from "../src/api/feed";
 import { alarms } from "../src/state/station";
-import { alarm, lane, vehicle } from "./lane";
+import { alarm, centre, lane, vehicle } from "./lane";
 
 const streams = [];
 globalThis.addEventListener = () => undefined;
@@ -32,7 +32,7 @@ test("only heartbeats of one unbroken stream are seconds apart: broken streams e
   for (let i = 0; i < 10; i += 1) await new Promise((resolve) => setImmediate(resolve));
   const beat = () => {
     streams.at(-1).say("lane", { lane: snapshot });
-    streams.at(-1).say("hb", { utc_us: 1, web: "1" });
+    streams.at(-1).say("hb", { utc_us: 1, web: "1", centre });
     return alarms.value.length;
   };
   streams.at(-1).say("alarm_raw", { alarm: alarm({ stored: false }) });

@@ -17,4 +17,5 @@ export const alarm = (other = {}) => ({
   raised_utc_us: 1, silenced_until_utc_us: null, stored: true, values: {}, ...other,
 });
 
-export const lane = (inspection, ...alarms) => ({ at: "e:1", time_zone: "UTC", devices: [], alarms, inspection, last: null });
+export const centre = { state: "connected", waiting: 0 };
+export const lane = (inspection, ...alarms) => ({ at: "e:1", time_zone: "UTC", devices: [], alarms, inspection, last: null, centre });

@@ -3,7 +3,7 @@
 import { getJson, screenId, send } from "./client";
 import type { Alarm, Lane, Live, Profile, ScreenBody } from "./types";
 import {
-  addLive, addRaw, ageS, beat, columns, first, inspection, setClock, setProfile, show, stale, strips, tries,
+  addLive, addRaw, ageS, beat, columns, first, inspection, setCentre, setClock, setProfile, show, stale, strips, tries,
 } from "../state/station";
 import { holding, pending } from "../state/orders";
 import { view } from "../state/view";
@@ -105,8 +105,9 @@ function listen(after: string): void {
   });
   on<{ alarm: Alarm }>("alarm_raw", (message) => addRaw(message.alarm));
   let begun = false;
-  on<{ utc_us: number; web: string }>("hb", ({ utc_us, web }) => {
+  on<{ utc_us: number; web: string; centre: Lane["centre"] }>("hb", ({ utc_us, web, centre }) => {
     setClock(utc_us);
+    setCentre(centre);
     // The first one comes with the stream, not a second after another.
     if (begun) beat();
     begun = true;

@@ -15,7 +15,8 @@ const numeric = (value: unknown): value is number => typeof value === "number";
 export function alarmTitle(alarm: Alarm): string {
   const ratio = alarm.values.ratio;
   const name = code("alarm", alarm.code);
-  return numeric(ratio) ? `${name} ${t("alarm.ratio", { r: number(ratio, 1) })}` : name;
+  // The device alarms by rules of its own, and may do so before a whole second is above the limit.
+  return numeric(ratio) && ratio >= 1 ? `${name} ${t("alarm.ratio", { r: number(ratio, 1) })}` : name;
 }
 
 /** Counts and limit if it is a radiation alarm, then time, then whether it ended. */
@@ -34,6 +35,7 @@ export function AlarmBands() {
 
 function AlarmBand({ alarm }: { alarm: Alarm }) {
   const here = alarm.inspection_id !== null && alarm.inspection_id === inspection.value?.inspection_id;
+  const { plate } = alarm.values; // of a vehicle that left, in its place another one may stand
   const seen = alarm.state === "ack";
   const more = alarms.value.length - banded.value.length;
   const title = alarmTitle(alarm);
@@ -47,7 +49,8 @@ function AlarmBand({ alarm }: { alarm: Alarm }) {
         </div>
         <p class="strong cut">
           {alarm.device && t("alarm.device", { device: alarm.device })}
-          {numeric(alarm.values.counts) && ` · ${t("alarm.place")}`}
+          {typeof plate === "string" ? ` · ${t("alarm.left", { plate: plate || t("plate.unread") })}`
+            : numeric(alarm.values.counts) && ` · ${t("alarm.place")}`}
         </p>
         <p class="cut">
           {alarmFacts(alarm)}

@@ -7,9 +7,19 @@ import { lengthM, scannedM } from "../state/view";
 import { Icon } from "./Icon";
 
 const SHOWN: readonly CheckName[] = ["rpm", "scanner", "lpr", "ocr"];
+const ROLES: Partial<Record<CheckName, string>> = { rpm: "PortalMonitor", scanner: "LineScanner", lpr: "Camera" };
+
+/** State of the devices of a check that still waits, if none of them can measure now. */
+function lostState(name: CheckName): string | null {
+  const devices = lane.value?.devices.filter((device) => device.role === ROLES[name]) ?? [];
+  const up = devices.some((device) => device.state === "online" || device.state === "degraded");
+  return up ? null : (devices[0]?.state ?? null);
+}
 
 function checkText(name: CheckName, check: Check): string {
   const vehicle = inspection.value;
+  const lost = check.state === "waiting" ? lostState(name) : null;
+  if (lost) return code("device", lost);
   if (check.state === "failed" && check.reason) return code("why", check.reason);
   if (name === "scanner" && vehicle?.scan) {
     if (check.state === "done") return `${number(lengthM.value, 1)} m`;
@@ -42,7 +52,8 @@ export function Checked() {
       <ul class="old">
         {SHOWN.map((name) => {
           const check = vehicle?.coverage[name];
-          const bad = check?.state === "failed" || check?.state === "bypassed";
+          const bad = check?.state === "failed" || check?.state === "bypassed"
+            || (check?.state === "waiting" && lostState(name) !== null);
           return (
             <li key={name}>
               <Icon name={check?.state ?? "not_fitted"} size={1.8} />

@@ -5,6 +5,7 @@ import { code, number, t } from "../state/i18n";
 import { inspection, now } from "../state/station";
 import { axis, lengthM, scannedM } from "../state/view";
 import { Icon } from "./Icon";
+import { plateText } from "./Identity";
 import { shownWindow } from "./Radiograph";
 
 const BAR_M = 2;
@@ -58,6 +59,7 @@ export function RailLine() {
   const [lo, hi] = shownWindow.value;
   return (
     <div class="rail line">
+      <div class="strong">{plateText().text}</div>
       <Words />
       <div class="muted">{t("viewer.window", { lo: number(lo), hi: number(hi) })}</div>
     </div>
@@ -77,7 +79,7 @@ export function Value({ of }: { of: "gamma" | "neutron" }) {
       <div>
         <div class="strong">{t(name)}</div>
         <div class="muted">
-          {channel?.state === "failed" ? t("rad.failed") : limit == null ? t("rad.nolimit") : t("rad.limit", { n: number(limit) })}
+          {channel?.state === "failed" ? t(cps == null ? "rad.failed" : "rad.part") : limit == null ? t("rad.nolimit") : t("rad.limit", { n: number(limit) })}
         </div>
       </div>
       <div

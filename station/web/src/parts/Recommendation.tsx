@@ -35,12 +35,14 @@ function advice(): Advice {
     return { ...plain, level: t("level.measuring"), icon: "waiting", lines: [line] };
   }
   const clear = vehicle.level === "clear";
+  const read = vehicle.level === "review_image" && vehicle.image_read;
   const red = vehicle.level === "hold" || vehicle.level === "emergency";
   const reasons = vehicle.reasons.map(reasonText);
   const room = first.value ? ALARM_REASONS : REASONS;
   if (vehicle.flags.includes("held")) reasons.unshift(t("rec.held"));
   const more = reasons.length - room;
   const shown = more > 0 ? [...reasons.slice(0, room - 1), t("rec.more", { n: number(more + 1) })] : reasons;
+  if (read) return { ...plain, level: t("level.image_read"), icon: "done", lines: shown };
   return {
     level: code("level", vehicle.level), icon: clear ? "clear" : vehicle.level === "review_image" ? "eye" : null, red, amber: !clear && !red,
     lines: clear ? [...reasons.slice(0, -1), t("rec.clear")] : shown,

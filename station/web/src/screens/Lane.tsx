@@ -1,7 +1,7 @@
 /** The officer's screen: go, or why not. An alarm of the first rank takes it over. */
 
 import { t } from "../state/i18n";
-import { first } from "../state/station";
+import { banded, first, radiates } from "../state/station";
 import { Boundary } from "../parts/Boundary";
 import { Brief, Checked } from "../parts/Checked";
 import { Identity, Photo, plateText } from "../parts/Identity";
@@ -12,16 +12,20 @@ const RAIL = 274;
 const ALARM_RAIL = 250;
 
 function Takeover() {
+  // The steps are for radiation, and two alarms need their room.
+  const steps = banded.value.length === 1 && banded.value.every(radiates);
   return (
     <main class="content takeover">
       <Boundary><Scan rail={ALARM_RAIL} /></Boundary>
       <Boundary>
         <div class="side"><Recommendation /><Brief plate={plateText().text} /></div>
       </Boundary>
-      <section class="steps panel">
-        <h2 class="strong">{t("steps.title")}</h2>
-        <p>{t("steps.none")}</p>
-      </section>
+      {steps && (
+        <section class="steps panel">
+          <h2 class="strong">{t("steps.title")}</h2>
+          <p>{t("steps.none")}</p>
+        </section>
+      )}
     </main>
   );
 }

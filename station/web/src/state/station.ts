@@ -39,7 +39,7 @@ const rank = (alarm: Alarm) => {
   const code = CODES.indexOf(alarm.code);
   return [RANK[alarm.state], code < 0 ? CODES.length : code] as const;
 };
-const radiates = (alarm: Alarm) => CODES.includes(alarm.code);
+export const radiates = (alarm: Alarm) => CODES.includes(alarm.code);
 /** The P1s with a band of their own, the most urgent first: unacknowledged before seen, neutron before gamma.
  *  Radiation never loses its band to another alarm; where old data takes a band too, it is the one that stays. */
 export const banded = computed<Alarm[]>(() => {
@@ -59,6 +59,13 @@ let clockHeardAt = 0;
 export function setClock(utcUs: number): void {
   clockHeardAt = performance.now();
   clockUs.value = utcUs;
+}
+
+/** What the centre has fetched changes without a record. */
+export function setCentre(centre: Lane["centre"]): void {
+  const known = lane.peek();
+  const same = known?.centre.state === centre.state && known.centre.waiting === centre.waiting;
+  if (known && !same) lane.value = { ...known, centre };
 }
 
 /** Puts a new snapshot in place of the old one. */

@@ -9,7 +9,8 @@ export const view = signal<View>("lane");
 
 const nightWished = signal(globalThis.localStorage?.getItem("carril-night") === "1");
 /** While an alarm waits for somebody the screen is bright, whatever was wished. */
-export const nightBarred = computed(() => alarms.value.some((alarm) => alarm.state !== "ack"));
+export const nightBarred = computed(() =>
+  alarms.value.some(({ state, priority }) => state === "unack" || (state === "rtn_unack" && priority === 1)));
 export const night = computed(() => nightWished.value && !nightBarred.value);
 
 export function toggleNight(): void {
