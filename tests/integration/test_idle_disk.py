@@ -46,8 +46,11 @@ async def test_metrics_ask_no_disk(central: Served, request: pytest.FixtureReque
 def test_the_heartbeat_of_screens_asks_no_disk(tmp_path: Path) -> None:
     daemon: Any = object.__new__(Daemon)
     daemon.clock = ManualClock()
-    daemon.store = SimpleNamespace(published=7)
+    daemon.lane_file = SimpleNamespace(consumers=[SimpleNamespace(name="central", required=True)])
+    daemon.store = SimpleNamespace(published=7, acked={"central": 5})
+    daemon.serving = False
     daemon.supervisor = SimpleNamespace(ages=dict)
     daemon.settings = SimpleNamespace(web_dist=tmp_path)
     beat = daemon._beat("build-1")
     assert (beat["seq"], beat["web"]) == (7, "build-1")
+    assert beat["centre"] == {"state": "never", "waiting": 2}
