@@ -132,6 +132,11 @@ class Store:
         """
         return self._submitted(lambda: self._append_op(drafts, idem, again=again))
 
+    async def append(self, drafts: Sequence[Draft], idem: Idem | None = None) -> Receipt:
+        """Append as ``append_soon`` does, for producers in an event loop: one wake-up for all of a commit."""
+        receipt: Receipt = await self._awaited(lambda: self._append_op(drafts, idem))
+        return receipt
+
     async def ack(self, consumer: str, epoch: str, seq: int) -> Acked:
         """Move a consumer's cursor forward to ``seq``, durable on return; a lower one changes nothing.
 

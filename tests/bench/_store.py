@@ -44,7 +44,7 @@ async def _produce(store: Store) -> float:
     async def one(number: int) -> None:
         nonlocal done
         while time.perf_counter() < until_s:
-            await asyncio.wrap_future(store.append_soon([draft(number)]))
+            await store.append([draft(number)])
             done += 1
 
     start_s = time.perf_counter()

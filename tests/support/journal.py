@@ -31,8 +31,7 @@ def open_small(state: Path, *, ballast_bytes: int = 0, **settings: Any) -> Store
 
 async def append(store: Store, drafts: Sequence[Draft], idem: Idem | None = None) -> Receipt:
     """Append as ``append_soon`` does, and wait until it is durable."""
-    receipt: Receipt = await store._awaited(lambda: store._append_op(drafts, idem))
-    return receipt
+    return await store.append(drafts, idem)
 
 
 async def put_blob(store: Store, data: bytes, media: str) -> str:
