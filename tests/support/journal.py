@@ -14,10 +14,10 @@ from station.store.draft import BlobRef, Draft, Idem, Receipt
 from station.store.feed import OpenSubject, read_open_subjects
 from station.store.journal import Store
 from station.store.open import open_store
-from station.store.place import Place
+from station.store.place import Consumer, Place
 
 STATION = "LAR-04"
-CONSUMERS = (("central", True),)
+CONSUMERS = (Consumer("central"),)
 QUOTA_BYTES = 1 << 30
 MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 """A folder in memory where there is one, for tests that do not ask what the disk does."""
@@ -31,7 +31,7 @@ def open_small(state: Path, *, ballast_bytes: int = 0, **settings: Any) -> Store
 
 async def append(store: Store, drafts: Sequence[Draft], idem: Idem | None = None) -> Receipt:
     """Append as ``append_soon`` does, and wait until it is durable."""
-    receipt: Receipt = await store._awaited(lambda: store._append_op(drafts, idem))
+    receipt: Receipt = await store.run(lambda: store._append_op(drafts, idem))
     return receipt
 
 
