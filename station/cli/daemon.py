@@ -50,6 +50,7 @@ from station.runtime.watchdog import LoopLag, Watchdog, notify
 from station.store.chain import Row
 from station.store.journal import Store
 from station.store.open import open_store
+from station.store.place import Consumer
 
 log = logging.getLogger("carril")
 
@@ -134,7 +135,7 @@ class Daemon:
     # --- parts, in the order of the start ---------------------------------------------------------
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
-        consumers = [(consumer.name, consumer.required) for consumer in self.lane_file.consumers]
+        consumers = [Consumer(each.name, each.required, each.blobs) for each in self.lane_file.consumers]
         state, lane_id = self.settings.state, self.lane_file.lane.id
         opening = partial(open_store, state, lane_id, self.clock, consumers=consumers)
         store = await asyncio.to_thread(opening, config_sha256=self.lane_file.sha256)

@@ -120,6 +120,8 @@ class Consumer(Table):
     name: Name
     required: bool = True
     """Records are kept until every required consumer has acknowledged them."""
+    blobs: bool = False
+    """It takes blobs: those are kept until it has sent a receipt for each, if it is required too."""
 
 
 class Simulation(Table):

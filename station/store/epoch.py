@@ -22,8 +22,10 @@ from station.store.draft import Draft, encode
 from station.store.files import make_folder, sync_folder, write_synced
 from station.store.mark import Mark
 from station.store.ops import next_row
-from station.store.place import NOTHING_KNOWN, Before, Place
+from station.store.place import NOTHING_KNOWN, Before, Consumer, Place
 
+_CURSORS = "SELECT name, acked_seq, required, 0 FROM consumer"
+"""Which of them take blobs is not in every schema; the lane file says it again."""
 _LARGEST_SEQ = 2**48
 """A larger sequence number in a damaged database is damage, not history."""
 
@@ -33,8 +35,8 @@ class Old:
     """What a quarantined journal and the mark still tell."""
 
     before: Before | None
-    cursors: dict[str, tuple[int, int]]
-    """Acknowledged sequence number and whether required, by consumer."""
+    cursors: dict[str, tuple[int, Consumer]]
+    """Acknowledged sequence number, and what it belongs to, by name."""
 
 
 def quarantine(place: Place) -> Path:
@@ -69,7 +71,7 @@ def remains(old: Path, mark: Mark | None) -> Old:
     """
     seqs = [0]
     ends = []
-    cursors: dict[str, tuple[int, int]] = {}
+    cursors: dict[str, tuple[int, Consumer]] = {}
     with (
         contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
         contextlib.closing(database.connect_reader(old)) as reader,
@@ -80,9 +82,9 @@ def remains(old: Path, mark: Mark | None) -> Old:
             if epochs and _is_seq(seq) and _is_bytes(hash_, HASH_BYTES):
                 ends.append(Before(epochs[0], seq, hash_))
         cursors = {
-            name: (acked, required)
-            for name, acked, _, required in _read(reader, schema.GET_CONSUMERS)
-            if isinstance(name, str) and _is_seq(acked) and required in (0, 1)
+            name: (acked, Consumer(name, required == 1, blobs == 1))
+            for name, acked, required, blobs in _read(reader, _CURSORS)
+            if isinstance(name, str) and _is_seq(acked) and {required, blobs} <= {0, 1}
         }
     if mark and (not ends or ends[-1].epoch != mark.epoch or ends[-1].last <= mark.seq):
         ends.append(Before(mark.epoch, mark.seq, mark.hash))  # the mark knows better
@@ -112,7 +114,7 @@ def create(place: Place, old: Old, cause: str) -> None:
     epoch, before = uuid.uuid4().bytes, old.before
     anchor_seq = before.last if before else 0
     anchor_hash = genesis(epoch, before.hash if before else None)
-    cursors = {name: (anchor_seq, int(required)) for name, required in place.consumers} | old.cursors
+    cursors = {consumer.name: (anchor_seq, consumer) for consumer in place.consumers} | old.cursors
     connection = database.connect_writer(place.aside / place.database.name, place.quota_bytes, create=True)
     with contextlib.closing(connection):
         connection.execute("BEGIN IMMEDIATE")
@@ -132,9 +134,8 @@ def create(place: Place, old: Old, cause: str) -> None:
         connection.execute(schema.ADD_STORE, owner)
         end = {"seq": anchor_seq, "hash": anchor_hash}
         connection.execute(schema.ADD_HEAD, end | {"anchor_seq": anchor_seq, "anchor_hash": anchor_hash})
-        for name, (acked, required) in cursors.items():
-            cursor = {"name": name, "acked_seq": min(acked, anchor_seq), "acked_us": 0, "required": required}
-            connection.execute(schema.ADD_CONSUMER, cursor)
+        for acked, consumer in cursors.values():
+            connection.execute(schema.ADD_CONSUMER, schema.cursor_values(consumer, min(acked, anchor_seq)))
         if before:
             draft = encode(_opening(place, before, cause), place.station)
             row = next_row(draft, epoch, anchor_seq, anchor_hash)

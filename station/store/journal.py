@@ -134,7 +134,7 @@ class Store:
 
     async def append(self, drafts: Sequence[Draft], idem: Idem | None = None) -> Receipt:
         """Append as ``append_soon`` does, for producers in an event loop: one wake-up for all of a commit."""
-        receipt: Receipt = await self._awaited(lambda: self._append_op(drafts, idem))
+        receipt: Receipt = await self.run(lambda: self._append_op(drafts, idem))
         return receipt
 
     async def ack(self, consumer: str, epoch: str, seq: int) -> Acked:
@@ -142,17 +142,17 @@ class Store:
 
         Raises ``UnknownConsumer``, ``WrongEpoch`` or ``BeyondHead``.
         """
-        acked: Acked = await self._awaited(lambda: Ack(consumer, epoch, seq))
+        acked: Acked = await self.run(lambda: Ack(consumer, epoch, seq))
         return acked
 
     async def begin_replay(self) -> list[OpenSubject]:
         """Return the open subjects for a restart; this one is durably counted in their tries already."""
-        await self._awaited(lambda: Replay(begins=True))
+        await self.run(lambda: Replay(begins=True))
         return await self.read(read_open_subjects)
 
     async def end_replay(self) -> None:
         """Say that the restart went well: the tries are forgotten."""
-        await self._awaited(lambda: Replay(begins=False))
+        await self.run(lambda: Replay(begins=False))
 
     def on_commit(self, callback: Subscriber) -> Callable[[], None]:
         """Call ``callback(published)`` in the running loop after each commit; returns the way to stop it."""
@@ -176,7 +176,11 @@ class Store:
             future.set_exception(error)
         return future
 
-    async def _awaited(self, make: Callable[[], Op]) -> Any:
+    async def run(self, make: Callable[[], Op]) -> Any:
+        """Run one operation in a group of the writer and return its result, durable.
+
+        ``make`` may raise what a refused draft raises. Every failure is one of ``station.store.errors``.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._writer.submit(Waiter(make(), future, loop))

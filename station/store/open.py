@@ -11,10 +11,11 @@ from pathlib import Path
 from drivers.api import Clock
 from station.store.ballast import Ballast
 from station.store.blobs import BlobFiles
+from station.store.chore import Chore
 from station.store.errors import StateLocked, StoreFull, StoreRefused, StoreUnavailable
 from station.store.files import make_folder
 from station.store.journal import Store
-from station.store.place import Journal, Place
+from station.store.place import Consumer, Journal, Place
 from station.store.readers import Readers
 from station.store.startup import open_journal
 from station.store.writer import Writer
@@ -28,22 +29,22 @@ def open_store(
     station: str,
     clock: Clock,
     *,
-    consumers: Sequence[tuple[str, bool]],
+    consumers: Sequence[Consumer | tuple[str, bool]],
     config_sha256: str = "",
     quota_bytes: int = QUOTA_BYTES,
     ballast_bytes: int = BALLAST_BYTES,
 ) -> Store:
     """Open the store of ``station`` in the folder ``state``; blocks for up to 2 s.
 
-    ``consumers`` are names, each with whether its acknowledgement is required before anything is removed; at
-    least one must be. ``config_sha256`` goes into the record of a new epoch. Raises ``StateLocked``,
-    ``WrongStation``, ``StoreRefused``, ``StoreFull``, or ``StoreUnavailable`` when the folder or the disk
-    fails: nothing is lost then, and it may be tried again.
+    At least one of the ``consumers`` must be required. ``config_sha256`` goes into the record of a new epoch.
+    Raises ``StateLocked``, ``WrongStation``, ``StoreRefused``, ``StoreFull``, or ``StoreUnavailable`` when
+    the folder or the disk fails: nothing is lost then, and it may be tried again.
     """
-    if not any(required for _, required in consumers):
+    known = tuple(Consumer(*consumer) for consumer in consumers)
+    if not any(consumer.required for consumer in known):
         raise StoreRefused("No consumer is required: nothing would have to arrive anywhere. Require one.")
     state = state.absolute()
-    place = Place(state, station, clock, tuple(consumers), quota_bytes, config_sha256)
+    place = Place(state, station, clock, known, quota_bytes, config_sha256)
     ballast = Ballast(state / "ballast", ballast_bytes)
     blobs = BlobFiles(state / "blobs")
     with contextlib.ExitStack() as undo:
@@ -58,7 +59,8 @@ def open_store(
             raise StoreUnavailable(f"Blobs cannot be kept in {state}: {error}.") from error
         undo.pop_all()
     readers = Readers(place)
-    writer = Writer(place, journal, readers, ballast)
+    chores: list[Chore] = []
+    writer = Writer(place, journal, readers, ballast, chores)
     store = Store(place, writer, readers, blobs, unlock)
     writer.start()
     return store

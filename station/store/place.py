@@ -5,10 +5,21 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from drivers.api import Clock
 from station.store.database import Identity
 from station.store.mark import MarkFile
+
+
+class Consumer(NamedTuple):
+    """A central system with a cursor of its own."""
+
+    name: str
+    required: bool = True
+    """Nothing is removed that it has not acknowledged."""
+    blobs: bool = False
+    """It takes blobs: none is removed that it has not sent a receipt for, if it is required too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +29,7 @@ class Place:
     state: Path
     station: str
     clock: Clock
-    consumers: tuple[tuple[str, bool], ...]
-    """Name, and whether its acknowledgement is required before anything is removed."""
+    consumers: tuple[Consumer, ...]
     quota_bytes: int
     config_sha256: str
 

@@ -12,9 +12,29 @@ import contextlib
 import sqlite3
 
 from station.store import database
-from station.store.errors import StoreUnavailable
+from station.store.errors import NotStored, StoreError, StoreUnavailable, Unknown
+from station.store.ops import Transaction
 from station.store.place import Journal, Place
 from station.store.readers import Readers
+
+
+def judged(tx: Transaction, journal: Journal, cause: str) -> StoreError | None:
+    """Return what a group must be told after the journal was reopened, ``None``: all of it is there.
+
+    Its records are there together or not at all.
+    """
+    if tx.committing and (journal.epoch != tx.epoch or tx.seq == tx.published):
+        return in_doubt(tx, cause)  # a commit without a record of its own left no trace in the chain
+    if tx.committing and (journal.seq, journal.hash) == (tx.seq, tx.hash):
+        return None
+    return NotStored(f"Not written: {cause}.")
+
+
+def in_doubt(tx: Transaction, cause: str) -> StoreError:
+    """Return what a group must be told when nobody can look."""
+    if tx.committing:
+        return Unknown(f"Nobody knows whether it was written: {cause}. Look before writing it again.")
+    return StoreUnavailable(f"Not written: {cause}.")
 
 
 def abandon(place: Place, journal: Journal, readers: Readers, wait_s: float) -> None:

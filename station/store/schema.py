@@ -2,7 +2,8 @@
 
 All tables are STRICT: a wrong type is refused instead of being stored as something else. There is no
 AUTOINCREMENT (``head`` already prevents reuse) and no unique index on random values (trimming would pay
-for it). ``SCHEMA`` changes only by additive migration; a database with a higher number is never opened.
+for it). ``SCHEMA`` changes only by additive migration (``station.store.migrate``); a database with a higher
+number is never opened. SQL of a single job stands beside that job, compiled from these tables.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql import ClauseElement
 
-SCHEMA = 1
+SCHEMA = 2
 SEARCH = 1
 """Version of the search index; another one in the database means: rebuild it from the journal."""
 
@@ -103,8 +104,47 @@ record_blob = _table(
     rowid=False,
 )
 consumer = _table(
-    "consumer", _text("name", key=True), _int("acked_seq"), _int("acked_us"), _int("required"), rowid=False
+    "consumer",
+    _text("name", key=True),
+    _int("acked_seq"),
+    _int("acked_us"),
+    _int("required"),
+    Column("blobs", Integer, nullable=False, server_default="0"),  # it sends a receipt for each blob
+    rowid=False,
 )
+# A record that a consumer refused: kept, and offered again, until the offer is acknowledged.
+nack = _table(
+    "nack",
+    _text("consumer", key=True),
+    _int("seq", key=True),
+    _text("reason"),
+    _int("tries"),
+    _int("offered_seq", null=True),  # where it was offered last
+    rowid=False,
+)
+blob_receipt = _table(
+    "blob_receipt", _text("consumer", key=True), _blob("sha256", key=True), _int("at_us"), rowid=False
+)
+signed_head = _table("signed_head", _int("seq", key=True), _text("note"))
+# How far the records of a journal in quarantine have been taken over.
+salvage = _table(
+    "salvage", _text("dir", key=True), _int("next_seq"), _int("salvaged"), _int("done"), rowid=False
+)
+# The newest version of each directive; its history is in the records.
+directive = _table(
+    "directive",
+    _text("id", key=True),
+    _text("kind"),
+    _int("version"),
+    _text("state"),
+    _int("valid_from_us", null=True),
+    _int("valid_to_us", null=True),
+    _blob("sha256"),
+    _text("body"),
+    _int("seq"),
+    rowid=False,
+)
+legal_hold = _table("legal_hold", _text("subject", key=True), _text("directive"), rowid=False)
 open_subject = _table(
     "open_subject", _text("subject", key=True), _int("first_seq"), _int("tries"), rowid=False
 )
@@ -136,6 +176,13 @@ Index("inspection_plate", inspection.c.plate, inspection.c.first_seq)
 Index("inspection_container", inspection.c.container, inspection.c.first_seq)
 
 
+def cursor_values(consumer: tuple[str, bool, bool], acked_seq: int) -> dict[str, object]:
+    """Return the row of a new consumer (name, required, takes blobs) for ``ADD_CONSUMER``."""
+    name, required, blobs = consumer
+    flags = {"required": int(required), "blobs": int(blobs)}
+    return {"name": name, "acked_seq": acked_seq, "acked_us": 0, **flags}
+
+
 def compiled(statement: ClauseElement) -> str:
     """Return the SQLite text of ``statement``: ``:name`` parameters, constants as literals."""
     done = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
@@ -146,9 +193,14 @@ def compiled(statement: ClauseElement) -> str:
     return text
 
 
-def create_statements() -> list[str]:
-    """Return the SQL that makes an empty journal."""
-    tables = _metadata.sorted_tables
+def tables() -> list[Table]:
+    """Return all tables, those that others refer to first."""
+    return _metadata.sorted_tables
+
+
+def create_statements(*names: str) -> list[str]:
+    """Return the SQL that makes an empty journal, or the named tables of it."""
+    tables = [table for table in _metadata.sorted_tables if not names or table.name in names]
     made = [compiled(CreateTable(table)) for table in tables]
     return made + [compiled(CreateIndex(index)) for table in tables for index in table.indexes]
 
@@ -185,8 +237,10 @@ _new_consumer = upsert(consumer)
 ADD_CONSUMER = compiled(
     _new_consumer.on_conflict_do_update(
         index_elements=["name"],
-        # A configuration may make a consumer required, never the reverse.
-        set_={"required": func.max(consumer.c.required, _new_consumer.excluded.required)},
+        # A configuration may make a consumer required, never the reverse; the same with its blobs.
+        set_={
+            name: func.max(consumer.c[name], _new_consumer.excluded[name]) for name in ("required", "blobs")
+        },
     )
 )
 GET_CONSUMERS = compiled(select(consumer).order_by(consumer.c.name))

@@ -23,6 +23,7 @@ from station.store.epoch import Old, create, quarantine, remains
 from station.store.errors import StoreFull, StoreUnavailable, WrongStation
 from station.store.files import is_full, make_folder, sync_folder
 from station.store.mark import Mark, MarkFile, read_mark
+from station.store.migrate import migrate
 from station.store.place import Before, Journal, Place
 
 VERIFIED_AT_START = 1000
@@ -95,6 +96,7 @@ def _open(place: Place) -> Journal:
                 raise StoreUnavailable(f"Somebody else reads {place.database}: its log cannot be emptied.")
             # The log exists from here on; SQLite syncs its name later, but ignores a failure of that.
             sync_folder(place.journal)
+            migrate(connection)
             found = read_mark(place.mark)
             mark = MarkFile(place.mark)
             undo.callback(mark.close)
@@ -124,7 +126,7 @@ def _check_owner(connection: sqlite3.Connection, place: Place) -> None:
     if row is None or not isinstance(row[0], str):
         raise _Distrust("the database has no owner")
     station, number = row
-    if number != schema.SCHEMA:  # the first one: there is nothing older to migrate
+    if number not in range(1, schema.SCHEMA + 1):
         raise _Distrust(f"the database has schema {number}, this program knows {schema.SCHEMA}")
     if station != place.station:
         raise WrongStation(
@@ -185,19 +187,22 @@ def _compare(journal: Journal, mark: Mark | None) -> None:
 def _settle(journal: Journal, place: Place) -> None:
     """Bring consumers and search index up to date, and check the last hashes."""
     connection = journal.connection
-    known = {name: required for name, _, _, required in connection.execute(schema.GET_CONSUMERS)}
-    new = [(name, needed) for name, needed in place.consumers if needed > known.get(name, -1)]
+    known = {row[0]: row[3:] for row in connection.execute(schema.GET_CONSUMERS)}
+    new = [
+        consumer
+        for consumer in place.consumers
+        if any(wish > had for wish, had in zip(consumer[1:], known.get(consumer.name, (-1, -1)), strict=True))
+    ]
     (search_version,) = connection.execute("SELECT search FROM store").fetchone()
     if new or search_version != schema.SEARCH:
         connection.execute("BEGIN IMMEDIATE")
-        for name, needed in new:
-            cursor = {"name": name, "acked_seq": journal.anchor_seq, "acked_us": 0, "required": int(needed)}
-            connection.execute(schema.ADD_CONSUMER, cursor)
+        for consumer in new:
+            connection.execute(schema.ADD_CONSUMER, schema.cursor_values(consumer, journal.anchor_seq))
         if search_version != schema.SEARCH:
             search.rebuild(connection, journal.epoch)
         connection.execute("COMMIT")
     journal.acked = {
-        name: max(acked, journal.anchor_seq) for name, acked, _, _ in connection.execute(schema.GET_CONSUMERS)
+        name: max(acked, journal.anchor_seq) for name, acked, *_ in connection.execute(schema.GET_CONSUMERS)
     }
     journal.damaged = _damaged_at_the_end(journal)
 

@@ -13,13 +13,15 @@ import sqlite3
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
 from enum import StrEnum
 
 from station.store import database
 from station.store.ballast import Ballast
+from station.store.chore import Chore
 from station.store.database import Fault, fault_of
 from station.store.errors import (
-    NotStored,
     RecordRejected,
     StoreError,
     StoreFull,
@@ -31,15 +33,14 @@ from station.store.intake import Intake
 from station.store.ops import Transaction
 from station.store.place import Journal, Place
 from station.store.readers import Readers, Tip
-from station.store.recovery import abandon
+from station.store.recovery import abandon, in_doubt, judged
 from station.store.schema import SET_HEAD
 from station.store.startup import open_journal, renew_journal
 from station.store.stats import Stats
 from station.store.waiting import Bell, Waiter
+from station.store.wal import Wal
 
 COUNT_EACH = 8
-PASSIVE_FRAMES = 1000
-TRUNCATE_BYTES = 16 * 1024 * 1024
 BEAT_S = 1.0
 HUNG_S = 10.0
 REOPEN_S = 2.0
@@ -64,14 +65,21 @@ class State(StrEnum):
 class Writer:
     """Owns the journal's only writing connection. ``submit`` may be called from any thread."""
 
-    def __init__(self, place: Place, journal: Journal, readers: Readers, ballast: Ballast) -> None:
+    def __init__(
+        self,
+        place: Place,
+        journal: Journal,
+        readers: Readers,
+        ballast: Ballast,
+        chores: Sequence[Chore] = (),
+    ) -> None:
+        self._chores = chores
         self._place = place
         self._readers = readers
         self._ballast = ballast
         self._intake = Intake()
         self._group: list[Waiter] = []
         self._bugs: deque[float] = deque(maxlen=BUGS_ALLOWED)
-        self._frames = 0
         self._renew_cause = ""
         self._ended = threading.Event()
         self.journal = journal
@@ -83,6 +91,7 @@ class Writer:
         self.beat_s = time.monotonic()
         """When the thread last went round; it stands still while the disk hangs."""
         self.stats = Stats()
+        self._wal = Wal(place.database, self.stats)
         self.bell = Bell()
         self._thread = threading.Thread(target=self._run, name="carril-journal", daemon=True)
         self._watch = threading.Thread(target=self._watch_disk, name="carril-journal-watch", daemon=True)
@@ -100,6 +109,11 @@ class Writer:
         self._intake.put(waiter)
 
     @property
+    def is_open(self) -> bool:
+        """Whether records can be kept."""
+        return self.state is State.OPEN
+
+    @property
     def silent_s(self) -> float:
         """Seconds since the thread last went round."""
         return time.monotonic() - self.beat_s
@@ -115,17 +129,20 @@ class Writer:
 
     def _run(self) -> None:
         try:
+            busy = False
             while True:
-                self._group = group = self._intake.take(BEAT_S)
+                self._group = group = self._intake.take(0 if busy else BEAT_S)
                 self._beat()
                 if group:
                     self._write(group)
                 elif self._intake.stopping or self.state is State.FAULTED:
+                    self._do_chores(idle=True)
                     break
                 elif self.state is State.REOPENING:
                     self._try_again()
                 else:
                     self._ballast.hold()
+                busy = self._do_chores(idle=not group)
         except BaseException as error:
             self._set_state(State.FAULTED, f"the writer ended with {error!r}")
             log.exception("the journal's writer ended")
@@ -147,7 +164,9 @@ class Writer:
         try:
             self._store(group, tx)
             self._group = []
-            self._tend_log(6 + sum(waiter.op.size for waiter in group) // 4096)
+            if self.stats.commits % COUNT_EACH == 0:
+                (self.pages,) = self.journal.connection.execute("PRAGMA page_count").fetchone()
+            self._wal.tend(self.journal.connection, 6 + sum(waiter.op.size for waiter in group) // 4096)
         except Exception as error:
             # A failure after the waiters were told is one of the log alone.
             self._failed(self._group, tx, error)
@@ -241,26 +260,19 @@ class Writer:
     def _tip(self) -> Tip:
         return Tip(self.journal.epoch, self.journal.first_seq, self.journal.seq, self.journal.hash)
 
-    def _tend_log(self, frames: int) -> None:
-        """Keep the write-ahead log short; ``frames`` is about what the last commit added to it."""
-        self._frames += frames
-        connection = self.journal.connection
-        if self.stats.commits % COUNT_EACH == 0:
-            (self.pages,) = connection.execute("PRAGMA page_count").fetchone()
-        self.stats.log_bytes = database.size_of(database.log_of(self._place.database))
-        if self.stats.log_bytes > TRUNCATE_BYTES:
-            connection.execute("PRAGMA busy_timeout=0").fetchone()  # never wait behind a reader
+    def _do_chores(self, *, idle: bool) -> bool:
+        """Let each chore take one step; whether one did."""
+        busy = False
+        for chore in self._chores:
             try:
-                done = database.checkpoint(connection, "TRUNCATE")
-                self.stats.log_bytes = 0 if done else self.stats.log_bytes
-            finally:
-                connection.execute("PRAGMA busy_timeout=5000").fetchone()
-        elif self._frames > PASSIVE_FRAMES:
-            done = database.checkpoint(connection, "PASSIVE")
-        else:
-            return
-        self.stats.checkpoints += 1
-        self._frames = 0 if done else self._frames
+                if self.is_open and (op := chore.next(self.journal, idle=idle)):
+                    busy = True
+                    self._write([Waiter(op, Future(), None)])
+                if self.is_open and (busy or idle):
+                    chore.tidy(self.journal.connection)
+            except Exception as error:
+                self._failed([], self._transaction(), error)
+        return busy
 
     # --- failures -----------------------------------------------------------------------------
 
@@ -273,7 +285,7 @@ class Writer:
         elif fault is Fault.IO:
             self._recover(group, tx, f"the disk failed ({error})")
         else:
-            self.bell.fail(group, self._in_doubt(tx, f"the journal failed ({error!r})"))
+            self.bell.fail(group, in_doubt(tx, f"the journal failed ({error!r})"))
             self._recover([], tx, f"the journal failed ({error!r})", renew=fault is Fault.CORRUPT)
             if fault is Fault.OTHER:
                 self._count_bug()
@@ -297,7 +309,7 @@ class Writer:
         deadline = time.monotonic() + REOPEN_S
         while not self._try_again():
             if self._intake.stopping or time.monotonic() > deadline:
-                self.bell.fail(group, self._in_doubt(tx, cause))
+                self.bell.fail(group, in_doubt(tx, cause))
                 return
             time.sleep(0.05)
         self._judge(group, tx, cause)
@@ -318,7 +330,7 @@ class Writer:
         self.stats.reopened += 1
         self.stats.epochs += journal.epoch != self.journal.epoch
         self.journal = journal
-        self._frames = 0
+        self._wal.frames = 0
         self._readers.open(self._tip())
         self._set_state(State.OPEN, "")
         self.bell.ring([], journal.seq)
@@ -332,20 +344,11 @@ class Writer:
 
     def _judge(self, group: list[Waiter], tx: Transaction, cause: str) -> None:
         """Tell the group what the reopened journal says: its records are there together or not at all."""
-        if not tx.committing:
-            self.bell.fail(group, NotStored(f"Not written: {cause}."))
-        elif self.journal.epoch != tx.epoch or tx.seq == tx.published:
-            # A commit without a record of its own left no trace in the chain.
-            self.bell.fail(group, self._in_doubt(tx, cause))
-        elif self.journal.seq == tx.seq and self.journal.hash == tx.hash:
+        failure = judged(tx, self.journal, cause)
+        if failure is None:
             self.bell.ring(group, tx.seq)
         else:
-            self.bell.fail(group, NotStored(f"Not written: {cause}."))
-
-    def _in_doubt(self, tx: Transaction, cause: str) -> StoreError:
-        if tx.committing:
-            return Unknown(f"Nobody knows whether it was written: {cause}. Look before writing it again.")
-        return StoreUnavailable(f"Not written: {cause}.")
+            self.bell.fail(group, failure)
 
     def _count_bug(self) -> None:
         now = time.monotonic()

@@ -27,6 +27,7 @@ from station.store.feed import read_alarms, read_page, read_record
 from station.store.journal import Store
 from station.store.ops import Ack
 from station.store.search import find, find_one
+from station.store.wal import Wal
 from station.store.writer import State, Writer
 from tests.support.journal import append, draft, of_inspection, open_small, open_subjects
 
@@ -41,17 +42,17 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 class Gate:
     """Holds a step of the writer back until it is opened."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: str = "_commit") -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: str = "_commit", of: type = Writer) -> None:
         self.inside = threading.Event()
         self.open = threading.Event()
-        done = getattr(Writer, step)
+        done = getattr(of, step)
 
         def held(*args: Any) -> None:
             self.inside.set()
             self.open.wait(20)
             done(*args)
 
-        monkeypatch.setattr(Writer, step, held)
+        monkeypatch.setattr(of, step, held)
 
 
 async def test_a_slow_disk_blocks_no_caller_and_the_queue_is_bounded(
@@ -183,7 +184,7 @@ async def test_a_disk_that_hangs_in_a_checkpoint_frees_the_queue(
 ) -> None:
     monkeypatch.setattr(writer_module, "HUNG_S", 0.3)
     monkeypatch.setattr(writer_module, "BEAT_S", 0.05)
-    gate = Gate(monkeypatch, "_tend_log")
+    gate = Gate(monkeypatch, "tend", Wal)
     assert (await append(store, [draft("written")])).first == 1
     await asyncio.to_thread(gate.inside.wait)
     with pytest.raises(StoreUnavailable, match="the disk hangs"):

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from station.store import schema
-from station.store import writer as writer_module
+from station.store import schema, wal
 from station.store.draft import BlobRef, Idem, Receipt
 from station.store.errors import (
     BeyondHead,
@@ -268,8 +267,8 @@ async def test_look_ups_can_write_nothing(store: Store) -> None:
 
 
 async def test_the_log_is_kept_short(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "PASSIVE_FRAMES", 50)
-    monkeypatch.setattr(writer_module, "TRUNCATE_BYTES", 2_000_000)
+    monkeypatch.setattr(wal, "PASSIVE_FRAMES", 50)
+    monkeypatch.setattr(wal, "TRUNCATE_BYTES", 2_000_000)
     largest = 0
     for _ in range(150):
         await append(store, [draft(text="x" * 50_000)])

@@ -14,10 +14,10 @@ from station.store.draft import BlobRef, Draft, Idem, Receipt
 from station.store.feed import OpenSubject, read_open_subjects
 from station.store.journal import Store
 from station.store.open import open_store
-from station.store.place import Place
+from station.store.place import Consumer, Place
 
 STATION = "LAR-04"
-CONSUMERS = (("central", True),)
+CONSUMERS = (Consumer("central"),)
 QUOTA_BYTES = 1 << 30
 MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 """A folder in memory where there is one, for tests that do not ask what the disk does."""
