@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.fault_list import FaultReport
+
 ROOT = Path(__file__).resolve().parent.parent
 SOAK = os.environ.get("CARRIL_SOAK") == "1"
 
@@ -15,6 +17,11 @@ SOAK = os.environ.get("CARRIL_SOAK") == "1"
 settings.register_profile("test", deadline=None, print_blob=True)
 settings.register_profile("soak", parent=settings.get_profile("test"), max_examples=5_000)
 settings.load_profile("soak" if SOAK else "test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Write down what became of the faults of the catalogue."""
+    config.pluginmanager.register(FaultReport())
 
 
 @pytest.fixture(scope="session")

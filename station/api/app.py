@@ -6,7 +6,19 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from station import __version__
-from station.api import blobs, consumers, devices, feed, health, inspections, records, schemas, web
+from station.api import (
+    blobs,
+    checkpoints,
+    consumers,
+    devices,
+    feed,
+    health,
+    inspections,
+    records,
+    schemas,
+    wait_times,
+    web,
+)
 from station.api.auth import LocalOnly
 from station.api.limits import BodyLimit
 from station.api.parameters import refuse_others
@@ -17,10 +29,12 @@ _ROUTERS = (
     health.router,
     devices.router,
     feed.router,
+    checkpoints.router,
     consumers.router,
     records.router,
     inspections.router,
     blobs.router,
+    wait_times.router,
     schemas.router,
     web.router,
 )

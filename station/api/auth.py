@@ -21,7 +21,7 @@ CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_BY_PROGRAMS = re.compile(r"/v1/consumers/[^/]+/ack")
+_BY_PROGRAMS = re.compile(r"/v1/consumers/[^/]+/(ack|quarantine/[^/]+/retry)|/v1/blobs/[^/]+/receipt")
 """What a central system posts; it is no browser and needs no command header."""
 
 

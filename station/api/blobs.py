@@ -1,4 +1,4 @@
-"""Blobs for download: immutable bytes under their SHA-256, whole or one range [RFC 9110, RFC 9530].
+"""Blobs for download: immutable bytes under their SHA-256, whole or one range [RFC 9110, RFC 9530]; receipts.
 
 Each MiB is checked against its digest, all of them before the first byte is sent. Damage that happens while
 they are sent cuts the connection.
@@ -9,18 +9,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
+from station.api.feed import MAX_SEQ
 from station.api.problems import Problem, refusals
 from station.api.services import Lent, Services, client_of
 from station.store.blobs import CHUNK_BYTES, BlobRow, DamagedBlob
+from station.store.errors import UnknownConsumer
+from station.store.receipts import KeepReceipt, OtherLength, UnknownBlob
 
 router = APIRouter(prefix="/v1/blobs", tags=["central"])
+log = logging.getLogger("carril.api")
 
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the bytes, in hex")]
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -38,6 +44,23 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 _HEAD_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: _RESPONSES[status] for status in _RESPONSES if status in (200, 304, 404, 410, 503)
 }
+
+
+class ReceiptBody(BaseModel):
+    """What a consumer has on its own disk; ``verified``: its SHA-256 is the name of the blob."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    consumer: str = Field(min_length=1, max_length=32)
+    bytes: int = Field(ge=0, le=MAX_SEQ)
+    verified: bool
+
+
+class BlobReceipt(BaseModel):
+    """Whether the station counts the blob as received by the consumer."""
+
+    sha256: str
+    consumer: str
+    received: bool
 
 
 @router.get("/{sha256}", response_class=Response, responses=_RESPONSES)
@@ -62,6 +85,27 @@ async def blob_head(request: Request, sha256: Sha256, services: Lent) -> Respons
     if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(headers=headers | {"Content-Length": str(row.size)}, media_type=row.media)
+
+
+@router.post(
+    "/{sha256}/receipt", responses=refusals("not-found", "other-length", "invalid", "store-unavailable")
+)
+async def receipt(sha256: Sha256, body: ReceiptBody, services: Lent) -> BlobReceipt:
+    """Say that a blob has arrived whole: idempotent, durable before the answer.
+
+    Without ``verified`` it has not: that is counted, and an earlier receipt no longer holds.
+    """
+    op = KeepReceipt(body.consumer, bytes.fromhex(sha256), body.bytes, body.verified)
+    try:
+        await services.store.run(lambda: op)
+    except (UnknownConsumer, UnknownBlob) as error:
+        raise Problem(404, "not-found", str(error)) from None
+    except OtherLength as error:
+        raise Problem(409, "other-length", str(error), bytes=error.size) from None
+    if not body.verified:
+        services.store.stats.blobs_unverified += 1
+        log.error("consumer %s has other bytes than blob %s: %d", body.consumer, sha256, body.bytes)
+    return BlobReceipt(sha256=sha256, consumer=body.consumer, received=body.verified)
 
 
 async def _find(services: Services, sha256: str) -> BlobRow:

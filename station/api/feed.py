@@ -62,6 +62,7 @@ class FeedPage(BaseModel):
     head: int
     next: int
     more: bool
+    signed_head: str | None
     prev: str
     items: list[FeedItem]
 

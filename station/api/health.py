@@ -16,8 +16,11 @@ from station.store.chain import Row
 from station.store.errors import StoreError
 from station.store.feed import anchor_of, read_record
 from station.store.readers import View
+from station.store.receipts import Owed, read_owed
 
 SILENT_S = 5.0
+MANY_REFUSED = 1000
+"""More refused records of one consumer than this are no bad records: the two sides disagree."""
 API_VERSION = "1.0"
 
 router = APIRouter(tags=["health"])
@@ -39,9 +42,16 @@ class StoreHealth(BaseModel):
 
 
 class ConsumerHealth(BaseModel):
-    """How many records wait for a consumer."""
+    """What waits for a consumer: records, records that it refused, blobs that it sent no receipt for.
+
+    ``refused`` counts up to 10,001; above 1,000 ``reasons`` has ``refused_records``. ``null`` is unknown, and
+    ``receipts_missing`` of a consumer that takes no blobs.
+    """
 
     depth: int
+    refused: int | None
+    receipts_missing: int | None
+    reasons: list[str]
 
 
 class Health(BaseModel):
@@ -64,6 +74,8 @@ class Index(BaseModel):
     oldest: int
     head: int
     clock: str
+    head_key: str
+    """Public key of the signed heads: base64 of its SubjectPublicKeyInfo, the one line of a PEM file."""
     api: str
     limits: dict[str, int]
 
@@ -80,6 +92,7 @@ async def index(services: Lent) -> Index:
         oldest=oldest,
         head=store.published,
         clock=services.lane.health().clock,
+        head_key=store.head_key,
         api=API_VERSION,
         limits=LIMITS,
     )
@@ -110,9 +123,27 @@ async def health(services: Lent) -> Health:
             damaged=len(store.damaged),
         ),
         clock=lane.clock,
-        consumers={
-            name: ConsumerHealth(depth=max(store.published - acked, 0)) for name, acked in store.acked.items()
-        },
+        consumers={name: _consumer(store.published, *each) for name, each in (await _owed(services)).items()},
+    )
+
+
+async def _owed(services: Services) -> dict[str, tuple[int, Owed | None]]:
+    """Return each consumer's cursor and what else stands open with it; ``None`` while that cannot be read."""
+    acked = dict(services.store.acked)
+    try:
+        owed = await services.store.read(lambda view: read_owed(view, list(acked)))
+    except StoreError:
+        owed = {}
+    return {name: (seq, owed.get(name)) for name, seq in acked.items()}
+
+
+def _consumer(head: int, acked: int, owed: Owed | None) -> ConsumerHealth:
+    many = owed is not None and owed.refused > MANY_REFUSED
+    return ConsumerHealth(
+        depth=max(head - acked, 0),
+        refused=owed.refused if owed else None,
+        receipts_missing=owed.receipts_missing if owed else None,
+        reasons=["refused_records"] if many else [],
     )
 
 
@@ -126,7 +157,8 @@ async def metrics(services: Lent) -> Response:
         oldest = await _oldest_unacked(services)
     except StoreError:
         oldest = {}
-    return Response(render(services, oldest), media_type=CONTENT_TYPE_LATEST)
+    owed = {name: each for name, (_, each) in (await _owed(services)).items() if each is not None}
+    return Response(render(services, oldest, owed), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _oldest_unacked(services: Services) -> dict[str, float]:

@@ -10,20 +10,24 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from station.api.services import Services
+from station.store.receipts import Owed
 from station.store.stats import Histogram
 
 
-def render(services: Services, oldest_unacked_s: Mapping[str, float]) -> bytes:
+def render(services: Services, oldest_unacked_s: Mapping[str, float], owed: Mapping[str, Owed]) -> bytes:
     """Return the text of ``/metrics`` as things are now."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
-    registry.register(_Now(services, oldest_unacked_s))
+    registry.register(_Now(services, oldest_unacked_s, owed))
     return generate_latest(registry)
 
 
 class _Now(Collector):
-    def __init__(self, services: Services, oldest_unacked_s: Mapping[str, float]) -> None:
+    def __init__(
+        self, services: Services, oldest_unacked_s: Mapping[str, float], owed: Mapping[str, Owed]
+    ) -> None:
         self._services = services
+        self._owed = owed
         self._oldest_unacked_s = oldest_unacked_s
 
     def collect(self) -> Iterator[Metric]:
@@ -67,11 +71,22 @@ class _Now(Collector):
         yield GaugeMetricFamily("carril_store_open", "1 while records can be kept", store.state == "open")
         yield GaugeMetricFamily("carril_store_wal_bytes", "Size of the write-ahead log", stats.log_bytes)
         yield GaugeMetricFamily("carril_store_quota_ratio", "Used part of the quota", store.quota_ratio)
+        yield GaugeMetricFamily(
+            "carril_store_blob_quota_ratio", "Used part of the blobs' quota", store.blob_ratio
+        )
+        for name, text, count in (
+            ("records", "Records removed to make room", stats.trimmed_records),
+            ("blobs", "Blobs removed to make room", stats.trimmed_blobs),
+            ("orphans", "Files without a record that went into quarantine", stats.orphans),
+        ):
+            yield CounterMetricFamily(f"carril_store_trimmed_{name}", text, value=count)
         yield CounterMetricFamily("carril_store_epochs", "New epochs since the start", value=stats.epochs)
         yield CounterMetricFamily("carril_store_reopened", "Poisoned handles replaced", value=stats.reopened)
         yield CounterMetricFamily("carril_store_checkpoints", "Checkpoints", value=stats.checkpoints)
         beyond = "Cursors and acknowledgements past the head: somebody has lost data"
         yield CounterMetricFamily("carril_store_beyond_head", beyond, value=stats.beyond_head)
+        unverified = "Blobs that a consumer got with other bytes than their name says"
+        yield CounterMetricFamily("carril_store_blobs_unverified", unverified, value=stats.blobs_unverified)
         syncs = CounterMetricFamily("carril_store_fsync", "Syncs by file", labels=["file"])
         for file, count in (
             ("wal", stats.commits),
@@ -96,6 +111,17 @@ class _Now(Collector):
             if name in self._oldest_unacked_s:  # else unknown, which is not 0
                 age.add_metric([name], self._oldest_unacked_s[name])
         yield from (acked, age)
+        refused = GaugeMetricFamily(
+            "carril_store_refused_records", "Records in quarantine, counted up to 10,001", labels=["consumer"]
+        )
+        missing = GaugeMetricFamily(
+            "carril_store_receipts_missing", "Blobs that were not received yet", labels=["consumer"]
+        )
+        for name, owed in self._owed.items():
+            refused.add_metric([name], owed.refused)
+            if owed.receipts_missing is not None:
+                missing.add_metric([name], owed.receipts_missing)
+        yield from (refused, missing)
 
 
 def _histogram(name: str, text: str, values: Histogram) -> Metric:

@@ -8,6 +8,7 @@ import sys
 from typing import Any, cast
 
 from station.api.app import create_app
+from station.api.directives import directives_router
 from station.api.events import events_router
 from station.api.lane import Screens, ScriptedOfficer, lane_router
 from station.api.scans import scans_router
@@ -21,6 +22,7 @@ def description() -> dict[str, Any]:
     app.include_router(lane_router(nothing, Screens(), "", ScriptedOfficer(nothing)))
     app.include_router(scans_router(nothing))
     app.include_router(events_router(nothing, asyncio.Event(), nothing, nothing, nothing))
+    app.include_router(directives_router(nothing, nothing, {}))
     return app.openapi()
 
 

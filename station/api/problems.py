@@ -31,6 +31,7 @@ PROBLEMS = {
     "beyond-head": (409, "above `head`: client or station has lost data"),
     "version-conflict": (409, "the vehicle changed: `version` is the one that stands; nothing was done"),
     "release-locked": (409, "`locks` say why; nothing was done"),
+    "other-length": (409, "the blob has `bytes` bytes: fetch it again; nothing was kept"),
     "key-reused": (409, "the idempotency key stands for another request"),
     "refused": (409, "not possible now; nothing was done"),
     "trimmed": (410, "removed after it was received; a feed goes on at `oldest` − 1"),
@@ -69,8 +70,8 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.members = members
 
-    def response(self) -> Response:
-        """Return the problem as an HTTP response."""
+    def body(self) -> dict[str, Any]:
+        """Return the problem as a document."""
         body = {
             "type": f"urn:carril:problem:{self.name}",
             "title": self.name.replace("-", " ").capitalize(),
@@ -78,7 +79,11 @@ class Problem(Exception):
         }
         if self.detail:
             body["detail"] = self.detail
-        content = json.dumps(body | self.members)
+        return body | self.members
+
+    def response(self) -> Response:
+        """Return the problem as an HTTP response."""
+        content = json.dumps(self.body())
         headers = {"Cache-Control": "no-store"} | self.headers
         return Response(content, self.status, headers=headers, media_type=MEDIA_TYPE)
 

@@ -122,6 +122,10 @@ class Services:
     lane: LanePort
     web_dist: Path | None
     """Folder of the built screen, if it has been built."""
+    direction: str = ""
+    """Of the lane: ``in`` or ``out``."""
+    port_salt: bytes | None = None
+    """What all lanes of the port share, so that they call a vehicle the same; without it none is named."""
     contact: Contact = field(default_factory=Contact)
     waits: Slots = field(default_factory=lambda: Slots(4))
     downloads: Slots = field(default_factory=lambda: Slots(2))

@@ -9,7 +9,7 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,13 +23,15 @@ from drivers.readings import ScanKey
 from station import __version__
 from station.api.app import create_app
 from station.api.connections import Connection
+from station.api.directives import directives_router
 from station.api.events import events_router
 from station.api.lane import Screens, ScriptedOfficer, lane_router
 from station.api.scans import scans_router
 from station.api.services import Services
+from station.cli.before import journal_before
 from station.cli.errors import UserError
-from station.cli.facts import lane_facts
-from station.cli.report import LaneReport
+from station.cli.facts import issuers, lane_facts, port_salt
+from station.cli.report import LaneReport, short_of_room
 from station.cli.server import Server
 from station.cli.simulation import Order, Simulation
 from station.domain.view import CentreView, DeviceView, LaneView, SimulatedOfficerView
@@ -38,8 +40,6 @@ from station.lane.evidence import Evidence
 from station.lane.host import LaneHost, Ports
 from station.lane.lane import Lane
 from station.lane.outputs import Outputs
-from station.lane.rawfile import LeftOver, discard, take_up
-from station.lane.restart import Before, Record, alarms_before, found_open, portals_before
 from station.lane.vault import StoreVault
 from station.lanefile import FittedDevice, LaneFile, shipped
 from station.runtime.bus import Bus
@@ -47,7 +47,6 @@ from station.runtime.clock import SystemClock, clock_quality
 from station.runtime.health import HealthChange
 from station.runtime.supervisor import Supervisor
 from station.runtime.watchdog import LoopLag, Watchdog, notify
-from station.store.chain import Row
 from station.store.journal import Store
 from station.store.open import open_store
 from station.store.place import Consumer
@@ -58,10 +57,6 @@ CENTRE_SILENT_S = 60.0
 GRACE_S = 2
 THINK_LIMIT_S = 2.0
 """A lane that has not let time pass for so long feeds no watchdog: the board then drops its outputs."""
-REMEMBERED = 2000
-"""Records in which a restart looks for alarms and the portals' last words, repeated every 500."""
-MAX_TRIES = 3
-"""An inspection that ended so many starts is not read again but sealed as aborted."""
 LAST_GOOD = "lane-last-good.toml"
 
 
@@ -201,46 +196,24 @@ class Daemon:
             crash,
             beat=partial(self.watchdog.beat, "supervisor"),
         )
-        self.host.begin(lane.start(__version__, await self._before(), self.clock.stamp()))
+        before = await journal_before(self.store, self.facts, self.settings.state / "scans", self.vault)
+        self.host.begin(lane.start(__version__, before, self.clock.stamp()))
         self.supervisor.start()
         stack.push_async_callback(self.supervisor.stop)
         await self.store.end_replay()
         return outputs
 
-    async def _before(self) -> Before:
-        """Return what the journal tells of the time before this start."""
-        found, rows = [], {row.seq: row for row in await self.store.last_records(REMEMBERED)}
-        for subject in await self.store.begin_replay():
-            own = await self.store.records_of(subject.subject)
-            rows |= {row.seq: row for row in own}
-            found.append(found_open(self.facts, _records(own), poison=subject.tries > MAX_TRIES))
-        told = _records(rows[seq] for seq in sorted(rows))
-        return Before(
-            open=tuple(passage for passage in found if passage is not None),
-            alarms=alarms_before(told),
-            portals=portals_before(told),
-            cut=tuple(await self._cut_off()),
-            config_sha256=next(
-                (r[2]["config_sha256"] for r in reversed(told) if "config_sha256" in r[2]), ""
-            ),
-        )
-
-    async def _cut_off(self) -> list[LeftOver]:
-        """Return the raw lines of scans that the last stop cut off; those that a record names already go."""
-        folder = self.settings.state / "scans"
-        new = []
-        for scan in await asyncio.to_thread(take_up, folder, self.vault.keep):
-            rows = await self.store.records_of(scan.inspection_id) if scan.inspection_id else []
-            if scan.inspection_id is None or any(scan.raw.sha256 in row.body.decode() for row in rows):
-                await asyncio.to_thread(discard, folder, scan.scan_id)
-            else:
-                new.append(scan)
-        return new
-
     async def _serve(self, listener: socket.socket) -> None:
-        report = LaneReport(self.host.lane, self.supervisor, self.watchdog)
+        report = LaneReport(self.host.lane, self.supervisor, self.watchdog, self.store)
         self.services = Services(
-            self.store, self.facts.lane_id, self.clock, self.stop, report, self.settings.web_dist
+            self.store,
+            self.facts.lane_id,
+            self.clock,
+            self.stop,
+            report,
+            self.settings.web_dist,
+            self.facts.direction,
+            port_salt(self.lane_file),
         )
         evidence = Evidence(self.host, self.store)
         # Once: no file is looked at while the loop has devices to serve.
@@ -250,6 +223,7 @@ class Daemon:
             lane_router(self.host, self.screens, self.facts.officer, self.scripted),
             scans_router(evidence),
             events_router(self.bus, self.stop, self.store, lambda: self.host.view, beat),
+            directives_router(self.host, self.store, issuers(self.lane_file)),
         ):
             app.include_router(router)
         quiet: dict[str, Any] = {"log_config": None, "access_log": False}
@@ -322,6 +296,9 @@ class Daemon:
         decides = self.scripted.decides_utc_us
         at = view.at or f"{self.store.epoch}:{self.store.published}"
         officer = SimulatedOfficerView(decides_utc_us=decides) if view.simulated else None
+        if short := short_of_room(self.store):
+            reasons = (*view.condition_reasons, *short)
+            view = view.model_copy(update={"condition": "degraded", "condition_reasons": reasons})
         return view.model_copy(update={"at": at, "centre": self.centre(), "simulated_officer": officer})
 
     def centre(self) -> CentreView:
@@ -361,10 +338,6 @@ def _listen(port: int) -> Iterator[socket.socket]:
             raise UserError(sentence) from error
         listener.listen(128)
         yield listener
-
-
-def _records(rows: Iterable[Row]) -> list[Record]:
-    return [(row.seq, row.type, row.event()["data"]) for row in rows]
 
 
 def _at(port: int) -> dict[str, Any]:

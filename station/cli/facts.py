@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from station.api.directives import Issuer
 from station.lane.core import DeviceFacts, LaneFacts
 from station.lanefile import LaneFile
 
@@ -28,4 +33,22 @@ def lane_facts(lane_file: LaneFile) -> LaneFacts:
         design_s=lane_file.radiation.design_length_s,
         gb_averaging_s=lane_file.radiation.gb_averaging_s,
         scanner_disturbs=lane_file.radiation.scanner_disturbs,
+        modulation_required=lane.modulation,
+        manifests=any("manifest" in issuer.kinds for issuer in lane_file.issuers),
     )
+
+
+def port_salt(lane_file: LaneFile) -> bytes | None:
+    """Return what wait times are made with, if it was given."""
+    salt = lane_file.lane.port_salt
+    return salt.get_secret_value().encode() if salt else None
+
+
+def issuers(lane_file: LaneFile) -> dict[str, Issuer]:
+    """Return who may send directives, by URN."""
+    return {
+        f"urn:carril:client:{issuer.name}": Issuer(
+            Ed25519PublicKey.from_public_bytes(base64.b64decode(issuer.key)), frozenset(issuer.kinds)
+        )
+        for issuer in lane_file.issuers
+    }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
+
+from station.cli.client import Server, ask
 
 HOST = "127.0.0.1"
 TIMEOUT_S = 5.0
@@ -35,18 +36,12 @@ def call(
     Raises ``Refused``, another ``OSError`` when nobody answers, or ``http.client.HTTPException`` when what
     answers does not speak HTTP.
     """
-    # Not urllib, which would send this to the proxy that the environment names.
-    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
     headers = {"Content-Type": "application/json", "X-Carril": "1", "Idempotency-Key": str(uuid.uuid4())}
-    try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        reply = connection.getresponse()
-        content = reply.read()
-    finally:
-        connection.close()
-    if not 200 <= reply.status < 300:
-        raise Refused(reply.status, content)
-    return content
+    content = None if body is None else json.dumps(body).encode()
+    answer = ask(Server(HOST, port), method, path, content, headers, timeout_s)
+    if not 200 <= answer.status < 300:
+        raise Refused(answer.status, answer.body)
+    return answer.body
 
 
 class Station:

@@ -11,6 +11,13 @@ from station.lane.record import degraded_reasons
 from station.runtime.device import DeviceStatus
 from station.runtime.supervisor import Supervisor
 from station.runtime.watchdog import Watchdog
+from station.store.journal import Store
+from station.store.quota import Pressure
+
+
+def short_of_room(store: Store) -> tuple[str, ...]:
+    """Return ``manual`` when room is nearly used up: only a person can help."""
+    return ("manual",) if store.pressure >= Pressure.MANUAL else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +27,12 @@ class LaneReport:
     lane: Lane
     supervisor: Supervisor
     watchdog: Watchdog
+    store: Store
 
     def health(self) -> LaneHealth:
         """Return how the lane is now."""
         core = self.lane.core
-        reasons = tuple(degraded_reasons(core))
+        reasons = (*degraded_reasons(core), *short_of_room(self.store))
         lane = "degraded" if reasons else "ok"
         return LaneHealth(
             lane="out_of_service" if core.mode == "out_of_service" else lane,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     lane_file = read_lane(arguments.lane)
     scenario = _scenario(arguments.scenario, lane_file)
+    if any(device.mode == "real" for device in lane_file.devices):
+        _refuse_crashpoints()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
@@ -62,6 +65,17 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         if simulation is not None:
             simulation.end()
+
+
+def _refuse_crashpoints() -> None:
+    """A station that a test may end at any moment must not drive a barrier."""
+    from station.store.crashpoint import VARIABLE
+
+    if place := os.environ.get(VARIABLE):
+        raise UserError(
+            f"{VARIABLE}={place} is set, which ends the station in the middle of its work: "
+            "real devices are not started; unset it."
+        )
 
 
 def _run(

@@ -23,6 +23,7 @@ def facts(inspection: Inspection) -> Facts:
         gamma=inspection.gamma,
         tamper=inspection.tamper,
         opinions=inspection.opinions,
+        directed=inspection.directed,
     )
 
 
@@ -33,6 +34,7 @@ def locks(inspection: Inspection) -> tuple[Lock, ...]:
         Standing(
             level=inspection.recommendation.level if settled else None,
             held=inspection.held,
+            modulated=inspection.directed.modulation is None,
             image_read=inspection.image_read,
             emergency=inspection.emergency,
             at_barrier=inspection.at_barrier,
@@ -40,3 +42,12 @@ def locks(inspection: Inspection) -> tuple[Lock, ...]:
             ordered=inspection.state == "aborted" or inspection.order is not None,
         )
     )
+
+
+def visible(inspection: Inspection) -> tuple[object, ...]:
+    """Return what its version counts the changes of."""
+    checks = tuple(inspection.checks.known.items())
+    advice = inspection.recommendation if inspection.advised else None
+    stored = inspection.order is not None and inspection.order.seq is not None
+    last = (inspection.flags, stored, inspection.withdrawn)
+    return (inspection.state, checks, inspection.identity, advice, inspection.locks, *last)

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from station.domain.decision import NotFound
-from station.domain.values import AlarmSummary, StandingAlarm
-from station.domain.view import AlarmView, Args
+from station.domain.values import AlarmSummary, Args, StandingAlarm
+from station.domain.view import AlarmView
 
 SILENCE_S = 120.0
 MAX_ALARMS = 200

@@ -49,6 +49,8 @@ class Standing:
     level: Level | None
     """``None``: there is no advice yet."""
     held: bool
+    modulated: bool
+    """The fiscal selection does not close Release: no supervisor may override it."""
     image_read: bool
     emergency: bool
     at_barrier: bool
@@ -68,6 +70,8 @@ def release_locks(standing: Standing) -> tuple[Lock, ...]:
         codes.append("decided")
     elif standing.level is None:
         codes.append("measuring")
+    if not standing.modulated:
+        codes.append("modulation")
     if standing.held or standing.level in SUPERVISOR_LEVELS:
         codes.append("needs_supervisor")
     elif standing.level == Level.REVIEW_IMAGE and not standing.image_read:

@@ -254,6 +254,10 @@ class InspectionSealed(InspectionEvent):
     """The whole record: immutable from here on."""
 
     opened_at_utc_us: int
+    entry_at_utc_us: int | None = None
+    booth_at_utc_us: int | None = None
+    exit_at_utc_us: int | None = None
+    """When it came upon the entry and booth loops and cleared the exit; ``None`` where nobody saw that."""
     outcome: Literal["decided", "referred_secondary", "cleared_by_rule", "aborted"]
     cause: str | None
     recommendation: Recommendation

@@ -16,16 +16,8 @@ from station.domain import advice
 from station.domain.coverage import Checks
 from station.domain.decision import ReleaseLocked, VersionConflict
 from station.domain.identity import PlateEvidence, resolve
-from station.domain.rules import ORDER, Alarm, Opinion, incomplete, recommend
-from station.domain.values import (
-    Coverage,
-    Decision,
-    Identity,
-    Incomplete,
-    Lock,
-    Recommendation,
-    Verdict,
-)
+from station.domain.rules import ORDER, Alarm, Directed, Opinion, incomplete, recommend
+from station.domain.values import Coverage, Decision, Identity, Incomplete, Lock, Recommendation, Verdict
 
 MEASURE_LIMIT_S = 60.0
 """A required measurement that is not done by then has failed."""
@@ -72,6 +64,7 @@ class Inspection:
     gamma: tuple[Alarm, ...] = ()
     tamper: tuple[str, ...] = ()
     opinions: tuple[Opinion, ...] = ()
+    directed: Directed = field(default_factory=Directed)
     decisions: tuple[Decision, ...] = ()
     order: Decision | None = None
     """The release or referral that stands; its ``seq`` is ``None`` until it is stored."""
@@ -92,7 +85,7 @@ class Inspection:
         """Begin with nothing measured."""
         self.seen_s = max(self.seen_s, self.opened_s)
         self.checks = Checks(self.fitted, self.required)
-        self._shown = self._visible()
+        self._shown = advice.visible(self)
 
     # --- what is known ------------------------------------------------------------------------
 
@@ -189,6 +182,11 @@ class Inspection:
         if device not in self.tamper:
             self.tamper = (*self.tamper, device)[:8]
             self._touch()
+
+    def direct(self, directed: Directed) -> None:
+        """Take what the centre's directives say of this vehicle."""
+        self.directed = directed
+        self._touch()
 
     def opine(self, opinion: Opinion) -> None:
         """Add the station's second opinion about one occupancy; of too many the quiet ones are dropped."""
@@ -373,7 +371,7 @@ class Inspection:
 
     def _touch(self) -> None:
         self._withdraw_what_fell()
-        shown = self._visible()
+        shown = advice.visible(self)
         if shown != self._shown:
             self._shown = shown
             self.version += 1
@@ -392,9 +390,3 @@ class Inspection:
         if ended or stopped or worse:
             self.withdraw()
         self._permitted = self.permit or (self._permitted and blind)
-
-    def _visible(self) -> tuple[object, ...]:
-        checks = tuple(self.checks.known.items())
-        advice = self.recommendation if self.advised else None
-        stored = self.order is not None and self.order.seq is not None
-        return (self.state, checks, self.identity, advice, self.locks, self.flags, stored, self.withdrawn)

@@ -11,7 +11,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from station.domain.values import Coverage, CoverageState, Incomplete, Level, Reason, Recommendation
+from station.domain.manifest import ManifestMatch
+from station.domain.values import Args, Coverage, CoverageState, Incomplete, Level, Reason, Recommendation
 
 ORDER = (Level.CLEAR, Level.REVIEW_IMAGE, Level.SECONDARY, Level.HOLD, Level.EMERGENCY)
 
@@ -36,6 +37,46 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
+class Hit:
+    """A hold that names this vehicle; ``action`` is hold, secondary, scan or notify."""
+
+    directive_id: str
+    version: int
+    action: str
+    hold_kind: str
+    discreet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """Another authority's word about this vehicle; ``modulation`` is red, green or unknown."""
+
+    directive_id: str
+    agency: str
+    verdict: str
+    modulation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Directed:
+    """What the centre's directives say of this vehicle."""
+
+    hits: tuple[Hit, ...] = ()
+    manifest: ManifestMatch | None = None
+    """``None``: no source of manifests is fitted."""
+    votes: tuple[Vote, ...] = ()
+    modulation_required: bool = False
+
+    @property
+    def modulation(self) -> str | None:
+        """Return why the fiscal selection closes Release, ``red`` or ``absent``; the last word counts."""
+        said = [vote.modulation for vote in self.votes if vote.modulation]
+        if said[-1:] == ["red"]:
+            return "red"
+        return "absent" if self.modulation_required and not said else None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that the rules may look at."""
 
@@ -47,6 +88,7 @@ class Facts:
     gamma: tuple[Alarm, ...] = ()
     tamper: tuple[str, ...] = ()
     opinions: tuple[Opinion, ...] = ()
+    directed: Directed = Directed()
 
 
 def _emergency(facts: Facts) -> Iterator[tuple[Level, Reason]]:
@@ -57,6 +99,26 @@ def _emergency(facts: Facts) -> Iterator[tuple[Level, Reason]]:
 def _neutron(facts: Facts) -> Iterator[tuple[Level, Reason]]:
     for alarm in facts.neutron:
         yield Level.HOLD, Reason(rule="R2", code="neutron_alarm", args=_alarm_args(alarm))
+
+
+def _directive(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    imaged = facts.coverage.scanner.state == CoverageState.DONE
+    for hit in facts.directed.hits:
+        level = Level.REVIEW_IMAGE if hit.action == "scan" and imaged else _ACTIONS[hit.action]
+        args = {"directive": hit.directive_id, "action": hit.action, "kind": hit.hold_kind}
+        yield level, Reason(rule="R3", code="directive_hit", args={**args, "discreet": hit.discreet})
+    for vote in facts.directed.votes:
+        if vote.verdict != "release":
+            args = {"directive": vote.directive_id, "agency": vote.agency}
+            yield _ACTIONS[vote.verdict], Reason(rule="R3", code=f"agency_{vote.verdict}", args=dict(args))
+
+
+_ACTIONS = {
+    "hold": Level.HOLD,
+    "secondary": Level.SECONDARY,
+    "scan": Level.SECONDARY,
+    "notify": Level.CLEAR,  # told, and nothing more
+}
 
 
 def _gamma(facts: Facts) -> Iterator[tuple[Level, Reason]]:
@@ -101,10 +163,31 @@ def _identity(facts: Facts) -> Iterator[tuple[Level, Reason]]:
         yield Level.SECONDARY, Reason(rule="R11", code="ident_missing", args={"reason": reason})
 
 
-RULES = (_emergency, _neutron, _gamma, _portal, _second_opinion, _scan, _identity)
-"""R1, R2, R4, R5, R6, R7 and the identity part of R11; R0 is what remains when none fires."""
+def _modulation(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    if (closed := facts.directed.modulation) is not None:
+        yield Level.SECONDARY, Reason(rule="R10", code=f"modulation_{closed}")
 
-RULE_SET = "carril-rules 1: R0 R1 R2 R4 R5 R6 R7 R11-identity"
+
+def _manifest(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    manifest = facts.directed.manifest
+    if manifest is None:
+        return
+    args: Args = {"directive": manifest.directive_id, "lead_s": manifest.lead_s}
+    if manifest.status == "none":
+        yield Level.SECONDARY, Reason(rule="R11", code="manifest_none")
+    elif manifest.status != "matched":
+        yield Level.REVIEW_IMAGE, Reason(rule="R11b", code=f"manifest_{manifest.status}", args=args)
+    if manifest.timeliness == "late":
+        yield Level.REVIEW_IMAGE, Reason(rule="R11b", code="manifest_late", args=args)
+
+
+RULES = (
+    *(_emergency, _neutron, _directive, _gamma, _portal, _second_opinion, _scan),
+    *(_modulation, _identity, _manifest),
+)
+"""R1 to R7, of R10 the modulation, R11 and R11b; R0 is what remains when none asks for anything."""
+
+RULE_SET = "carril-rules 2: R0 R1 R2 R3 R4 R5 R6 R7 R10-modulation R11 R11b"
 RULES_SHA256 = hashlib.sha256(RULE_SET.encode()).hexdigest()
 
 
@@ -112,9 +195,8 @@ def recommend(facts: Facts) -> Recommendation:
     """Return the level and all reasons, the strongest first."""
     fired = [found for rule in RULES for found in rule(facts)]
     fired.sort(key=lambda found: -ORDER.index(found[0]))
-    if not fired:
-        clear = Reason(rule="R0", code="clear")
-        return Recommendation(level=Level.CLEAR, reasons=(clear,), rules_sha256=RULES_SHA256)
+    if not fired or fired[0][0] == Level.CLEAR:
+        fired.append((Level.CLEAR, Reason(rule="R0", code="clear")))
     reasons = tuple(reason for _, reason in fired)
     return Recommendation(level=fired[0][0], reasons=reasons, rules_sha256=RULES_SHA256)
 

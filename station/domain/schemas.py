@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from station.domain.events import AlarmEvent, Event, InspectionEvent, LaneEvent
+from station.domain import directive_events as directive_events  # so that the catalogue has them
+from station.domain import store_events as store_events
+from station.domain.events import Event
 
 SCHEMA_VERSION = 1
 
 
 def _leaves(cls: type[Event]) -> list[type[Event]]:
     children = cls.__subclasses__()
-    if cls not in (Event, LaneEvent, InspectionEvent, AlarmEvent):
-        return [cls]
-    return [leaf for child in children for leaf in _leaves(child)]
+    return [leaf for child in children for leaf in _leaves(child)] or [cls]
 
 
 @cache

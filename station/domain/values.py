@@ -14,6 +14,9 @@ class Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
 
+Args = dict[str, str | int | float | bool | None]
+"""Numbers and names that a code is told with."""
+
 ClockQuality = Literal["sync", "unsync", "unknown"]
 
 
@@ -77,7 +80,7 @@ class Reason(Value):
 
     rule: str
     code: str
-    args: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    args: Args = Field(default_factory=dict)
 
 
 class Recommendation(Value):
@@ -92,7 +95,7 @@ class Lock(Value):
     """Why Release is not free."""
 
     code: str
-    args: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    args: Args = Field(default_factory=dict)
 
 
 class PlateIdentity(Value):

@@ -10,7 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from station.domain.manifest import ManifestMatch
 from station.domain.values import (
+    Args,
     BlobUse,
     Coverage,
     Decision,
@@ -22,8 +24,6 @@ from station.domain.values import (
     ScanSummary,
     Value,
 )
-
-Args = dict[str, str | int | float | bool | None]
 
 
 class DeviceView(Value):
@@ -97,6 +97,8 @@ class InspectionView(Value):
     """``None`` while measuring: there is no advice yet."""
     reasons: tuple[Reason, ...]
     coverage: Coverage
+    manifest: ManifestMatch | None = None
+    """``None``: no source of manifests is fitted."""
     incomplete: Incomplete
     release: ReleaseView
     radiation: RadiationView

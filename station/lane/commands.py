@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from station.domain.alarms import SILENCE_S
@@ -16,7 +15,8 @@ from station.domain.events import (
     SecondaryReferred,
 )
 from station.domain.values import Decision, Verdict
-from station.lane.core import Core
+from station.lane.core import Core, Pending
+from station.lane.directives import Directives, PutDirective
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,7 @@ class SilenceAlarm:
     officer: str
 
 
-Command = Decide | ReadImage | AckAlarm | SilenceAlarm
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """What a command does once its record is durable (under a sequence number), or when it never will be."""
-
-    stored: Callable[[int], None] = lambda seq: None
-    lost: Callable[[], None] = lambda: None
+Command = Decide | ReadImage | AckAlarm | SilenceAlarm | PutDirective
 
 
 class Commands:
@@ -74,9 +66,10 @@ class Commands:
     A Hold works at once; all else that a command changes, it changes when its record is durable: ``Pending``.
     """
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, directives: Directives) -> None:
         """Lend the lane's state."""
         self._core = core
+        self._directives = directives
 
     def carry_out(self, command: Command) -> Pending:
         """Check and emit; raises ``Refused``."""
@@ -86,6 +79,8 @@ class Commands:
             return self._read_image(command)
         if isinstance(command, AckAlarm):
             return self._ack(command)
+        if isinstance(command, PutDirective):
+            return self._directives.put(command)
         return self._silence(command)
 
     def _decide(self, command: Decide) -> Pending:

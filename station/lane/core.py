@@ -22,8 +22,10 @@ from station.domain.events import (
     LaneAlarmRaised,
 )
 from station.domain.inspection import Inspection
-from station.domain.values import BlobUse, ClockQuality, EventStamp, OccupancySummary, ScanSummary
-from station.domain.view import Args, DeviceView
+from station.domain.manifest import NOTHING
+from station.domain.rules import Directed
+from station.domain.values import Args, BlobUse, ClockQuality, EventStamp, OccupancySummary, ScanSummary
+from station.domain.view import DeviceView
 from station.lane.effects import BlobKept, Effect
 from station.lane.track import Track
 
@@ -65,6 +67,10 @@ class LaneFacts:
     design_s: float = 10.0
     gb_averaging_s: float = 1.0
     scanner_disturbs: bool = True
+    manifests: bool = False
+    """Whether somebody may send manifests."""
+    modulation_required: bool = False
+    """Whether Release waits for the fiscal selection."""
 
     @property
     def simulated(self) -> bool:
@@ -73,8 +79,14 @@ class LaneFacts:
 
     @property
     def fitted(self) -> frozenset[str]:
-        """Return the checks that this lane has devices for."""
-        return frozenset(CHECK_OF_ROLE[d.role] for d in self.devices if d.role in CHECK_OF_ROLE)
+        """Return the checks that this lane has devices, or a source of manifests, for."""
+        devices = {CHECK_OF_ROLE[d.role] for d in self.devices if d.role in CHECK_OF_ROLE}
+        return frozenset(devices | ({"manifest"} if self.manifests else set()))
+
+    @property
+    def directed(self) -> Directed:
+        """Return what directives say of a vehicle that has just come."""
+        return Directed((), NOTHING if self.manifests else None, (), self.modulation_required)
 
     def mode_of(self, name: str) -> str:
         """Return what stands behind a device: real or emulated."""
@@ -83,6 +95,14 @@ class LaneFacts:
     def of_role(self, role: str) -> tuple[DeviceFacts, ...]:
         """Return the devices of one role."""
         return tuple(device for device in self.devices if device.role == role)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a command does once its record is durable (under a sequence number), or when it never will be."""
+
+    stored: Callable[[int], None] = lambda seq: None
+    lost: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -98,6 +118,8 @@ class Passage:
     plate_photo: str | None = None
     left_entry: bool = False
     on_exit: bool = False
+    moments: dict[str, int] = field(default_factory=dict)
+    """When it came to ``entry`` and ``booth`` and cleared the ``exit``, as far as seen; UTC, microseconds."""
     passed: bool = False
     """The vehicle has cleared the exit loop."""
     requested: object = None

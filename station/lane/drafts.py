@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Protocol
 
-from station.domain.events import DecisionRecorded, Event, LaneAlarmRaised, RadiationAlarmRaised
+from station.domain.events import DecisionRecorded, Event, LaneAlarmRaised, Prio, RadiationAlarmRaised
 from station.domain.values import Verdict
 from station.domain.view import LaneView
 from station.lane.effects import Append
 from station.store.chain import rfc3339
 from station.store.draft import BlobRef, Draft, Idem, Receipt
-from station.store.errors import StoredResponse
+from station.store.errors import StoredResponse, StoreFull
+
+log = logging.getLogger("carril.lane")
+
+SUBJECTS = ("inspection_id", "device", "directive_id")
 
 
 def draft(event: Event, append: Append) -> Draft:
     """Return the event as the journal takes it."""
-    subject = getattr(event, "inspection_id", None) or getattr(event, "device", None) or "lane"
+    subject = next(filter(None, (getattr(event, name, None) for name in SUBJECTS)), "lane")
     name = event.type_name().removeprefix("carril.")
     sealing = append.seals is not None and subject == append.seals and name == "inspection.sealed"
     return Draft(
@@ -155,6 +160,16 @@ class Outbox:
     def done(self) -> None:
         """What was sent is stored, or given up."""
         self._sent = None
+
+    def let_go(self, batch: Batch, error: BaseException) -> bool:
+        """Give up what is only background and found no room: the lane goes on without it."""
+        scarce = isinstance(error, StoreFull) and all(
+            event.PRIO == Prio.BACKGROUND for append in batch.appends for event in append.events
+        )
+        if scarce:
+            log.warning("%d background records are let go: %s", len(batch.appends), error)
+            self._sent = None
+        return scarce
 
     def failed(self, batch: Batch, *, in_doubt: bool) -> None:
         """It is not stored, or (``in_doubt``) may be: then it goes again as it was."""

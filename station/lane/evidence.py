@@ -103,9 +103,8 @@ class Evidence:
     async def _sealed(self, inspection_id: str) -> dict[str, Any] | None:
         """Return the data of an inspection's sealed record."""
         rows = await self._store.records_of(inspection_id)
-        sealed = [row for row in rows if row.type == InspectionSealed.type_name()]
-        data: dict[str, Any] | None = sealed[-1].event()["data"] if sealed else None
-        return data
+        told = [row.told() for row in rows]
+        return next((data for _, kind, data in reversed(told) if kind == InspectionSealed.type_name()), None)
 
     async def _read_blob(self, sha256: str) -> bytes | None:
         row = await self._store.find_blob(sha256)

@@ -270,6 +270,8 @@ class LaneHost:
 
     def _refused(self, batch: Batch, error: BaseException) -> None:
         token = batch.appends[0].token
+        if self._outbox.let_go(batch, error):
+            return
         if token in self._replies and isinstance(error, Repeated | RecordRejected):
             self._outbox.done()
             self._replies.pop(token).set_exception(error)

@@ -292,6 +292,7 @@ class Imager:
         if work.closed is not None:
             self._keep_wire(run, work.closed.wire)
         blobs: dict[str, BlobKept] = {}
+        unspoilt = run.trouble is None  # lines that find no room do not take the end off the preview
         try:
             raw = self._vault.keep_lines(work.scan_id)
             if raw is not None:
@@ -304,7 +305,7 @@ class Imager:
             del self._runs[work.scan_id]
             self._calibrate(run, work)
         else:
-            self._finish(run, work, blobs)
+            self._finish(run, work, blobs, unspoilt=unspoilt)
         if work.closed is not None and run.taking:
             self._acknowledge(work.device, work.key, work.closed.lines_total, True)
 
@@ -331,19 +332,19 @@ class Imager:
         state = "provisional" if calibration.provisional else "full"
         self._report(CalibrationReady(device, state, calibration.dark_lines, calibration.air_lines, digest))
 
-    def _finish(self, run: _Run, work: EndScan, blobs: dict[str, BlobKept]) -> None:
+    def _finish(self, run: _Run, work: EndScan, blobs: dict[str, BlobKept], *, unspoilt: bool) -> None:
         try:
-            self._draw(run, work, blobs)
+            self._draw(run, work, blobs, unspoilt=unspoilt)
         except (RadiographError, OSError) as error:
             log.error("scan %s has no whole image: %s", work.scan_id, error)
             run.spoil("storage" if isinstance(error, OSError) else "partial")
         self._tell(run, work, _summary(run, work), blobs)
 
-    def _draw(self, run: _Run, work: EndScan, blobs: dict[str, BlobKept]) -> None:
+    def _draw(self, run: _Run, work: EndScan, blobs: dict[str, BlobKept], *, unspoilt: bool) -> None:
         """Make the last columns, and keep what there is of an image."""
         if run.chain is None:
             return
-        if run.trouble is None:
+        if unspoilt:
             total = run.chain.next_line if work.closed is None else work.closed.lines_total
             self._add(run, run.chain.lost(run.chain.next_line, total - run.chain.next_line))
             self._add(run, run.chain.close())

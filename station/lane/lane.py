@@ -46,8 +46,9 @@ from station.domain.restart import resume
 from station.domain.values import ClockQuality
 from station.domain.view import DeviceView, LaneView
 from station.lane.cameras import Cameras
-from station.lane.commands import Command, Commands, Pending
-from station.lane.core import UP_STATES, Core, LaneFacts
+from station.lane.commands import Command, Commands
+from station.lane.core import UP_STATES, Core, LaneFacts, Pending
+from station.lane.directives import Directives
 from station.lane.effects import (
     Append,
     CalibrationReady,
@@ -103,7 +104,8 @@ class Lane:
         self._portals = Portals(self.core)
         self._scans = Scans(self.core)
         self._cameras = Cameras(self.core)
-        self._commands = Commands(self.core)
+        self._directives = Directives(self.core)
+        self._commands = Commands(self.core, self._directives)
         self._suspicion = Suspicion(self.core)
         self._token = 0
         self._reopens = 0
@@ -229,6 +231,7 @@ class Lane:
         for scan in before.cut:
             self._scans.cut_off(scan)
         self._portals.restore(before.portals)
+        self._directives.load(before.directives)
         self._unrepeated = STANDING_EVERY
         return effects + self._finish()
 
@@ -297,6 +300,8 @@ class Lane:
         core = self.core
         before = core.passage
         self._sequencer.tick()
+        self._directives.tick()
+        self._directives.look()
         if before is not None and core.passage is not before:
             self._suspicion.vehicle_left()
         self._suspicion.tick(*self._sequencer.board())

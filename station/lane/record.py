@@ -28,6 +28,9 @@ def seal(core: Core, outcome: str) -> None:
     core.tell(
         InspectionSealed,
         opened_at_utc_us=inspection.opened_utc_us,
+        entry_at_utc_us=passage.moments.get("entry"),
+        booth_at_utc_us=passage.moments.get("booth"),
+        exit_at_utc_us=passage.moments.get("exit"),
         outcome=outcome,
         cause=inspection.cause,
         recommendation=inspection.recommendation,
@@ -113,6 +116,7 @@ def _inspection_view(passage: Passage) -> InspectionView:
             "level": advice.level if advice else None,
             "reasons": advice.reasons if advice else (),
             "coverage": inspection.coverage,
+            "manifest": inspection.directed.manifest,
             "incomplete": inspection.incomplete,
             "release": ReleaseView(allowed=not locks, locks=locks),
             "radiation": _radiation(passage),

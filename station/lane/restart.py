@@ -6,18 +6,22 @@ was running has failed. Alarms come back unacknowledged unless somebody had ackn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from station.domain.alarms import Alarm, AlarmBook, measured, settle
+from station.domain.directives import Directive
 from station.domain.events import InspectionOpened, StandingNoted
 from station.domain.identity import PlateEvidence
 from station.domain.inspection import Inspection
+from station.domain.manifest import ManifestMatch
 from station.domain.rules import Alarm as DeviceAlarm
-from station.domain.rules import Opinion
+from station.domain.rules import Hit, Opinion, Vote
 from station.domain.values import (
     BlobUse,
     Decision,
@@ -29,6 +33,8 @@ from station.domain.values import (
 )
 from station.lane.core import LaneFacts, Passage
 from station.lane.rawfile import LeftOver
+
+log = logging.getLogger("carril.lane")
 
 M = TypeVar("M", bound=BaseModel)
 Record = tuple[int, str, Mapping[str, Any]]
@@ -48,6 +54,8 @@ class Before:
     alarms: tuple[Alarm, ...] = ()
     portals: Mapping[str, StandingPortal] = field(default_factory=dict)
     """Without it missed vehicles and an open portal would go unseen."""
+    directives: tuple[Directive, ...] = ()
+    """Those that were received or in force."""
     cut: tuple[LeftOver, ...] = ()
     config_sha256: str = ""
     """Lane file of the last record."""
@@ -56,38 +64,61 @@ class Before:
 def portals_before(records: Iterable[Record]) -> dict[str, StandingPortal]:
     """Return what the newest records of the journal, oldest first, say of each portal."""
     portals: dict[str, StandingPortal] = {}
-    for _, kind, data in records:
-        if kind == STANDING:
-            portals = {known["device"]: StandingPortal.model_validate(known) for known in data["portals"]}
-            continue
-        device = data.get("device") or ""
-        known = portals.get(device, StandingPortal(device=device))
-        if kind == "carril.occupancy.ended" and data["device_count"] is not None:
-            portals[device] = known.model_copy(update={"last_count": data["device_count"]})
-        elif kind in ("carril.tamper.opened", "carril.tamper.closed"):
-            portals[device] = known.model_copy(update={"tamper": kind.endswith("opened")})
+    for record in records:
+        with _spared(record):
+            portals = _portals_after(portals, record[1], record[2])
+    return portals
+
+
+def _portals_after(
+    portals: dict[str, StandingPortal], kind: str, data: Mapping[str, Any]
+) -> dict[str, StandingPortal]:
+    if kind == STANDING:
+        return {known["device"]: StandingPortal.model_validate(known) for known in data["portals"]}
+    device = data.get("device") or ""
+    known = portals.get(device, StandingPortal(device=device))
+    if kind == "carril.occupancy.ended" and data["device_count"] is not None:
+        return portals | {device: known.model_copy(update={"last_count": data["device_count"]})}
+    if kind in ("carril.tamper.opened", "carril.tamper.closed"):
+        return portals | {device: known.model_copy(update={"tamper": kind.endswith("opened")})}
     return portals
 
 
 def alarms_before(records: Iterable[Record]) -> tuple[Alarm, ...]:
     """Return the alarms that somebody still has to see or end, as the records, oldest first, tell."""
     book = AlarmBook()
-    for _, kind, data in records:
-        if kind == STANDING:
-            book = AlarmBook()
-            for known in data["alarms"]:
-                book.add(Alarm(**StandingAlarm.model_validate(known).model_dump()))
-        elif kind in ("carril.radiation_alarm.raised", "carril.lane_alarm.raised"):
-            book.add(_alarm(data))
-        elif kind in _BOOK and book.has(data["alarm_id"]):
-            _BOOK[kind](book, data["alarm_id"])
-        elif kind == "carril.occupancy.ended":
-            summary = _own(OccupancySummary, data)
-            measured(book, summary.device, data["inspection_id"], *_largest(summary))
-        elif kind == "carril.inspection.sealed":
-            plate = data["identity"]["plate"]
-            settle(book, data["inspection_id"], data["outcome"], plate["text"] if plate else "")
+    for record in records:
+        with _spared(record):
+            book = _book_after(book, record[1], record[2])
     return tuple(book)
+
+
+def _book_after(book: AlarmBook, kind: str, data: Mapping[str, Any]) -> AlarmBook:
+    if kind == STANDING:
+        fresh = AlarmBook()
+        for known in data["alarms"]:
+            fresh.add(Alarm(**StandingAlarm.model_validate(known).model_dump()))
+        return fresh
+    if kind in ("carril.radiation_alarm.raised", "carril.lane_alarm.raised"):
+        book.add(_alarm(data))
+    elif kind in _BOOK and book.has(data["alarm_id"]):
+        _BOOK[kind](book, data["alarm_id"])
+    elif kind == "carril.occupancy.ended":
+        summary = _own(OccupancySummary, data)
+        measured(book, summary.device, data["inspection_id"], *_largest(summary))
+    elif kind == "carril.inspection.sealed":
+        plate = data["identity"]["plate"]
+        settle(book, data["inspection_id"], data["outcome"], plate["text"] if plate else "")
+    return book
+
+
+@contextlib.contextmanager
+def _spared(record: Record) -> Iterator[None]:
+    """Of a record that is not what its type promises nothing can be learnt: it must not end every start."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        log.error("record %d (%s) cannot be read and tells a restart nothing: %r", *record[:2], error)
 
 
 def _alarm(data: Mapping[str, Any]) -> Alarm:
@@ -135,6 +166,9 @@ def _own(model: type[M], data: Mapping[str, Any]) -> M:
     return model.model_validate({name: data[name] for name in model.model_fields if name in data})
 
 
+_LOOPS = {"entry_loop": "entry", "booth_loop": "booth"}
+
+
 def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Passage:
     inspection = Inspection(
         inspection_id=data["inspection_id"],
@@ -143,10 +177,14 @@ def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Passage:
         opened_s=0.0,
         required=facts.required,
         fitted=facts.fitted,
+        directed=facts.directed,
     )
+    passage = Passage(inspection)
     if data.get("restless"):
         inspection.marks.add("second_vehicle")
-    return Passage(inspection)
+    elif data["opened_by"] in _LOOPS:  # when it came to the others no record says
+        passage.moments[_LOOPS[data["opened_by"]]] = inspection.opened_utc_us
+    return passage
 
 
 def _largest(summary: OccupancySummary) -> tuple[dict[str, int | None], dict[str, float | None]]:
@@ -242,6 +280,23 @@ def _decided(passage: Passage, data: Mapping[str, Any]) -> None:
     inspection.state = "decided" if decision.verdict == Verdict.RELEASE else "referred_secondary"
 
 
+def _hit(passage: Passage, data: Mapping[str, Any]) -> None:
+    names = ("directive_id", "directive_version", "action", "hold_kind", "discreet")
+    hit = Hit(*(data[name] for name in names))
+    told = passage.inspection.directed
+    passage.inspection.directed = replace(told, hits=(*told.hits, hit))
+
+
+def _vote(passage: Passage, data: Mapping[str, Any]) -> None:
+    vote = Vote(*(data[name] for name in ("directive_id", "agency", "verdict", "modulation")))
+    told = passage.inspection.directed
+    passage.inspection.directed = replace(told, votes=(*told.votes, vote))
+
+
+def _manifest(passage: Passage, data: Mapping[str, Any]) -> None:
+    passage.inspection.directed = replace(passage.inspection.directed, manifest=_own(ManifestMatch, data))
+
+
 def _barrier(passage: Passage, data: Mapping[str, Any]) -> None:
     inspection = passage.inspection
     if data["to"] == "up" and inspection.order is not None and data["decision_seq"] == inspection.order.seq:
@@ -260,4 +315,7 @@ _FOLDS: dict[str, Callable[[Passage, Mapping[str, Any]], None]] = {
     "carril.image.read": _image_read,
     "carril.decision.recorded": _decided,
     "carril.barrier.moved": _barrier,
+    "carril.directive.hit": _hit,
+    "carril.manifest.matched": _manifest,
+    "carril.release.voted": _vote,
 }

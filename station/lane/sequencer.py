@@ -37,6 +37,8 @@ class Sequencer:
         self._permit_seq: int | None = None
         """The order that the arm may still follow."""
         self._second_waiting = False
+        self._second_moments: dict[str, int] = {}
+        """When the vehicle behind came where: it has no passage yet."""
         self._edges = {
             "entry_loop": self._entry,
             "booth_loop": self._booth,
@@ -82,9 +84,11 @@ class Sequencer:
                 core.passage.left_entry = True
             return
         if core.passage is None:
-            open_inspection(core, "entry_loop")
+            opened = open_inspection(core, "entry_loop")
+            self._came(opened.moments, "entry", first)
         elif core.passage.left_entry and not first:
             self._second_waiting = True
+            self._came(self._second_moments, "entry", first)
             core.passage.inspection.mark("second_vehicle")
             core.lane_alarm("second_vehicle")
 
@@ -95,6 +99,9 @@ class Sequencer:
         passage = core.passage
         if passage is None:
             return
+        if occupied:
+            behind = passage.inspection.left_barrier
+            self._came(self._second_moments if behind else passage.moments, "booth", first)
         if first:
             passage.inspection.in_sight(occupied, core.now_s)
         elif occupied and passage.inspection.left_barrier:
@@ -129,8 +136,14 @@ class Sequencer:
             passage.passed = True
             self._left(passage)
 
+    def _came(self, moments: dict[str, int], place: str, first: bool) -> None:
+        """Note the first time; a level found at the first poll says that it is there, not since when."""
+        if not first:
+            moments.setdefault(place, self._core.now.utc_ns // 1000)
+
     def _left(self, passage: Passage) -> None:
         """The vehicle has cleared the exit loop."""
+        self._came(passage.moments, "exit", first=False)
         inspection = passage.inspection
         if inspection.order is not None and inspection.order.seq is not None:
             inspection.left_barrier = True
@@ -194,6 +207,7 @@ class Sequencer:
         if core.passage is None and (self._second_waiting or at_booth):
             opened = open_inspection(core, "booth_loop" if at_booth else "entry_loop", restless=True)
             opened.inspection.booth(at_booth, core.now_s)
+            opened.moments, self._second_moments = self._second_moments, {}
             self._second_waiting = False
 
     def _seal_what_is_over(self, passage: Passage) -> None:
@@ -256,6 +270,7 @@ def open_inspection(core: Core, opened_by: str, *, restless: bool = False) -> Pa
         opened_s=core.now_s,
         required=core.facts.required,
         fitted=core.facts.fitted,
+        directed=core.facts.directed,
         in_service=core.mode in ("open", "draining"),
     )
     if restless:

@@ -10,9 +10,12 @@ from pathlib import Path
 from station.lane.effects import BlobKept
 from station.store.errors import StoreError
 from station.store.journal import Store
+from station.store.quota import Pressure
 from station.store.scanfile import ScanFile
 
 RAW_MEDIA = "application/x-carril-linestream"
+LARGE = frozenset({RAW_MEDIA, "application/x-npy"})
+"""Media of the large parts of an image."""
 
 
 class StoreVault:
@@ -25,7 +28,12 @@ class StoreVault:
         self._files: dict[str, ScanFile] = {}
 
     def keep(self, data: bytes, media: str) -> BlobKept:
-        """Make a blob durable; raises ``OSError`` when it cannot be kept."""
+        """Make a blob durable; raises ``OSError`` when it cannot be kept.
+
+        When room is scarce the large parts of an image are refused; its preview is not.
+        """
+        if media in LARGE and self._is_short:
+            raise OSError(f"room is scarce: {media} of {len(data)} bytes is refused, only previews are kept")
         try:
             return BlobKept(self._store.keep_blob(data, media), media, len(data))
         except StoreError as error:
@@ -46,14 +54,21 @@ class StoreVault:
             raise OSError(str(error)) from error
 
     def keep_lines(self, scan_id: str) -> BlobKept | None:
-        """Close the raw file, make it a blob and remove it."""
+        """Close the raw file, make it a blob and remove it; raises ``OSError`` when it cannot be kept."""
         file = self._files.pop(scan_id, None)
         if file is None:
             return None
         path = file.close()
-        kept = self.keep(path.read_bytes(), RAW_MEDIA)
-        path.unlink()
+        content = path.read_bytes()
+        if self._is_short:
+            path.unlink()  # else they would fill the disk in another folder
+        kept = self.keep(content, RAW_MEDIA)
+        path.unlink(missing_ok=True)
         return kept
+
+    @property
+    def _is_short(self) -> bool:
+        return self._store.pressure >= Pressure.REFUSE
 
     def close(self) -> None:
         """Close what is open; the files stay for the next start."""

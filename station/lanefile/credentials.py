@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
-from drivers.api import Options
 from station.lanefile.problems import Problem
 
 LONGEST_SECRET = 4096
@@ -22,7 +21,7 @@ HOW = 'must be a reference, { credential = "NAME" }: a lane file holds no secret
 
 
 def resolve(
-    written: Mapping[str, Any], model: type[Options], place: str
+    written: Mapping[str, Any], model: type[BaseModel], place: str
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the options with their references replaced by the secrets, and what is wrong with those."""
     options = dict(written)

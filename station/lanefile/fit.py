@@ -43,12 +43,13 @@ cabinet_closed: the lane then knows less and permits no more.
 def problems(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Problem]:
     """Yield everything that does not fit together."""
     yield from _unique("consumer", [consumer.name for consumer in document.consumer])
+    yield from _unique("issuer", [issuer.name for issuer in document.issuer])
     yield from _unique("device", [device.name for device in devices])
     yield from _unique("lane.required", list(document.lane.required))
     if not any(consumer.required for consumer in document.consumer):
         rule = "at least one consumer must be required: else records may go before anybody has them"
         yield Problem("consumer", None, rule)
-    yield from _fitted(document.lane.required, devices)
+    yield from _fitted(document, devices)
     yield from _single(devices)
     yield from _real_outputs(document.lane.required, devices)
     yield from _shared_addresses(devices)
@@ -133,12 +134,15 @@ def _unique(place: str, names: Sequence[str]) -> Iterator[Problem]:
             yield Problem(place, shown(name), f"stands {times} times; each name may stand once")
 
 
-def _fitted(required: Sequence[str], devices: Sequence[FittedDevice]) -> Iterator[Problem]:
+def _fitted(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Problem]:
     fitted = {device.role for device in devices}
-    for check in required:
+    sent = {kind for issuer in document.issuer for kind in issuer.kinds}
+    for check in document.lane.required:
         role = ROLE_OF.get(check)
         if role is None:
-            rule = "no source of manifests can be fitted in this version; leave it out"
+            if check in sent:
+                continue
+            rule = 'nobody sends manifests: add an [[issuer]] with kinds = ["manifest"], or leave it out'
         elif role not in fitted:
             rule = f"needs a device that is a {role}; add one or leave it out"
         else:

@@ -16,7 +16,16 @@ from pydantic import ValidationError
 from drivers.api import DriverSpec
 from drivers.geometry import LaneGeometry
 from station.lanefile import credentials, fit
-from station.lanefile.models import Consumer, Document, FittedDevice, LaneTable, Radiation, Simulation, Ui
+from station.lanefile.models import (
+    Consumer,
+    Document,
+    FittedDevice,
+    Issuer,
+    LaneTable,
+    Radiation,
+    Simulation,
+    Ui,
+)
 from station.lanefile.problems import LaneFileError, Problem, UnknownName, nearest, shown, translate
 
 LARGEST_BYTES = 1 << 20
@@ -38,6 +47,7 @@ class LaneFile:
     sha256: str
     lane: LaneTable
     consumers: tuple[Consumer, ...]
+    issuers: tuple[Issuer, ...]
     geometry: LaneGeometry
     simulation: Simulation
     radiation: Radiation
@@ -60,8 +70,13 @@ def load_lane(path: Path, find: FindDriver) -> LaneFile:
     raw = _parse(path, content)
     problems: list[Problem] = []
     document: Document | None = None
+    told = dict(raw)
+    if isinstance(raw.get("lane"), dict):
+        told["lane"], problems = credentials.resolve(raw["lane"], LaneTable, "lane")
+        if problems:  # a secret that was not found is none of which to say more
+            told["lane"].pop("port_salt", None)
     try:
-        document = Document.model_validate_json(_json(raw))
+        document = Document.model_validate_json(_json(told))
     except ValidationError as error:
         problems += translate(error, Document, raw)
     devices: list[FittedDevice] = []
@@ -79,6 +94,7 @@ def load_lane(path: Path, find: FindDriver) -> LaneFile:
         sha256=hashlib.sha256(content).hexdigest(),
         lane=document.lane,
         consumers=document.consumer,
+        issuers=document.issuer,
         geometry=document.geometry,
         simulation=document.simulation,
         radiation=document.radiation,

@@ -9,7 +9,16 @@ import zoneinfo
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    SecretStr,
+    WithJsonSchema,
+)
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
@@ -98,6 +107,15 @@ Name = Annotated[
 Words = Annotated[str, Field(max_length=80)]
 
 
+_REFERENCE = {
+    "type": "object",
+    "properties": {"credential": {"type": "string"}},
+    "required": ["credential"],
+    "additionalProperties": False,
+}
+"""A secret as it is written: by the name of its credential."""
+
+
 class LaneTable(Table):
     """``[lane]``: what this lane is and what an inspection on it needs."""
 
@@ -112,6 +130,10 @@ class LaneTable(Table):
     """Who decides, until officers can sign in."""
     required: Annotated[tuple[Check, ...], Field(min_length=1)]
     """Checks without which an inspection is incomplete and never clear."""
+    modulation: bool = False
+    """Release waits for a green fiscal selection; nobody here may override a red or absent one."""
+    port_salt: Annotated[SecretStr | None, Field(min_length=32), WithJsonSchema(_REFERENCE)] = None
+    """A credential that all lanes of a port share: wait times name vehicles by a key made with it."""
 
 
 class Consumer(Table):
@@ -122,6 +144,16 @@ class Consumer(Table):
     """Records are kept until every required consumer has acknowledged them."""
     blobs: bool = False
     """It takes blobs: those are kept until it has sent a receipt for each, if it is required too."""
+
+
+class Issuer(Table):
+    """``[[issuer]]``: a central system whose signed directives this lane obeys."""
+
+    name: Name
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$", description="32 bytes in base64")]
+    """Its Ed25519 public key."""
+    kinds: Annotated[tuple[Literal["hold", "manifest", "release"], ...], Field(min_length=1)]
+    """What it may send."""
 
 
 class Simulation(Table):
@@ -186,6 +218,7 @@ class Document(Table):
 
     lane: LaneTable
     consumer: Annotated[tuple[Consumer, ...], Field(min_length=1)]
+    issuer: tuple[Issuer, ...] = ()
     geometry: Geometry
     simulation: Simulation = Simulation()
     device: Annotated[tuple[Device, ...], Field(min_length=1)]

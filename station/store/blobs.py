@@ -12,18 +12,23 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import threading
 import uuid
+from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from station.store import schema
+from station.store.crashpoint import crashpoint
 from station.store.files import make_folder, sync_folder, write_synced
 
 CHUNK_BYTES = 1024 * 1024
 _DIGEST_BYTES = 32
 _PRESENT = 0
+UNNAMED = 4096
+"""Blobs that may wait for their record; more are some that never got one."""
 
 
 class DamagedBlob(Exception):
@@ -68,6 +73,8 @@ class BlobFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._unfinished = root / "part"
+        self._lock = threading.Lock()
+        self._unnamed: OrderedDict[bytes, None] = OrderedDict()
         self.syncs = 0
 
     def start(self) -> None:
@@ -90,14 +97,47 @@ class BlobFiles:
         unfinished = self._unfinished / uuid.uuid4().hex
         try:
             write_synced(unfinished, view)
+            crashpoint("blob_synced")
+            with self._lock:
+                self._unnamed[digest] = None
+                self._unnamed.move_to_end(digest)
+                while len(self._unnamed) > UNNAMED:
+                    self._unnamed.popitem(last=False)
             unfinished.rename(path)
+            crashpoint("blob_renamed")
         except BaseException:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
             raise
         self.syncs += 1
         self._sync_name(path)
+        crashpoint("blob_before_row")
         return row
+
+    def named(self, digest: bytes) -> None:
+        """Say that a record names the blob: from now on its records tell whether it may be removed."""
+        with self._lock:
+            self._unnamed.pop(digest, None)
+
+    def is_unnamed(self, digest: bytes) -> bool:
+        """Whether the blob was kept just now and waits for the record that names it."""
+        with self._lock:
+            return digest in self._unnamed
+
+    def remove(self, digest: bytes, into: Path | None = None) -> bool:
+        """Remove a file, or move it ``into`` a folder; not one that was written again just now.
+
+        Raises ``OSError``. The name is gone durably only some time later: whoever finds it again asks again.
+        """
+        with self._lock:
+            if digest in self._unnamed:
+                return False
+            path = self.path(digest)
+            if into is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.rename(into / path.name)
+            return True
 
     def adopt(self, digest: bytes, media: str) -> BlobRow | None:
         """Return the row of a file that has none; ``None`` when it is missing or its bytes are others.

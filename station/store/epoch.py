@@ -11,21 +11,35 @@ import contextlib
 import re
 import sqlite3
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import bindparam, insert
+
+from station.domain.events import EpochOpened
 from station.store import database, schema
+from station.store.blobs import BlobFiles
 from station.store.chain import HASH_BYTES, genesis
-from station.store.draft import Draft, encode
+from station.store.crashpoint import crashpoint
+from station.store.draft import encode
 from station.store.files import make_folder, sync_folder, write_synced
+from station.store.inherit import Inheritance, inherited
 from station.store.mark import Mark
-from station.store.ops import next_row
+from station.store.ops import Append, Transaction
+from station.store.own import OPENED, SEALED, common, own_draft, salvaged
 from station.store.place import NOTHING_KNOWN, Before, Consumer, Place
 
 _CURSORS = "SELECT name, acked_seq, required, 0 FROM consumer"
 """Which of them take blobs is not in every schema; the lane file says it again."""
+FIRST = schema.compiled(
+    insert(schema.salvage).values(
+        dir=bindparam("dir"), next_seq=bindparam("next"), salvaged=bindparam("salvaged"), done=1
+    )
+)
+"""The row without a folder tells how far the records go that were made together with the epoch."""
+_NACK = schema.compiled(insert(schema.nack))
 _LARGEST_SEQ = 2**48
 """A larger sequence number in a damaged database is damage, not history."""
 
@@ -37,6 +51,8 @@ class Old:
     before: Before | None
     cursors: dict[str, tuple[int, Consumer]]
     """Acknowledged sequence number, and what it belongs to, by name."""
+    legacy: Inheritance = field(default_factory=Inheritance)
+    """What the new epoch begins with."""
 
 
 def quarantine(place: Place) -> Path:
@@ -50,28 +66,35 @@ def quarantine(place: Place) -> Path:
         folder = place.quarantine / f"{number:04d}-{moment:%Y%m%dT%H%M%SZ}"
         make_folder(folder)
         if place.journal.exists():
+            crashpoint("quarantine_begun")
             place.journal.rename(folder / "journal")
+            crashpoint("quarantine_moved")
             sync_folder(folder)
             sync_folder(place.state)
+            crashpoint("quarantine_synced")
     else:
         folder = folders[-1]  # a new epoch was interrupted after the move
     copy = folder / place.mark.name
     if place.mark.exists() and not copy.exists():
         unfinished = copy.with_name(copy.name + ".new")
         write_synced(unfinished, place.mark.read_bytes())
+        crashpoint("quarantine_mark_written")
         unfinished.rename(copy)
         sync_folder(folder)
+        crashpoint("quarantine_mark_synced")
     return folder
 
 
-def remains(old: Path, mark: Mark | None) -> Old:
+def remains(old: Path, mark: Mark | None, files: BlobFiles | None = None) -> Old:
     """Return the latest known end of the epoch before, and the cursors where they can be read.
 
-    A damaged page may hold anything: what is not of the right kind is as good as unreadable.
+    With the blobs' ``files`` also what a new epoch begins with. A damaged page may hold anything: what is not
+    of the right kind is as good as unreadable.
     """
     seqs = [0]
     ends = []
     cursors: dict[str, tuple[int, Consumer]] = {}
+    legacy = Inheritance()
     with (
         contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
         contextlib.closing(database.connect_reader(old)) as reader,
@@ -86,10 +109,13 @@ def remains(old: Path, mark: Mark | None) -> Old:
             for name, acked, required, blobs in _read(reader, _CURSORS)
             if isinstance(name, str) and _is_seq(acked) and {required, blobs} <= {0, 1}
         }
+        if files:
+            marked = {mark.seq: mark.hash} if mark and epochs == [mark.epoch] else {}
+            legacy = inherited(reader, files, _LARGEST_SEQ, marked)
     if mark and (not ends or ends[-1].epoch != mark.epoch or ends[-1].last <= mark.seq):
         ends.append(Before(mark.epoch, mark.seq, mark.hash))  # the mark knows better
     seqs += [end.last for end in ends] + ([mark.seq] if mark else [])
-    return Old(replace(ends[-1], last=max(seqs)) if ends else NOTHING_KNOWN, cursors)
+    return Old(replace(ends[-1], last=max(seqs)) if ends else NOTHING_KNOWN, cursors, legacy)
 
 
 def _is_seq(value: object) -> bool:
@@ -137,35 +163,51 @@ def create(place: Place, old: Old, cause: str) -> None:
         for acked, consumer in cursors.values():
             connection.execute(schema.ADD_CONSUMER, schema.cursor_values(consumer, min(acked, anchor_seq)))
         if before:
-            draft = encode(_opening(place, before, cause), place.station)
-            row = next_row(draft, epoch, anchor_seq, anchor_hash)
-            connection.execute(schema.ADD_RECORD, row)
-            connection.execute(schema.SET_HEAD, {"seq": row["seq"], "hash": row["hash"]})
+            tx = Transaction(connection, epoch, anchor_seq, anchor_seq, anchor_hash, place.now_us(), {})
+            _append_first(tx, place, _opening(place, before, cause), old.legacy)
+            connection.execute(schema.SET_HEAD, {"seq": tx.seq, "hash": tx.hash})
+            connection.execute(FIRST, {"dir": "", "next": tx.seq + 1, "salvaged": len(old.legacy.rows)})
+        crashpoint("create_rows")
         connection.execute("COMMIT")
+        crashpoint("create_committed")
         database.checkpoint(connection, "TRUNCATE")
     sync_folder(place.aside)
+    crashpoint("create_synced")
     place.aside.rename(place.journal)
+    crashpoint("create_renamed")
     sync_folder(place.state)
+    crashpoint("create_done")
 
 
-def _opening(place: Place, before: Before, cause: str) -> Draft:
+def _opening(place: Place, before: Before, cause: str) -> EpochOpened:
     """Return the first record of a new epoch: an alarm of the highest priority."""
-    stamp = place.clock.stamp()
-    data = {
-        "stamp": {
-            "utc_us": stamp.utc_ns // 1000,
-            "mono_us": stamp.mono_ns // 1000,
-            "boot_id": stamp.boot_id,
-            "clock": "unknown",
-        },
-        "config_sha256": place.config_sha256,
-        "simulated": False,
-        "test": False,
-        "exercise": False,
-        "first_seq": before.last + 1,
-        "previous": before.epoch.hex() if any(before.epoch) else None,
-        "previous_last": before.last,
-        "previous_hash": before.hash.hex() if any(before.epoch) else None,
-        "cause": cause,
-    }
-    return Draft("carril.epoch.opened", "lane", 0, 0, place.now_us(), data, "epoch.opened:1")
+    known = any(before.epoch)
+    return EpochOpened.model_validate(
+        common(place)
+        | {
+            "first_seq": before.last + 1,
+            "previous": before.epoch.hex() if known else None,
+            "previous_last": before.last,
+            "previous_hash": before.hash.hex() if known else None,
+            "cause": cause,
+        }
+    )
+
+
+def _append_first(tx: Transaction, place: Place, opening: EpochOpened, legacy: Inheritance) -> None:
+    """Append the opening record and, behind it, what must not wait for the salvage."""
+    files = BlobFiles(place.state / "blobs")
+    for _, blob in legacy.blobs:
+        tx.connection.execute(schema.ADD_BLOB, blob.values())
+    encoded = [encode(own_draft(opening), place.station)]
+    seqs = {}
+    for row, refs in zip(legacy.rows, legacy.refs, strict=True):
+        _, kind, _ = row.told()
+        opens = kind == OPENED and (legacy.open is None or row.subject in legacy.open)
+        encoded.append(salvaged(place, row, refs, opens=opens, seals=kind == SEALED))
+        seqs[row.seq] = tx.seq + len(encoded)
+    Append(place.station, (), None, 0, files, encoded=encoded).apply(tx)
+    for nack in legacy.nacks:
+        seq = seqs[nack.seq]
+        refused = {"consumer": nack.consumer, "seq": seq, "reason": nack.reason, "tries": nack.tries}
+        tx.connection.execute(_NACK, refused | {"offered_seq": seq})  # it stands in the feed once more

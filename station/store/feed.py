@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from station.store import schema
 from station.store.chain import FLAGS, Row, rows, sound_rows
 from station.store.errors import BeyondHead, WrongEpoch
+from station.store.heads import newest_note
 from station.store.readers import View
 
 PAGE_BYTES = 4 * 1024 * 1024
@@ -37,6 +39,8 @@ class Page:
     prev: bytes
     """Hash before the first item."""
     items: list[bytes]
+    signed_head: str | None
+    """The newest one of a record up to ``next``."""
 
     @property
     def more(self) -> bool:
@@ -70,9 +74,9 @@ def read_page(view: View, epoch: str, after: int, limit: int, *, simulated: bool
     seqs = range(after + 1, last + 1)
     sound = sound_rows(found, seqs, view.tip.epoch, view.tip.seq, view.tip.hash)
     by_seq = {row.seq: row for row in found}
-    items = [_item(seq, by_seq.get(seq), seq in sound, simulated=simulated) for seq in seqs]
+    items = [_item(seq, sound.get(seq) or by_seq.get(seq), seq in sound, simulated=simulated) for seq in seqs]
     prev = anchor_hash if after == anchor_seq else _hash_at(view, after)
-    return Page(view.tip.seq, anchor_seq + 1, last, prev, items)
+    return Page(view.tip.seq, anchor_seq + 1, last, prev, items, newest_note(view.connection, last))
 
 
 def read_alarms(view: View, epoch: str, after: int, limit: int, *, simulated: bool) -> Page:
@@ -81,7 +85,8 @@ def read_alarms(view: View, epoch: str, after: int, limit: int, *, simulated: bo
     found = list(_rows_after(view, schema.ALARMS_AFTER, after, view.tip.seq, limit))
     items = [_item(row.seq, row, row.sound(view.tip.epoch), simulated=simulated) for row in found]
     last = found[-1].seq if len(found) == limit else view.tip.seq
-    return Page(view.tip.seq, anchor_seq + 1, last, found[0].prev if found else view.tip.hash, items)
+    prev = found[0].prev if found else view.tip.hash
+    return Page(view.tip.seq, anchor_seq + 1, last, prev, items, newest_note(view.connection, last))
 
 
 def _check_cursor(view: View, epoch: str, after: int) -> tuple[int, bytes]:
@@ -119,15 +124,16 @@ def _item(seq: int, row: Row | None, sound: bool, *, simulated: bool) -> bytes:
 
 def page_bytes(page: Page, epoch: str) -> bytes:
     """Return the page as JSON, made of the stored bytes."""
-    begin = b'{"epoch":"%b","oldest":%d,"head":%d,"next":%d,"more":%b,"prev":"%b","items":[' % (
+    begin = b'{"epoch":"%b","oldest":%d,"head":%d,"next":%d,"more":%b,"signed_head":%b,"prev":"%b",' % (
         epoch.encode(),
         page.oldest,
         page.head,
         page.next,
         b"true" if page.more else b"false",
+        json.dumps(page.signed_head).encode(),
         page.prev.hex().encode(),
     )
-    return begin + b",".join(page.items) + b"]}"
+    return begin + b'"items":[' + b",".join(page.items) + b"]}"
 
 
 # --- single records -------------------------------------------------------------------------------
@@ -141,7 +147,7 @@ def read_record(view: View, seq: int) -> tuple[Row | None, bool]:
     found = list(_rows_after(view, schema.RECORDS_AFTER, seq - 1, seq + 1, 2))
     sound = sound_rows(found, range(seq, seq + 1), view.tip.epoch, view.tip.seq, view.tip.hash)
     if found and found[0].seq == seq:
-        return found[0], seq in sound
+        return sound.get(seq, found[0]), seq in sound
     anchor_seq, _ = anchor_of(view.connection)
     if seq <= anchor_seq:
         raise Trimmed(anchor_seq + 1)

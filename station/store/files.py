@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from station.store.crashpoint import crashpoint
+
 SPARE_BYTES = 1024 * 1024
 """Less free room than this is a full disk."""
 
@@ -49,6 +51,7 @@ def write_synced(path: Path, content: bytes | memoryview) -> None:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(file, rest) :]
+        crashpoint("file_written")
         os.fsync(file)
     finally:
         os.close(file)

@@ -24,9 +24,12 @@ from station.store.errors import (
     StoreUnavailable,
 )
 from station.store.feed import OpenSubject, read_after, read_open_subjects, read_subject
-from station.store.ops import Ack, Acked, AddBlob, Append, Op, Replay, find_answer
+from station.store.nacks import Nack
+from station.store.ops import Ack, Acked, AddBlob, Append, Distrust, Op, Replay, find_answer
 from station.store.place import Before, Place
+from station.store.quota import Pressure, pressure_of
 from station.store.readers import Readers, View
+from station.store.reoffer import Offer, Reoffer
 from station.store.schema import PAGE_BYTES
 from station.store.stats import Stats
 from station.store.waiting import Subscriber, Waiter
@@ -36,6 +39,7 @@ __all__ = ["Acked", "BlobRef", "Draft", "Idem", "Receipt", "Store", "View"]
 
 ENCODED_BY_CALLER_BYTES = 64 * 1024
 """Larger data is encoded in the writer's thread, so that the event loop never waits for it."""
+BACKGROUND = 3
 DRAFT_BYTES = 1024
 """Envelope and objects of a draft in the queue: many small ones must fill it too."""
 
@@ -46,8 +50,16 @@ class Store:
     """The open store; made by ``station.store.open.open_store``, closed by ``close``. For any thread."""
 
     def __init__(
-        self, place: Place, writer: Writer, readers: Readers, blobs: BlobFiles, unlock: Callable[[], None]
+        self,
+        place: Place,
+        writer: Writer,
+        readers: Readers,
+        blobs: BlobFiles,
+        unlock: Callable[[], None],
+        head_key: str,
     ) -> None:
+        self.head_key = head_key
+        """The public key of the signed heads, as ``station.store.heads.public_line`` writes it."""
         self._place = place
         self._writer = writer
         self._readers = readers
@@ -55,6 +67,7 @@ class Store:
         self._blob_threads = ThreadPoolExecutor(2, thread_name_prefix="carril-blob")
         self._unlock = unlock
         self._is_closed = False
+        readers.distrust = lambda epoch, error: self._submitted(lambda: Distrust(epoch, error))
 
     # --- what is true now -----------------------------------------------------------------------
 
@@ -119,6 +132,16 @@ class Store:
         """Used part of the database's quota."""
         return self._writer.pages * PAGE_BYTES / self._place.quota_bytes
 
+    @property
+    def blob_ratio(self) -> float:
+        """Used part of the blobs' quota."""
+        return self._writer.journal.blob_bytes / self._place.blob_quota_bytes
+
+    @property
+    def pressure(self) -> Pressure:
+        """How scarce room is for what is to come."""
+        return pressure_of(self.quota_ratio, self.blob_ratio)
+
     # --- writing --------------------------------------------------------------------------------
 
     def append_soon(
@@ -137,13 +160,22 @@ class Store:
         receipt: Receipt = await self.run(lambda: self._append_op(drafts, idem))
         return receipt
 
-    async def ack(self, consumer: str, epoch: str, seq: int) -> Acked:
-        """Move a consumer's cursor forward to ``seq``, durable on return; a lower one changes nothing.
+    async def ack(self, consumer: str, epoch: str, seq: int, refused: Sequence[Nack] = ()) -> Acked:
+        """Move a consumer's cursor forward to ``seq``, durable on return; a lower one does not move it.
 
-        Raises ``UnknownConsumer``, ``WrongEpoch`` or ``BeyondHead``.
+        What it ``refused`` up to there is kept for another try. Raises ``UnknownConsumer``, ``WrongEpoch``,
+        ``BeyondHead`` or ``BadNack``.
         """
-        acked: Acked = await self.run(lambda: Ack(consumer, epoch, seq))
+        acked: Acked = await self.run(lambda: Ack(consumer, epoch, seq, refused))
         return acked
+
+    async def reoffer(self, consumer: str, seq: int) -> Offer:
+        """Append a refused record anew; durable on return. One that waits already is not offered twice.
+
+        Raises ``UnknownConsumer``, ``NotRefused`` or ``Damaged``.
+        """
+        offer: Offer = await self.run(lambda: Reoffer(self._place, consumer, seq))
+        return offer
 
     async def begin_replay(self) -> list[OpenSubject]:
         """Return the open subjects for a restart; this one is durably counted in their tries already."""
@@ -161,6 +193,12 @@ class Store:
     def _append_op(self, drafts: Sequence[Draft], idem: Idem | None = None, *, again: bool = False) -> Op:
         if not drafts:
             raise RecordRejected("There is nothing to append.")
+        if self.pressure and all(draft.prio == BACKGROUND for draft in drafts):
+            used = max(self.quota_ratio, self.blob_ratio)
+            raise StoreFull(
+                f"{used:.0%} of the room is used, and nothing may be removed: background records are refused "
+                "until more is acknowledged."
+            )
         size = sum(map(_about, drafts))
         op = Append(self.station, tuple(drafts), idem, size, self._blobs, again)
         if op.size <= ENCODED_BY_CALLER_BYTES:
@@ -219,6 +257,11 @@ class Store:
 
         Raises ``StoreFull`` or ``NotStored``, or whatever the journal raises.
         """
+        if self._writer.journal.blob_bytes + len(data) > self._place.blob_quota_bytes:
+            raise StoreFull(
+                f"No room for a blob of {len(data)} bytes: of the {self._place.blob_quota_bytes} for blobs "
+                f"{self._writer.journal.blob_bytes} are used, and those may not be removed yet."
+            )
         try:
             row = self._blobs.write(data, media)
         except OSError as error:

@@ -20,6 +20,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from station.store.crashpoint import crashpoint
+
 SLOT_BYTES = 4096
 _MAGIC = b"CARMARK1"
 _VERSION = 1
@@ -84,7 +86,9 @@ class MarkFile:
         """Overwrite the older slot and sync; on ``OSError`` this descriptor must not be used again."""
         mark = Mark(epoch, seq, hash_, utc_us, self._generation + 1)
         self._write(mark.encode(), mark.generation % 2 * SLOT_BYTES)
+        crashpoint("mark_written")
         os.fdatasync(self._file)
+        crashpoint("after_mark")
         self._generation = mark.generation
         self.syncs += 1
 

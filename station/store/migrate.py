@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy.schema import CreateColumn, CreateIndex
 
 from station.store import schema
+from station.store.crashpoint import crashpoint
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -19,6 +20,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     if found == schema.SCHEMA:
         return
     connection.execute("BEGIN IMMEDIATE")
+    crashpoint("migrate_begun")
     for table in schema.tables():
         known = {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
         if not known:
@@ -28,5 +30,12 @@ def migrate(connection: sqlite3.Connection) -> None:
             if column.name not in known:
                 definition = schema.compiled(CreateColumn(column))
                 connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+    present = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")}
+    for table in schema.tables():
+        for index in table.indexes:
+            if index.name not in present:
+                connection.execute(schema.compiled(CreateIndex(index)))
     connection.execute("UPDATE store SET schema = ?", (schema.SCHEMA,))
+    crashpoint("migrate_changed")
     connection.execute("COMMIT")
+    crashpoint("migrate_done")

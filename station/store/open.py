@@ -14,10 +14,16 @@ from station.store.blobs import BlobFiles
 from station.store.chore import Chore
 from station.store.errors import StateLocked, StoreFull, StoreRefused, StoreUnavailable
 from station.store.files import make_folder
+from station.store.heads import HeadSigner, load_key
 from station.store.journal import Store
+from station.store.orphans import Orphans
 from station.store.place import Consumer, Journal, Place
+from station.store.quota import blob_quota, partition_bytes
 from station.store.readers import Readers
+from station.store.retention import Retention
+from station.store.salvage import Salvage
 from station.store.startup import open_journal
+from station.store.stats import Stats
 from station.store.writer import Writer
 
 QUOTA_BYTES = 4 * 1024**3
@@ -33,10 +39,12 @@ def open_store(
     config_sha256: str = "",
     quota_bytes: int = QUOTA_BYTES,
     ballast_bytes: int = BALLAST_BYTES,
+    blob_quota_bytes: int | None = None,
 ) -> Store:
     """Open the store of ``station`` in the folder ``state``; blocks for up to 2 s.
 
     At least one of the ``consumers`` must be required. ``config_sha256`` goes into the record of a new epoch.
+    Without ``blob_quota_bytes`` blobs may take what the other quotas leave of the partition.
     Raises ``StateLocked``, ``WrongStation``, ``StoreRefused``, ``StoreFull``, or ``StoreUnavailable`` when
     the folder or the disk fails: nothing is lost then, and it may be tried again.
     """
@@ -44,26 +52,42 @@ def open_store(
     if not any(consumer.required for consumer in known):
         raise StoreRefused("No consumer is required: nothing would have to arrive anywhere. Require one.")
     state = state.absolute()
-    place = Place(state, station, clock, known, quota_bytes, config_sha256)
     ballast = Ballast(state / "ballast", ballast_bytes)
     blobs = BlobFiles(state / "blobs")
     with contextlib.ExitStack() as undo:
         unlock = lock_state(state)
         undo.callback(unlock)
+        blob_bytes = blob_quota_bytes or _blob_quota(state, quota_bytes, ballast_bytes)
+        place = Place(state, station, clock, known, quota_bytes, config_sha256, blob_bytes)
         journal = _open_journal(place, ballast)
         undo.callback(journal.close)
         ballast.hold()
+        key = load_key(state, station)
         try:
             blobs.start()
         except OSError as error:
             raise StoreUnavailable(f"Blobs cannot be kept in {state}: {error}.") from error
         undo.pop_all()
     readers = Readers(place)
-    chores: list[Chore] = []
-    writer = Writer(place, journal, readers, ballast, chores)
-    store = Store(place, writer, readers, blobs, unlock)
+    stats = Stats()
+    salvage = Salvage(place, blobs)
+    chores: list[Chore] = [
+        salvage,
+        HeadSigner(place, key),
+        Retention(place, blobs, stats),
+        Orphans(place, blobs, stats, salvage.is_done),
+    ]
+    writer = Writer(place, journal, readers, ballast, chores, stats)
+    store = Store(place, writer, readers, blobs, unlock, key.line)
     writer.start()
     return store
+
+
+def _blob_quota(state: Path, quota_bytes: int, ballast_bytes: int) -> int:
+    try:
+        return blob_quota(partition_bytes(state), quota_bytes, ballast_bytes)
+    except OSError as error:
+        raise StoreUnavailable(f"The state folder {state} cannot be used: {error}.") from error
 
 
 def _open_journal(place: Place, ballast: Ballast) -> Journal:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from station.store import schema, search
+from station.store import directives, nacks, schema, search
 from station.store.blobs import BlobFiles, find_blob
-from station.store.chain import link, rows
+from station.store.chain import SALVAGED, link, rows
+from station.store.crashpoint import crashpoint
 from station.store.draft import Draft, Encoded, Idem, Receipt, encode
 from station.store.errors import BeyondHead, Repeated, StoredResponse, UnknownConsumer, WrongEpoch
+from station.store.nacks import Nack
 
+DIRECTIVES = "carril.directive."
 LOOK_BACK = 1000
 """More records than others add between two tries to append the same."""
 
@@ -31,6 +34,22 @@ class Transaction:
     """The consumers' cursors as this transaction will leave them."""
     committing: bool = False
     """COMMIT was tried: from then on a failure leaves open whether the group is stored."""
+    blob_bytes: int = 0
+    """Bytes of all blobs that are there."""
+
+    def standing(self) -> tuple[int, bytes, dict[str, int], int]:
+        """Return what ``restore`` takes after a roll-back; the sequence number comes first."""
+        return self.seq, self.hash, dict(self.acked), self.blob_bytes
+
+    def restore(self, standing: tuple[int, bytes, dict[str, int], int]) -> None:
+        """Stand where it stood."""
+        self.seq, self.hash, acked, self.blob_bytes = standing
+        self.acked = dict(acked)
+
+    def add_blob(self, row: dict[str, Any]) -> None:
+        """Enter a blob; one that is entered already changes nothing, unless its file had been removed."""
+        added = self.connection.execute(schema.ADD_BLOB, row).rowcount
+        self.blob_bytes += row["bytes"] * added if row["state"] == 0 else 0
 
 
 class Op(Protocol):
@@ -64,12 +83,16 @@ class Op(Protocol):
         ...
 
 
-class _Small:
+class Small:
     """What small operations have in common."""
 
-    size: ClassVar[int] = 200
     records: ClassVar[int] = 0
     vital: ClassVar[bool] = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of a few numbers."""
+        return 200
 
     def prepare(self) -> None:
         """Nothing to prepare."""
@@ -97,8 +120,8 @@ class Append:
 
     @property
     def vital(self) -> bool:
-        """Whether an alarm is among the drafts."""
-        return any(draft.prio == 0 for draft in self.drafts)
+        """Whether an alarm is among the drafts, or what became of a directive."""
+        return any(draft.prio == 0 or draft.type.startswith(DIRECTIVES) for draft in self.drafts)
 
     def prepare(self) -> None:
         """Encode the drafts, unless the caller has done so."""
@@ -118,8 +141,9 @@ class Append:
             tx.seq, tx.hash = row["seq"], row["hash"]
             added.append(row)
         tx.connection.executemany(schema.ADD_RECORD, added)
+        crashpoint("after_rows")
         for seq, encoded in enumerate(self.encoded, first):
-            _keep_blobs(tx.connection, seq, encoded, self.blobs)
+            _keep_blobs(tx, seq, encoded, self.blobs)
             _write_relations(tx.connection, seq, encoded)
         receipt = Receipt(tx.epoch.hex(), first, tx.seq, tx.now_us)
         if self.idem:
@@ -153,11 +177,12 @@ def next_row(encoded: Encoded, epoch: bytes, seq: int, previous: bytes) -> dict[
     }
 
 
-def _keep_blobs(connection: sqlite3.Connection, seq: int, encoded: Encoded, files: BlobFiles) -> None:
+def _keep_blobs(tx: Transaction, seq: int, encoded: Encoded, files: BlobFiles) -> None:
     for role, sha256, media in encoded.blobs:
-        if find_blob(connection, sha256) is None and (row := files.adopt(sha256, media)):
-            connection.execute(schema.ADD_BLOB, row.values())
-        connection.execute(schema.ADD_RECORD_BLOB, {"seq": seq, "role": role, "sha256": sha256})
+        if find_blob(tx.connection, sha256) is None and (row := files.adopt(sha256, media)):
+            tx.add_blob(row.values())
+        tx.connection.execute(schema.ADD_RECORD_BLOB, {"seq": seq, "role": role, "sha256": sha256})
+        files.named(sha256)
 
 
 def _write_relations(connection: sqlite3.Connection, seq: int, encoded: Encoded) -> None:
@@ -166,7 +191,12 @@ def _write_relations(connection: sqlite3.Connection, seq: int, encoded: Encoded)
         connection.execute(schema.OPEN_SUBJECT, {"subject": draft.subject, "first_seq": seq, "tries": 0})
     if draft.seals:
         connection.execute(schema.SEAL_SUBJECT, {"subject": draft.subject})
-    search.note(connection, seq, draft.type, draft.subject, draft.data, draft.flags)
+    type_, data = draft.type, draft.data
+    if type_ == SALVAGED:
+        type_, data = data["original"]["type"], data["original"]["data"]
+    search.note(connection, seq, type_, draft.subject, data, draft.flags)
+    if draft.type != SALVAGED or directives.is_news(connection, type_, data):
+        directives.note(connection, seq, type_, draft.subject, data)
 
 
 def find_answer(
@@ -206,16 +236,22 @@ class Acked:
 
 
 @dataclass(frozen=True)
-class Ack(_Small):
-    """Move a consumer's cursor forward, never back."""
+class Ack(Small):
+    """Move a consumer's cursor forward, never back, and keep what it refuses for another try."""
 
     vital = True
     consumer: str
     epoch: str
     seq: int
+    refused: Sequence[Nack] = ()
+
+    @property
+    def size(self) -> int:
+        """A few numbers, and what is said of each refused record."""
+        return 200 + sum(100 + len(nack.reason) for nack in self.refused)
 
     def apply(self, tx: Transaction) -> Acked:
-        """Raise ``UnknownConsumer``, ``WrongEpoch`` or ``BeyondHead``, or move the cursor."""
+        """Raise ``UnknownConsumer``, ``WrongEpoch``, ``BeyondHead`` or ``BadNack``, or move the cursor."""
         if self.consumer not in tx.acked:
             raise UnknownConsumer(f"There is no consumer {self.consumer!r}.")
         if self.epoch != tx.epoch.hex():
@@ -223,27 +259,45 @@ class Ack(_Small):
         if self.seq > tx.published:
             raise BeyondHead(self.seq, tx.published)
         before = tx.acked[self.consumer]
+        if self.refused:
+            oldest = tx.connection.execute(schema.GET_HEAD).fetchone()[2] + 1
+            found = nacks.targets(tx.connection, self.consumer, self.seq, self.refused, oldest)
+            nacks.write(tx.connection, self.consumer, self.seq, found)
         if self.seq <= before:
             return Acked(self.epoch, before, moved=False)
         values = {"who": self.consumer, "seq": self.seq, "now_us": tx.now_us}
         tx.connection.execute(schema.SET_ACKED, values)
+        nacks.take(tx.connection, self.consumer, self.seq)
         tx.acked[self.consumer] = self.seq
         return Acked(self.epoch, self.seq, moved=True)
 
 
 @dataclass(frozen=True)
-class AddBlob(_Small):
+class AddBlob(Small):
     """Enter a blob whose bytes are durable already; entering it twice changes nothing."""
 
     row: dict[str, Any]
 
     def apply(self, tx: Transaction) -> None:
         """Write the row."""
-        tx.connection.execute(schema.ADD_BLOB, self.row)
+        tx.add_blob(self.row)
 
 
 @dataclass(frozen=True)
-class Replay(_Small):
+class Distrust(Small):
+    """Fail as the look-up did that found this epoch's database damaged: what follows is the writer's."""
+
+    epoch: bytes
+    error: Exception
+
+    def apply(self, tx: Transaction) -> None:
+        """Raise the look-up's error, unless another epoch has begun meanwhile."""
+        if tx.epoch == self.epoch:
+            raise self.error
+
+
+@dataclass(frozen=True)
+class Replay(Small):
     """Count a replay of the open subjects before it begins, or forget the count after it went well."""
 
     begins: bool

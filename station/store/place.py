@@ -32,6 +32,7 @@ class Place:
     consumers: tuple[Consumer, ...]
     quota_bytes: int
     config_sha256: str
+    blob_quota_bytes: int = 2**63 - 1
 
     @property
     def journal(self) -> Path:
@@ -78,7 +79,7 @@ NOTHING_KNOWN = Before(bytes(16), 0, bytes(32))
 
 @dataclass(slots=True)
 class Journal:
-    """The open journal; ``seq``, ``hash`` and ``acked`` move with each commit of the writer."""
+    """The open journal; ``seq``, ``hash``, ``acked`` and ``blob_bytes`` move with each commit."""
 
     connection: sqlite3.Connection
     mark: MarkFile
@@ -92,6 +93,8 @@ class Journal:
     anchor_hash: bytes
     acked: dict[str, int] = field(default_factory=dict)
     damaged: tuple[int, ...] = ()
+    blob_bytes: int = 0
+    """Bytes of all blobs that are there."""
 
     def close(self) -> None:
         """Close database and mark; SQLite checkpoints and removes the log when it is the last to close."""

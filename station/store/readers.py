@@ -62,6 +62,8 @@ class Readers:
         self._ended = False
         self.tip = Tip(bytes(16), 0, 0, bytes(32))
         """Set by the writer, always as a whole."""
+        self.distrust: Callable[[bytes, Exception], object] = lambda epoch, error: None
+        """Told of an epoch whose database a look-up found damaged."""
 
     def open(self, tip: Tip) -> None:
         """Let look-ups in."""
@@ -110,6 +112,8 @@ class Readers:
             except (sqlite3.Error, UnicodeDecodeError) as error:
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
                     raise StoreBusy(f"The look-up took longer than {LIMIT_S} s.") from error
+                if database.fault_of(error) is database.Fault.CORRUPT:
+                    self.distrust(view.tip.epoch, error)
                 raise StoreUnavailable(f"The journal cannot be read: {error}.") from error
             finally:
                 connection.set_progress_handler(None, 0)

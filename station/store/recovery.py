@@ -12,6 +12,7 @@ import contextlib
 import sqlite3
 
 from station.store import database
+from station.store.database import Fault, fault_of
 from station.store.errors import NotStored, StoreError, StoreUnavailable, Unknown
 from station.store.ops import Transaction
 from station.store.place import Journal, Place
@@ -28,6 +29,13 @@ def judged(tx: Transaction, journal: Journal, cause: str) -> StoreError | None:
     if tx.committing and (journal.seq, journal.hash) == (tx.seq, tx.hash):
         return None
     return NotStored(f"Not written: {cause}.")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether one operation's own values are to blame, not the database or the disk."""
+    fault = fault_of(error)
+    others = (sqlite3.Error, MemoryError)  # short memory is nobody's draft's fault
+    return fault is Fault.REFUSED or (fault is Fault.OTHER and not isinstance(error, others))
 
 
 def in_doubt(tx: Transaction, cause: str) -> StoreError:

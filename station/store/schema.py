@@ -103,6 +103,7 @@ record_blob = _table(
     Column("sha256", LargeBinary, ForeignKey("blob.sha256"), primary_key=True),  # one role, many photos
     rowid=False,
 )
+Index("record_blob_named", record_blob.c.sha256, record_blob.c.seq)
 consumer = _table(
     "consumer",
     _text("name", key=True),
@@ -230,7 +231,15 @@ RECORDS_OF = compiled(
     .order_by(record.c.seq)
 )
 
-ADD_BLOB = compiled(upsert(blob).on_conflict_do_nothing())
+_new_blob = upsert(blob)
+ADD_BLOB = compiled(
+    _new_blob.on_conflict_do_update(  # one that was removed is there again
+        index_elements=["sha256"],
+        set_={"state": 0},
+        where=(blob.c.state != 0) & (_new_blob.excluded.state == 0),
+    )
+)
+BLOB_BYTES = compiled(select(func.coalesce(func.sum(blob.c.bytes), 0)).where(blob.c.state == 0))
 GET_BLOB = compiled(select(blob).where(blob.c.sha256 == bindparam("sha256")))
 
 _new_consumer = upsert(consumer)

@@ -89,7 +89,8 @@ def rebuild(connection: sqlite3.Connection, epoch: bytes) -> None:
             break
         for row in page:
             if row.sound(epoch):
-                note(connection, row.seq, row.type, row.subject, row.event()["data"], row.flags)
+                _, type_, data = row.told()
+                note(connection, row.seq, type_, row.subject, data, row.flags)
         after = page[-1].seq
     connection.execute(schema.SET_SEARCH, {"search": schema.SEARCH})
 
@@ -112,8 +113,11 @@ def _as_published(connection: sqlite3.Connection, found: Found, published: int) 
     (epoch,) = connection.execute("SELECT epoch FROM store").fetchone()
     known: Found | None = None
     for row in rows(connection.execute(schema.RECORDS_OF, {"subject": found.id, "upto": published})):
-        if row.sound(epoch) and (data := row.event()["data"]).get("inspection_id") == row.subject:
-            known = _after(known, row.seq, row.type, row.subject, data, row.flags)
+        if not row.sound(epoch):
+            continue
+        _, type_, data = row.told()
+        if data.get("inspection_id") == row.subject:
+            known = _after(known, row.seq, type_, row.subject, data, row.flags)
     return known
 
 

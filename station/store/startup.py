@@ -17,7 +17,9 @@ import sqlite3
 from collections.abc import Iterator
 
 from station.store import database, schema, search
+from station.store.blobs import BlobFiles
 from station.store.chain import rows, sound_rows
+from station.store.crashpoint import crashpoint
 from station.store.database import Fault, fault_of
 from station.store.epoch import Old, create, quarantine, remains
 from station.store.errors import StoreFull, StoreUnavailable, WrongStation
@@ -58,7 +60,8 @@ def renew_journal(place: Place, cause: str) -> Journal:
 
 def _begin_epoch(place: Place, cause: str) -> Journal:
     folder = quarantine(place)
-    create(place, remains(folder / "journal" / place.database.name, read_mark(place.mark)), cause)
+    blobs = BlobFiles(place.state / "blobs")
+    create(place, remains(folder / "journal" / place.database.name, read_mark(place.mark), blobs), cause)
     return _open(place)
 
 
@@ -89,9 +92,11 @@ def _open(place: Place) -> Journal:
                 # Whoever writes puts the log back on closing: nothing may change in another station's folder.
                 with contextlib.closing(database.connect_reader(place.database)) as reader:
                     _check_owner(reader, place)
+                    _check_log(reader, read_mark(place.mark))
             connection = database.connect_writer(place.database, place.quota_bytes)
             undo.callback(connection.close)
             _check_owner(connection, place)
+            crashpoint("start_before_checkpoint")
             if not database.checkpoint(connection, "TRUNCATE"):
                 raise StoreUnavailable(f"Somebody else reads {place.database}: its log cannot be emptied.")
             # The log exists from here on; SQLite syncs its name later, but ignores a failure of that.
@@ -109,6 +114,7 @@ def _open(place: Place) -> Journal:
                 raise _Distrust(f"the database is unreadable: {error}") from error
             raise
         sync_folder(place.state)
+        crashpoint("start_before_mark")
         mark.write(journal.epoch, journal.seq, journal.hash, place.now_us())
         undo.pop_all()
         return journal
@@ -135,6 +141,17 @@ def _check_owner(connection: sqlite3.Connection, place: Place) -> None:
         )
 
 
+def _check_log(reader: sqlite3.Connection, mark: Mark | None) -> None:
+    """Look whether the log is read to its end: SQLite stops at the first damaged frame, without a word.
+
+    The checkpoint would then throw away what stands behind it, which the salvage can still find.
+    """
+    (epoch,) = reader.execute("SELECT epoch FROM store").fetchone()
+    seq, *_ = reader.execute(schema.GET_HEAD).fetchone() or (0,)
+    if mark and mark.epoch == epoch and mark.seq > seq:
+        raise _Distrust(f"the journal ends at {seq}, the mark says {mark.seq}")
+
+
 def _load(connection: sqlite3.Connection, mark: MarkFile, place: Place) -> Journal:
     """Read epoch, head and anchor, and check that they agree with the records."""
     _, epoch, first_seq, prev_epoch, prev_last, prev_hash, *_ = connection.execute(
@@ -145,7 +162,7 @@ def _load(connection: sqlite3.Connection, mark: MarkFile, place: Place) -> Journ
         raise _Distrust("the head is missing")
     seq, hash_, anchor_seq, anchor_hash = ends
     last = connection.execute(schema.MAX_SEQ).fetchone()[0]
-    if last is None:
+    if last is None or last <= anchor_seq:  # what is kept below the anchor says nothing of the end
         agrees = (seq, hash_) == (anchor_seq, anchor_hash)
     else:
         agrees = seq == last and hash_ == _hash_at(connection, last)
@@ -164,11 +181,11 @@ def _hash_at(connection: sqlite3.Connection, seq: int) -> bytes | None:
 def _compare(journal: Journal, mark: Mark | None) -> None:
     """Hold the journal against the mark; raise ``_Distrust`` where it is not the marked one or shorter.
 
-    A journal that holds nothing but its own opening record was interrupted while it began: nobody was told
-    of it, so a mark of the epoch before, or none, is what must be found.
+    A journal that holds nothing but what it was made with was interrupted while it began: nobody was told of
+    it, so a mark of the epoch before, or none, is what must be found.
     """
-    opening = 1 if journal.before else 0
-    untold = journal.seq == journal.first_seq - 1 + opening
+    row = journal.connection.execute("SELECT next_seq FROM salvage WHERE dir = ''").fetchone()
+    untold = journal.seq + 1 == (row[0] if row else journal.first_seq + (1 if journal.before else 0))
     if mark is None:
         if not untold:
             raise _Distrust("there is no valid mark")
@@ -204,6 +221,7 @@ def _settle(journal: Journal, place: Place) -> None:
     journal.acked = {
         name: max(acked, journal.anchor_seq) for name, acked, *_ in connection.execute(schema.GET_CONSUMERS)
     }
+    (journal.blob_bytes,) = connection.execute(schema.BLOB_BYTES).fetchone()
     journal.damaged = _damaged_at_the_end(journal)
 
 

@@ -56,3 +56,11 @@ class Stats:
     """Poisoned handles that were replaced."""
     beyond_head: int = 0
     """Acknowledgements of records that never were."""
+    blobs_unverified: int = 0
+    """Blobs that a consumer got with other bytes than their name says."""
+    trimmed_records: int = 0
+    """Records that retention removed."""
+    trimmed_blobs: int = 0
+    """Blobs that retention removed."""
+    orphans: int = 0
+    """Files without a row that went into quarantine."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from station.store.crashpoint import crashpoint
 from station.store.errors import StoreError
 from station.store.ops import Op
 
@@ -58,6 +59,7 @@ class Bell:
 
     def ring(self, waiters: Iterable[Waiter], published: int | None = None) -> None:
         """Tell the waiters their outcomes and, after a commit, the subscribers how far it goes."""
+        crashpoint("before_tell")
         with self._lock:
             fresh = [waiter for waiter in waiters if not waiter.told]
             for waiter in fresh:

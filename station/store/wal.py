@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from station.store import database
+from station.store.crashpoint import crashpoint
 from station.store.stats import Stats
 
 PASSIVE_FRAMES = 1000
@@ -31,12 +32,16 @@ class Wal:
         if self._stats.log_bytes > TRUNCATE_BYTES:
             connection.execute("PRAGMA busy_timeout=0").fetchone()  # never wait behind a reader
             try:
+                crashpoint("before_truncate")
                 done = database.checkpoint(connection, "TRUNCATE")
+                crashpoint("after_truncate")
                 self._stats.log_bytes = 0 if done else self._stats.log_bytes
             finally:
                 connection.execute("PRAGMA busy_timeout=5000").fetchone()
         elif self.frames > PASSIVE_FRAMES:
+            crashpoint("before_passive")
             done = database.checkpoint(connection, "PASSIVE")
+            crashpoint("after_passive")
         else:
             return
         self._stats.checkpoints += 1

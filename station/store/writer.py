@@ -20,6 +20,7 @@ from enum import StrEnum
 from station.store import database
 from station.store.ballast import Ballast
 from station.store.chore import Chore
+from station.store.crashpoint import crashpoint
 from station.store.database import Fault, fault_of
 from station.store.errors import (
     RecordRejected,
@@ -32,8 +33,9 @@ from station.store.errors import (
 from station.store.intake import Intake
 from station.store.ops import Transaction
 from station.store.place import Journal, Place
+from station.store.quota import Room, used_pages
 from station.store.readers import Readers, Tip
-from station.store.recovery import abandon, in_doubt, judged
+from station.store.recovery import abandon, in_doubt, is_refusal, judged
 from station.store.schema import SET_HEAD
 from station.store.startup import open_journal, renew_journal
 from station.store.stats import Stats
@@ -72,12 +74,10 @@ class Writer:
         readers: Readers,
         ballast: Ballast,
         chores: Sequence[Chore] = (),
+        stats: Stats | None = None,
     ) -> None:
-        self._chores = chores
-        self._place = place
-        self._readers = readers
-        self._ballast = ballast
-        self._intake = Intake()
+        self._chores, self._place = chores, place
+        self._readers, self._ballast, self._intake = readers, ballast, Intake()
         self._group: list[Waiter] = []
         self._bugs: deque[float] = deque(maxlen=BUGS_ALLOWED)
         self._renew_cause = ""
@@ -86,11 +86,12 @@ class Writer:
         self.state = State.OPEN
         self.cause = ""
         """Why the journal is not open."""
-        self.pages: int = journal.connection.execute("PRAGMA page_count").fetchone()[0]
-        """Pages of the database, counted at every eighth commit."""
+        self.pages = used_pages(journal.connection)
+        """Pages of the database that hold something, counted at every eighth commit and after chores."""
+        self._room = Room(place.quota_bytes)
         self.beat_s = time.monotonic()
         """When the thread last went round; it stands still while the disk hangs."""
-        self.stats = Stats()
+        self.stats = stats or Stats()
         self._wal = Wal(place.database, self.stats)
         self.bell = Bell()
         self._thread = threading.Thread(target=self._run, name="carril-journal", daemon=True)
@@ -129,7 +130,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            busy = False
+            busy = True  # chores need not wait for the first beat
             while True:
                 self._group = group = self._intake.take(0 if busy else BEAT_S)
                 self._beat()
@@ -165,7 +166,7 @@ class Writer:
             self._store(group, tx)
             self._group = []
             if self.stats.commits % COUNT_EACH == 0:
-                (self.pages,) = self.journal.connection.execute("PRAGMA page_count").fetchone()
+                self.pages = used_pages(self.journal.connection)
             self._wal.tend(self.journal.connection, 6 + sum(waiter.op.size for waiter in group) // 4096)
         except Exception as error:
             # A failure after the waiters were told is one of the log alone.
@@ -185,7 +186,9 @@ class Writer:
     def _store(self, group: list[Waiter], tx: Transaction) -> None:
         started, before = time.monotonic(), tx.seq
         self._apply(group, tx)
+        crashpoint("before_commit")
         self._commit(tx)
+        crashpoint("after_commit")
         self._set_mark(tx)
         self._beat()
         database.check_identity(self._place.database, self.journal.identity)
@@ -193,7 +196,7 @@ class Writer:
         self.stats.commit_seconds.add(time.monotonic() - started)
         self.stats.group_records.add(tx.seq - before)
         self._publish(tx)
-        self.bell.ring(group, tx.seq)
+        self.bell.ring(group, tx.seq if tx.seq > before else None)
 
     def _transaction(self) -> Transaction:
         journal = self.journal
@@ -205,20 +208,23 @@ class Writer:
             hash=journal.hash,
             now_us=self._place.now_us(),
             acked=dict(journal.acked),
+            blob_bytes=journal.blob_bytes,
         )
 
     def _apply(self, group: list[Waiter], tx: Transaction) -> None:
         """Run all operations in one transaction; when one is refused, again with a savepoint around each."""
-        start = (tx.seq, tx.hash, dict(tx.acked))
+        start = tx.standing()
         try:
             tx.connection.execute("BEGIN IMMEDIATE")
+            crashpoint("begin")
+            self._room.allow(tx.connection, vital=all(waiter.op.vital for waiter in group))
             for waiter in group:
                 self._run_op(waiter, tx)
         except Exception as error:
-            if not _is_refusal(error):
+            if not is_refusal(error):
                 raise
             tx.connection.rollback()
-            tx.seq, tx.hash, tx.acked = start
+            tx.restore(start)
             self._apply_singly(group, tx)
         if tx.seq != start[0]:
             tx.connection.execute(SET_HEAD, {"seq": tx.seq, "hash": tx.hash})
@@ -233,16 +239,16 @@ class Writer:
     def _apply_singly(self, group: list[Waiter], tx: Transaction) -> None:
         tx.connection.execute("BEGIN IMMEDIATE")
         for waiter in group:
-            start = (tx.seq, tx.hash, dict(tx.acked))
+            start = tx.standing()
             tx.connection.execute("SAVEPOINT one")
             try:
                 self._run_op(waiter, tx)
             except Exception as error:
-                if not _is_refusal(error):
+                if not is_refusal(error):
                     raise
                 waiter.outcome = RecordRejected(f"The journal refuses this record: {error}.")
                 tx.connection.execute("ROLLBACK TO one")
-                tx.seq, tx.hash, tx.acked = start
+                tx.restore(start)
             tx.connection.execute("RELEASE one")
 
     def _commit(self, tx: Transaction) -> None:
@@ -255,6 +261,7 @@ class Writer:
 
     def _publish(self, tx: Transaction) -> None:
         self.journal.seq, self.journal.hash, self.journal.acked = tx.seq, tx.hash, tx.acked
+        self.journal.blob_bytes = tx.blob_bytes
         self._readers.tip = self._tip()
 
     def _tip(self) -> Tip:
@@ -270,6 +277,7 @@ class Writer:
                     self._write([Waiter(op, Future(), None)])
                 if self.is_open and (busy or idle):
                     chore.tidy(self.journal.connection)
+                    self.pages = used_pages(self.journal.connection)
             except Exception as error:
                 self._failed([], self._transaction(), error)
         return busy
@@ -390,10 +398,3 @@ class Writer:
             self._readers.end()
         with contextlib.suppress(sqlite3.Error, OSError):
             self.journal.close()
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether one operation's own values are to blame, not the database or the disk."""
-    fault = fault_of(error)
-    others = (sqlite3.Error, MemoryError)  # short memory is nobody's draft's fault
-    return fault is Fault.REFUSED or (fault is Fault.OTHER and not isinstance(error, others))

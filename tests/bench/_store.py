@@ -8,6 +8,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from _row import Row
@@ -28,16 +29,17 @@ def draft(number: int) -> Draft:
 def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder) / "s", "BENCH", SystemClock(), consumers=[("c", True)])
-        control = _control(Path(folder))
+        row = control(Path(folder))
         ratios = []
         for _ in range(ROUNDS):
-            group = asyncio.run(_produce(store))
-            ratios.append(group / control())
+            group = asyncio.run(produce(store, PRODUCERS))
+            ratios.append(group / row())
         store.close()
     return [Row("64 producers over raw FULL rows", statistics.median(ratios), "ratio", 4, True)]
 
 
-async def _produce(store: Store) -> float:
+async def produce(store: Store, producers: int) -> float:
+    """Return records per second of so many producers, each waiting for its own receipt."""
     done = 0
     until_s = time.perf_counter() + ROUND_S
 
@@ -48,11 +50,11 @@ async def _produce(store: Store) -> float:
             done += 1
 
     start_s = time.perf_counter()
-    await asyncio.gather(*(one(number) for number in range(PRODUCERS)))
+    await asyncio.gather(*(one(number) for number in range(producers)))
     return done / (time.perf_counter() - start_s)
 
 
-def _control(folder: Path):  # type: ignore[no-untyped-def]  # a local closure over two descriptors
+def control(folder: Path) -> Callable[[], float]:
     """Return a function that writes raw rows (WAL, FULL, a synced 4 KiB mark): rows per second."""
     connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
     connection.execute("pragma journal_mode=wal")

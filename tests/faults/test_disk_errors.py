@@ -23,6 +23,7 @@ ABSENT = {"NotStored", "StoreFull", "StoreUnavailable", "StoreBusy"}
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS])
+@pytest.mark.fault("F4", "F5", "F6")
 def test_one_failure_anywhere_is_told_truly_and_survived(recorder: Path, fast: Path, error: int) -> None:
     results = broken(recorder, fast, "break", error)
     assert len(results) > 30
@@ -51,6 +52,7 @@ def test_one_failure_anywhere_is_told_truly_and_survived(recorder: Path, fast: P
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EROFS])
+@pytest.mark.fault("F5", "F6")
 def test_an_outage_is_said_at_once_and_ends_without_a_restart(recorder: Path, fast: Path, error: int) -> None:
     result = broken(recorder, fast, "outage", error)
     first, during, later = result["outcomes"]

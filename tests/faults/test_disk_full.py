@@ -25,6 +25,7 @@ from station.store.waiting import Waiter
 from station.store.writer import Writer
 from tests.support.host_bench import Bench, benched
 from tests.support.journal import draft, open_small
+from tests.support.trimming import anchor
 
 DISK_BYTES = 12 * 1024 * 1024
 BALLAST_BYTES = 1024 * 1024
@@ -76,6 +77,7 @@ def until_full(store: Store) -> tuple[int, float]:
         stored += 1
 
 
+@pytest.mark.fault("F4")
 def test_a_full_quota_refuses_records_but_nothing_else(tmp_path: Path) -> None:
     store = open_small(tmp_path / "state", quota_bytes=1_000_000)
     stored, refused_s = until_full(store)
@@ -93,6 +95,7 @@ def test_a_full_quota_refuses_records_but_nothing_else(tmp_path: Path) -> None:
     assert verify(tmp_path / "state").ok
 
 
+@pytest.mark.fault("F4")
 def test_what_must_be_kept_does_not_fall_with_what_is_too_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,8 +118,44 @@ def test_what_must_be_kept_does_not_fall_with_what_is_too_large(
     assert first.result(10).acked == 1
     assert isinstance(large.exception(10), StoreFull)
     assert acked.result(10).acked == 5
-    assert count(store) == stored
+    assert store.published == stored
     store.close()
+
+
+def full_then_acknowledged(store: Store) -> None:
+    """Refused within a second, read meanwhile, and as before once what is there was acknowledged."""
+    _, refused_s = until_full(store)
+    assert refused_s < 1
+    assert count(store) == store.published - anchor(store) > 50
+    assert ack(store, store.published) == store.published
+    began = time.monotonic()
+    while store.append_soon([draft(text="x" * 20_000)]).exception(10) is not None:
+        assert time.monotonic() - began < 5, "it does not recover"
+    assert store.stats.trimmed_records > 0
+    assert store.state == "open"
+    assert store.append_soon([draft(prio=3)]).exception(10) is None
+
+
+@pytest.mark.fault("F4")
+def test_after_an_acknowledgement_a_full_quota_takes_everything_again(tmp_path: Path) -> None:
+    store = open_small(tmp_path / "state", quota_bytes=3_000_000)
+    for _ in range(2):
+        full_then_acknowledged(store)
+        ack(store, store.published)
+        while store.quota_ratio > 0.75:
+            time.sleep(0.01)
+    store.close()
+    report = verify(tmp_path / "state")
+    assert report.ok, report.faults
+
+
+@pytest.mark.fault("F4", tier="T1")
+def test_after_an_acknowledgement_a_small_disk_takes_everything_again(disk: Path) -> None:
+    store = open_small(disk / "state", ballast_bytes=BALLAST_BYTES, quota_bytes=4_000_000)
+    full_then_acknowledged(store)
+    store.close()
+    report = verify(disk / "state")
+    assert report.ok, report.faults
 
 
 def test_a_reserve_on_a_disk_that_fails_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +177,7 @@ def test_a_reserve_on_a_disk_that_fails_is_none(tmp_path: Path, monkeypatch: pyt
     assert not reserve.release()
 
 
+@pytest.mark.fault("F4", tier="T1")
 def test_a_full_disk_is_said_at_once_and_leaves_room_for_alarms(disk: Path) -> None:
     store = open_small(disk / "state", ballast_bytes=BALLAST_BYTES)
     assert (disk / "state" / "ballast").stat().st_size == BALLAST_BYTES
@@ -184,6 +224,7 @@ def test_a_full_disk_is_said_at_once_and_leaves_room_for_alarms(disk: Path) -> N
     assert report.ok, report.faults
 
 
+@pytest.mark.fault("F4", tier="T1")
 async def test_an_alarm_on_a_full_disk_stands_behind_the_vehicle_that_it_is_about(disk: Path) -> None:
     store = await asyncio.to_thread(open_small, disk / "state", ballast_bytes=BALLAST_BYTES)
     with contextlib.closing(store), benched(store) as bench:
@@ -216,6 +257,7 @@ async def until(bench: Bench, holds: Callable[[list[str]], bool], store: Store) 
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.fault("F4", tier="T1")
 def test_a_station_starts_on_a_full_disk(disk: Path) -> None:
     store = open_small(disk / "state", ballast_bytes=BALLAST_BYTES)
     for n in range(200):
@@ -235,6 +277,7 @@ def test_a_station_starts_on_a_full_disk(disk: Path) -> None:
     store.close()
 
 
+@pytest.mark.fault("F4", tier="T1")
 def test_a_new_station_on_a_full_disk_is_one_sentence(disk: Path) -> None:
     fill(disk / "filler")
     with pytest.raises(StoreError, match=r"full|No space left"):

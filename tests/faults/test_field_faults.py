@@ -64,6 +64,7 @@ def changes(station: Station, device: str, to: str) -> list[int]:
     return [r["seq"] for r in station.records("device_health.changed", device=device, to=to)]
 
 
+@pytest.mark.fault("F15")
 def test_fault_1_a_malformed_line_costs_no_occupancy(station: Station) -> None:
     lost = changes(station, "rpm1", "backoff")
     vehicle = in_portal(station)
@@ -76,6 +77,7 @@ def test_fault_1_a_malformed_line_costs_no_occupancy(station: Station) -> None:
     assert station.send_on(vehicle)["radiation"]["occupancies"], "the record is not lost"
 
 
+@pytest.mark.fault("F14")
 def test_fault_2_after_a_reconnect_only_the_new_stream_is_read(station: Station) -> None:
     before = station.next_vehicle()
     ended(station, before)
@@ -93,6 +95,7 @@ def test_fault_2_after_a_reconnect_only_the_new_stream_is_read(station: Station)
     station.send_on(vehicle)
 
 
+@pytest.mark.fault("F11")
 def test_fault_3_no_duration_comes_from_the_wall_clock(station: Station, wall: WallClock | None) -> None:
     """The wall clock is set forward and then back by an hour in the middle of one occupancy."""
     if wall is None:
@@ -118,6 +121,7 @@ def test_fault_3_no_duration_comes_from_the_wall_clock(station: Station, wall: W
     assert len(station.records("device_health.changed")) == health, "no device is stale for it"
 
 
+@pytest.mark.fault("F11")
 def test_fault_3_nobody_reads_the_wall_clock_but_the_clocks() -> None:
     wall = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
     for package in ("station/domain", "station/lane", "station/runtime", "drivers"):
@@ -164,6 +168,7 @@ def test_fault_5_a_sealed_record_is_never_rewritten(station: Station) -> None:
     station.until(lambda: station.records("inspection.sealed", inspection_id=vehicle), gone)
 
 
+@pytest.mark.fault("F13", "F19", "F30")
 def test_fault_6_a_failed_poll_is_no_fresh_value(station: Station) -> None:
     station.next_vehicle()
     station.until_state("awaiting_decision")
@@ -186,6 +191,7 @@ def test_fault_6_a_failed_poll_is_no_fresh_value(station: Station) -> None:
     station.send_on(seen["inspection_id"])
 
 
+@pytest.mark.fault("F12")
 def test_fault_7_an_occupancy_whose_link_is_lost_ends_by_time(station: Station) -> None:
     vehicle = in_portal(station)
     station.fault("rpm1", "refused")

@@ -15,6 +15,7 @@ SECONDS, SOAK_SECONDS = 5, 600
 
 @pytest.mark.timeout(SOAK_SECONDS + 120)
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.stem)
+@pytest.mark.fault("F15")
 def test_fuzz(target: Path, soak: bool, tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="atheris is not installed: no wheel for this Python or machine")
     seconds = SOAK_SECONDS if soak else SECONDS

@@ -59,6 +59,7 @@ def processes() -> ForkServerContext:
     return context
 
 
+@pytest.mark.fault("F1")
 def test_confirmed_records_survive_kills(tmp_path: Path, processes: ForkServerContext, soak: bool) -> None:
     state = tmp_path / "state"
     chance = random.Random(9)

@@ -71,6 +71,7 @@ def assert_sound(station: Station) -> None:
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
+@pytest.mark.fault("F1")
 def test_a_vehicle_that_waits_for_its_decision_waits_again(station: Station) -> None:
     with station.officer_away():
         before = station.until_state("awaiting_decision")
@@ -87,6 +88,7 @@ def test_a_vehicle_that_waits_for_its_decision_waits_again(station: Station) -> 
     assert_sound(station)
 
 
+@pytest.mark.fault("F1")
 def test_a_vehicle_that_was_being_measured_is_never_called_clear(station: Station) -> None:
     with station.officer_away():
         before = station.until_state("measuring")
@@ -110,6 +112,7 @@ def test_a_vehicle_that_was_being_measured_is_never_called_clear(station: Statio
     assert_sound(station)
 
 
+@pytest.mark.fault("F1", "F30")
 def test_an_order_that_was_not_carried_out_must_be_given_again(station: Station) -> None:
     with station.officer_away():
         seen = station.until_state("awaiting_decision")
@@ -143,6 +146,7 @@ def _free(station: Station) -> None:
 
 
 @pytest.mark.parametrize("rate", [SLOW])  # the scan must be longer than the stop
+@pytest.mark.fault("F32")
 def test_an_orderly_stop_in_the_middle_of_a_scan_loses_nothing(station: Station) -> None:
     with station.officer_away():
         scan = station.until(lambda: station.records("scan.started"), "the scan has begun")[0]

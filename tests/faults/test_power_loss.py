@@ -62,6 +62,7 @@ def cut_everywhere(
 # --- what must hold -------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("F2", "F3")
 def test_nothing_promised_is_lost_wherever_the_power_fails(
     recorder: Path, tmp_path: Path, fast: Path, soak: bool
 ) -> None:
@@ -93,6 +94,7 @@ def after_restart(
         yield disk, read_log(folder.with_suffix(".log"))
 
 
+@pytest.mark.fault("F1", "F2", "F3")
 def test_nothing_served_after_a_kill_is_lost_when_the_power_fails_then(
     recorder: Path, tmp_path: Path, fast: Path, soak: bool
 ) -> None:
@@ -113,6 +115,7 @@ def test_nothing_served_after_a_kill_is_lost_when_the_power_fails_then(
 
 
 @pytest.mark.parametrize("mutant", sorted(set(MUTANTS) - {"no_checkpoint_at_start"}))
+@pytest.mark.fault("F2")
 def test_a_store_with_this_fault_is_caught(recorder: Path, tmp_path: Path, fast: Path, mutant: str) -> None:
     entries = recorded(recorder, tmp_path, mutant, groups=12)
     chance = random.Random(3)
@@ -121,6 +124,7 @@ def test_a_store_with_this_fault_is_caught(recorder: Path, tmp_path: Path, fast:
     assert losses, f"{mutant} loses nothing: the replay does not see what it should"
 
 
+@pytest.mark.fault("F2")
 def test_a_restart_without_its_checkpoint_is_caught(recorder: Path, tmp_path: Path, fast: Path) -> None:
     entries = recorded(recorder, tmp_path, groups=12)
     points = kill_points(entries)[-8:]

@@ -59,6 +59,7 @@ def written(folder: Path, name: str, text: str) -> str:
         (("id = ", "idd = "), "lane.idd: unknown key; allowed are id, name,"),
     ],
 )
+@pytest.mark.fault("F27")
 def test_a_wrong_lane_file(refused: Refused, tmp_path: Path, change: tuple[str, str], sentence: str) -> None:
     lane = written(tmp_path, "lane.toml", DEMO.replace(*change, 1))
     said = refused("--lane", lane)

@@ -140,6 +140,7 @@ def file_of(tmp_path: Path) -> Path:
     return tmp_path / "state" / "blobs" / NAME[:2] / NAME[2:4] / NAME
 
 
+@pytest.mark.fault("F9")
 async def test_damaged_bytes_are_never_sent(central: Served, tmp_path: Path) -> None:
     content = bytearray(RAW)
     content[2 * CHUNK_BYTES + 7] ^= 1

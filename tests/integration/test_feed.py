@@ -127,6 +127,7 @@ async def test_gzip_is_sent_to_those_who_accept_it(central: Served) -> None:
     assert "content-encoding" not in refused.headers
 
 
+@pytest.mark.fault("F9")
 async def test_damaged_and_missing_records_are_stubs_that_keep_the_count(
     central: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ async def test_an_older_journal_goes_on_with_all_tables_of_a_new_one(old: Path, 
     assert shape(old) == shape(fresh)
 
 
+@pytest.mark.fault("F28")
 async def test_a_migration_that_is_killed_leaves_the_old_journal(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ async def test_a_migration_that_is_killed_leaves_the_old_journal(
     database.close()
 
 
+@pytest.mark.fault("F28")
 async def test_a_journal_of_a_later_program_is_never_written(tmp_path: Path) -> None:
     """A downgrade begins a new epoch beside it; test_journal_startup has the rest."""
     open_small(tmp_path).close()

@@ -14,6 +14,7 @@ from station.domain.rules import ORDER
 from station.domain.values import CoverageState
 from station.lane.commands import AckAlarm, ReadImage
 from tests.support.lane_rig import Rig
+from tests.unit.test_directives import envelope, put
 
 
 class Restarts(RuleBasedStateMachine):
@@ -23,6 +24,7 @@ class Restarts(RuleBasedStateMachine):
         super().__init__()
         self.rig = Rig()
         self.rig.background()
+        self.versions = 0
 
     @rule(name=st.sampled_from(["entry_loop", "booth_loop", "exit_loop", "cabinet_closed", "estop_ok"]))
     def an_input_changes(self, name: str) -> None:
@@ -83,6 +85,12 @@ class Restarts(RuleBasedStateMachine):
         alarm = data.draw(st.sampled_from(list(self.rig.lane.core.book)))
         self.rig.order(AckAlarm(alarm.alarm_id, "O-1"))
 
+    @rule(action=st.sampled_from(["hold", "secondary", "scan", "notify"]))
+    def the_centre_asks_for_it(self, action: str) -> None:
+        self.versions += 1
+        known = None if self.versions == 1 else (self.versions - 1, "")
+        put(self.rig, envelope(self.versions, body={"action": action}), known)
+
     @rule()
     def is_killed_and_started(self) -> None:
         core = self.rig.lane.core
@@ -97,6 +105,7 @@ class Restarts(RuleBasedStateMachine):
                 if before.checks[name].state == CoverageState.DONE and not before.checks.running[name]
             }
             flags = set(before.flags) - {"restarted"}
+            hits = before.directed.hits
         self.rig.restart()
         core = self.rig.lane.core
         kept = {alarm.alarm_id for alarm in core.book if alarm.active}
@@ -111,6 +120,7 @@ class Restarts(RuleBasedStateMachine):
         assert after.recommendation.level != "clear" or done == set(after.required)
         assert not locked or any(lock.code in ("needs_supervisor", "decided") for lock in after.locks)
         assert flags <= set(after.flags)
+        assert set(hits) <= set(after.directed.hits)
 
     @invariant()
     def an_unmeasured_vehicle_is_never_clear(self) -> None:
@@ -118,6 +128,7 @@ class Restarts(RuleBasedStateMachine):
         if inspection is not None and inspection.advised and inspection.recommendation.level == "clear":
             states = {inspection.checks[name].state for name in inspection.required}
             assert states == {CoverageState.DONE}
+            assert {hit.action for hit in inspection.directed.hits} <= {"notify"}
 
 
 @pytest.mark.timeout(300)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +28,7 @@ from drivers.readings import (
     ScanOpened,
     Stamp,
 )
-from station.cli.daemon import REMEMBERED
+from station.cli.before import REMEMBERED, directive_of
 from station.domain.events import Event
 from station.domain.values import ScanSummary, Verdict
 from station.domain.view import DeviceView, InspectionView
@@ -48,6 +50,9 @@ from station.lane.imager import Vault
 from station.lane.lane import Lane
 from station.lane.rawfile import LeftOver
 from station.lane.restart import Before, Record, alarms_before, found_open, portals_before
+from station.store import schema
+from station.store.directives import StoredDirective, note, open_directives
+from station.store.readers import Tip, View
 
 GEOMETRY = LaneGeometry(
     entry_loop_m=-2.0,
@@ -92,6 +97,16 @@ SCANNER = ScannerGeometry(
     raw=b"{}",
     crc=0,
 )
+
+
+def directives_before(told: Sequence[Record]) -> list[StoredDirective]:
+    """Return the open directives as the journal's own table has them."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        for statement in schema.create_statements("directive", "legal_hold"):
+            connection.execute(statement)
+        for seq, kind, data in told:
+            note(connection, seq, kind, data.get("inspection_id") or "", data)
+        return open_directives(View(connection, Tip(bytes(16), 1, told[-1][0], bytes(32))))
 
 
 class Memory:
@@ -204,11 +219,14 @@ class Rig:
             open=(*before, *([] if mine is None else [mine])),
             alarms=alarms_before(told),
             portals=portals_before(told),
+            directives=tuple(map(directive_of, directives_before(self.records()))),
             cut=tuple(cut),
             config_sha256=self.lane_facts.config_sha256,
         )
         self.now_s += away_s
+        quality = self.lane.core.clock_quality
         self.lane = Lane(self.lane_facts, self.stamp(), lambda: f"id-{next(self.ids)}")
+        self.lane.core.clock_quality = quality
         self.outputs.clear()
         self.carry(self.lane.start("test", known, self.stamp()))
         for device in DEVICES:

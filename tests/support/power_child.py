@@ -12,19 +12,22 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from station.store import database, mark, startup
+from station.store import database, mark, retention, startup
 from station.store import writer as writer_module
 from station.store.chain import Row
 from station.store.draft import BlobRef, Receipt
 from station.store.errors import StoreError
 from station.store.feed import read_after
 from station.store.journal import Store
+from station.store.ops import Ack
 from station.store.writer import Writer
 from tests.support.journal import draft, open_small, place_of
 from tests.support.power import Recorder
 from tests.support.promises import BLOB_TOLD
 
 T = TypeVar("T")
+
+TRIMMED_FROM = 4
 
 
 def work(store: Store, recorder: Recorder, groups: int) -> None:
@@ -41,6 +44,8 @@ def work(store: Store, recorder: Recorder, groups: int) -> None:
             future = store.append_soon([draft(f"subject{group}", n=n, text="x" * (300 * (group % 7)))])
             future.add_done_callback(told)
             futures.append(future)
+        if group == TRIMMED_FROM:  # from now on all before the first blob is removed
+            store._submitted(lambda: Ack("central", store.epoch, store.published)).result(10)
         if group % 10 == 5:
             name = store.keep_blob(f"blob {group}".encode() * 400, "text/plain")
             recorder.note(BLOB_TOLD + group // 10 + 1)
@@ -54,6 +59,8 @@ def record(state: Path, log: Path, groups: int) -> None:
     recorder = Recorder()
     recorder.record(state, log)
     writer_module.PASSIVE_FRAMES = 60  # checkpoints within the short time of a test
+    retention.TRIM_FROM = retention.TRIM_TO = 0.0  # type: ignore[misc]
+    retention.STEP_RECORDS = 3
     store = open_small(state)
     work(store, recorder, groups)
 

@@ -333,9 +333,12 @@ def running_station(
     rate: float = 5.0,
     options: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
+    more: str = "",
 ) -> Iterator[Station]:
-    """Give a running lane; everything that it started is ended afterwards."""
-    station = Station(lane_file(folder, scenario, rate), folder / "state", folder / "daemon.log", options)
+    """Give a running lane, ``more`` at the end of its file; all that it started is ended afterwards."""
+    path = lane_file(folder, scenario, rate)
+    path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
+    station = Station(path, folder / "state", folder / "daemon.log", options)
     station.environment.update(environment or {})
     try:
         station.start()

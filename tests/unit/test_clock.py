@@ -26,6 +26,7 @@ def test_stamps_carry_the_kernels_boot_id_and_both_times() -> None:
     assert stamp.boot_id == BOOT_ID.read_text().strip()
 
 
+@pytest.mark.fault("F11")
 def test_peer_fault_3_a_step_of_the_wall_clock_moves_utc_and_no_duration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

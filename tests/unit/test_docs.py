@@ -21,6 +21,7 @@ from drivers.plant import chaos
 from station import plugins
 from station.cli import main
 from station.domain import alarms, events
+from station.domain.directive_events import DirectiveEvent
 from station.domain.schemas import catalogue
 from station.lanefile import load_lane
 
@@ -104,6 +105,7 @@ FAMILIES = {
     "Events of an inspection": events.InspectionEvent,
     "Events of an alarm": events.AlarmEvent,
     "Events of the lane and its devices": events.LaneEvent,
+    "Events of a directive": DirectiveEvent,
 }
 
 
@@ -218,9 +220,9 @@ def test_every_fault_of_a_link_stands_on_its_page() -> None:
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Each command that does something: the parser itself, or those below it."""
+    """Each command that does something: the parser itself, and those below it."""
     groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not groups:
+    if not groups or parser.get_default("command"):
         yield parser
     for group in groups:
         for below in group.choices.values():
@@ -231,7 +233,7 @@ def argument_rows(command: argparse.ArgumentParser) -> dict[str, str]:
     """Each argument as the page writes it, and its default; empty where words say what it is."""
     wanted = {}
     for action in command._actions:
-        if isinstance(action, argparse._HelpAction):
+        if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
             continue
         value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
         name = " ".join([*action.option_strings[-1:], value]).strip()

@@ -378,6 +378,19 @@ def test_blobs_that_cannot_be_kept_are_reported_and_lose_nothing_at_the_scanner(
     assert ((400, True) in lane.acks) == (media != "raw")
 
 
+def test_where_only_the_preview_finds_room_it_shows_the_whole_vehicle(lane: Lane) -> None:
+    def refuse(media: str) -> None:
+        if media != "image/jpeg":
+            raise OSError("room is scarce")
+
+    lane.shelf.before_keep = refuse
+    lane.scan("v", lane.truck)
+    ready = lane.ready()
+    assert set(ready.blobs) == {"preview"}
+    assert (ready.summary.state, ready.summary.cause) == ("incomplete", "storage")
+    assert (ready.summary.lines, ready.summary.lines_lost) == (400, 0)
+
+
 def test_lines_whose_sync_failed_are_not_claimed_by_the_end(lane: Lane) -> None:
     lane.shelf.forgets = b"<350>"
     lane.scan("v", lane.truck)

@@ -147,6 +147,7 @@ async def test_asking_whether_the_disk_works_again_fills_no_memory(bench: Bench)
     assert kinds == ["carril.inspection.opened", "carril.inspection.sealed"]
 
 
+@pytest.mark.fault("F8")
 async def test_a_disk_that_does_not_answer_puts_the_lane_out_of_service(bench: Bench) -> None:
     async with bench.ticking():
         bench.board(entry_loop=True)

@@ -207,8 +207,8 @@ GEOMETRY_KEYS = (
         (
             'officer = "DEMO-1"',
             'officer = "DEMO-1"\noficer = "x"',
-            "lane.oficer: unknown key; allowed are id, name, site, direction, time_zone, officer, required; "
-            "did you mean 'officer'?",
+            "lane.oficer: unknown key; allowed are id, name, site, direction, time_zone, officer, required, "
+            "modulation, port_salt; did you mean 'officer'?",
         ),
         ("lpr_m = 5.0", "lpr_m = true", "geometry.lpr_m = true: must be a valid number"),
         ("lpr_m = 5.0", 'lpr_m = "5"', 'geometry.lpr_m = "5": must be a valid number'),
@@ -324,7 +324,8 @@ GEOMETRY_KEYS = (
         (
             '"lpr"]',
             '"lpr", "manifest"]',
-            'lane.required = "manifest": no source of manifests can be fitted in this version; leave it out',
+            'lane.required = "manifest": nobody sends manifests: add an [[issuer]] with '
+            'kinds = ["manifest"], or leave it out',
         ),
         (
             '"plates"',
@@ -350,8 +351,8 @@ GEOMETRY_KEYS = (
         (
             "[geometry]",
             "[radiaton]\n[geometry]",
-            "radiaton: unknown key; allowed are lane, consumer, geometry, simulation, device, radiation, ui; "
-            "did you mean 'radiation'?",
+            "radiaton: unknown key; allowed are lane, consumer, issuer, geometry, simulation, device, "
+            "radiation, ui; did you mean 'radiation'?",
         ),
     ],
 )
@@ -760,7 +761,7 @@ def test_the_committed_schema_is_current() -> None:
 def test_the_schema_knows_every_table_and_unit() -> None:
     schema = json.loads(schema_text())
     assert set(schema["properties"]) == {
-        *("lane", "consumer", "geometry", "simulation", "device", "radiation", "ui")
+        *("lane", "consumer", "issuer", "geometry", "simulation", "device", "radiation", "ui")
     }
     assert "portal_beams_m" in schema["$defs"]["LaneGeometry"]["properties"]
 

@@ -53,6 +53,7 @@ def test_generations_go_on_after_a_restart(path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [0, 8, 24, 40, 47, 80, 91])
+@pytest.mark.fault("F3")
 def test_a_torn_write_leaves_the_mark_before(path: Path, torn: int) -> None:
     write(path, 1, 2, 3)
     content = bytearray(path.read_bytes())
@@ -65,6 +66,7 @@ def test_a_torn_write_leaves_the_mark_before(path: Path, torn: int) -> None:
 
 
 @pytest.mark.parametrize("bit", range(0, 92 * 8, 37))
+@pytest.mark.fault("F9")
 def test_any_flipped_bit_invalidates_the_slot(bit: int) -> None:
     slot = bytearray(Mark(EPOCH, 5, b"h" * 32).encode())
     slot[bit // 8] ^= 1 << bit % 8

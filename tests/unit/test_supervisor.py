@@ -392,6 +392,7 @@ async def test_peer_fault_6_a_failed_poll_publishes_nothing(start: Start) -> Non
     assert station.supervisor.health("io1").state == Health.STALE
 
 
+@pytest.mark.fault("F11")
 async def test_peer_fault_3_a_step_of_the_wall_clock_changes_nobodys_health(start: Start) -> None:
     station = start(Device("rpm1", [*[BACKGROUND, 5.0] * 100]))
     for step_s in (-3600, 7200, 86_400 * 3650):

@@ -129,6 +129,7 @@ export interface InspectionView {
   incomplete: Incomplete;
   inspection_id: string;
   level: Level | null;
+  manifest: ManifestMatch | null;
   photo: string | null;
   plate_photo: string | null;
   radiation: RadiationView;
@@ -173,6 +174,14 @@ export type Level = "clear" | "review_image" | "secondary" | "hold" | "emergency
 export interface Lock {
   args: Record<string, string | number | boolean | null>;
   code: string;
+}
+
+export interface ManifestMatch {
+  directive_id: string | null;
+  directive_version: number | null;
+  lead_s: number | null;
+  status: "none" | "partial" | "matched" | "ambiguous";
+  timeliness: "on_time" | "late" | "unknown";
 }
 
 export interface PlateIdentity {

@@ -1,6 +1,6 @@
 /** Which vehicle this is: photo, plate, container. */
 
-import { t } from "../state/i18n";
+import { code, t } from "../state/i18n";
 import { inspection } from "../state/station";
 import { BlobImage } from "./BlobImage";
 import { Qr } from "./Qr";
@@ -31,6 +31,16 @@ function containerText(): { text: string; known: boolean } {
   return { text: t(waits ? "container.waiting" : "container.none"), known: false };
 }
 
+/** What was declared of this vehicle; without a source of manifests, that there is none. */
+function manifestText(): string {
+  const vehicle = inspection.value;
+  if (!vehicle) return t("lane.free.text");
+  const status = vehicle.manifest?.status;
+  if (!status) return t("manifest.none");
+  if (status !== "none") return code("manifest", status);
+  return t(vehicle.coverage.manifest.state === "waiting" ? "manifest.waiting" : "manifest.absent");
+}
+
 export function Identity() {
   const vehicle = inspection.value;
   const plate = plateText();
@@ -43,7 +53,7 @@ export function Identity() {
       <div class={`cut plate ${plate.known ? "" : "wait"}`}>{plate.text}</div>
       {vehicle && <div class={`cut container ${container.known ? "strong" : "muted wait"}`}>{container.text}</div>}
       <div class="cut muted">
-        {probable ? <span class="badge">{t("plate.probable")}</span> : t(vehicle ? "manifest.none" : "lane.free.text")}
+        {probable ? <span class="badge">{t("plate.probable")}</span> : manifestText()}
       </div>
     </section>
   );

@@ -1,0 +1,67 @@
+"""What became of a directive: each change of its state, and each vehicle that it named."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from station.domain.directives import Action, Closed, HoldKind, Kind
+from station.domain.events import Event, InspectionEvent, Prio
+from station.domain.manifest import ManifestMatch
+
+
+class DirectiveEvent(Event):
+    """An event of one version of a directive."""
+
+    PRIO: ClassVar[Prio] = Prio.HEALTH
+    directive_id: str
+    directive_version: int
+
+
+class DirectiveReceived(DirectiveEvent):
+    """It is stored; ``envelope`` is what was signed."""
+
+    kind: Kind
+    issuer: str
+    valid_from_us: int
+    valid_to_us: int
+    sha256: str
+    envelope: dict[str, Any]
+
+
+class DirectiveArmed(DirectiveEvent):
+    """It is in force in this lane; ``unreadable`` are keys that no reader of this lane can give."""
+
+    unreadable: tuple[str, ...]
+
+
+class DirectiveClosed(DirectiveEvent):
+    """It is not in force any more, or never was."""
+
+    how: Closed
+
+
+class DirectiveHit(InspectionEvent):
+    """It names this vehicle: told once for each inspection and version."""
+
+    directive_id: str
+    directive_version: int
+    hold_kind: HoldKind
+    action: Action
+    keys: tuple[str, ...]
+    discreet: bool
+    case_ref: str | None
+
+
+class ManifestMatched(InspectionEvent, ManifestMatch):
+    """What was declared of this vehicle was looked for; told again when the answer changes."""
+
+
+class ReleaseVoted(InspectionEvent):
+    """Another authority gave its word about this vehicle: a vote, the officer decides."""
+
+    directive_id: str
+    directive_version: int
+    agency: str
+    verdict: Literal["release", "secondary", "hold"]
+    modulation: Literal["red", "green"] | None
+    integration_no: str | None

@@ -1,0 +1,48 @@
+"""Every fact that the journal records about itself, beside what the lane records."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from station.domain.events import LaneEvent, Prio
+
+
+class RecordSalvaged(LaneEvent):
+    """A record of an earlier epoch, taken over from quarantine; its priority and flags are the original's.
+
+    ``original`` is the whole event as it was first recorded: one that is salvaged again is never nested.
+    """
+
+    original: dict[str, Any]
+
+
+class RecordsLost(LaneEvent):
+    """Records of an earlier epoch, from the first to the last, that nothing readable holds any more."""
+
+    PRIO: ClassVar[Prio] = Prio.ALARM
+    epoch: str | None
+    first: int = Field(alias="from")
+    to: int
+
+
+class EpochSalvaged(LaneEvent):
+    """An earlier epoch is accounted for, from the first to the last record: ``gaps`` of them are lost."""
+
+    epoch: str | None
+    first: int = Field(alias="from")
+    to: int
+    salvaged: int
+    gaps: int
+
+
+class RecordReoffered(LaneEvent):
+    """A record that a consumer had refused is offered to it anew, with the priority and flags of that record.
+
+    ``original`` is the whole event of record ``refused_seq``, or the one that it wraps: never nested.
+    """
+
+    consumer: str
+    refused_seq: int
+    original: dict[str, Any]

@@ -1,0 +1,268 @@
+"""Directives at work: received, in force, over; and the vehicle in the lane held against those in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from station.domain.decision import Refused
+from station.domain.directive_events import (
+    DirectiveArmed,
+    DirectiveClosed,
+    DirectiveHit,
+    DirectiveReceived,
+    ManifestMatched,
+    ReleaseVoted,
+)
+from station.domain.directives import (
+    READABLE,
+    Closed,
+    Directive,
+    Envelope,
+    HoldBody,
+    ManifestEnvelope,
+    ReleaseEnvelope,
+    check_newer,
+)
+from station.domain.identity import folded
+from station.domain.inspection import Inspection
+from station.domain.manifest import match
+from station.domain.rules import Hit, Vote
+from station.domain.values import CoverageState
+from station.lane.core import Core, Pending
+
+MAX_OPEN = 10_000
+"""Directives that are received or armed; more are refused."""
+LOOK_EVERY_S = 1.0
+"""How often time is held against their validity."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutDirective:
+    """A central system's signed directive, checked: its signature, and that its issuer may send it."""
+
+    envelope: Envelope
+    sha256: str
+    """Of ``signed`` in canonical form."""
+    signed: Mapping[str, Any]
+    """What was signed, and the signature."""
+    known: tuple[int, str] | None
+    """Version and SHA-256 that the journal has of it."""
+
+
+class Directives:
+    """All directives that are not closed, and what they mean for the vehicle in the lane."""
+
+    def __init__(self, core: Core) -> None:
+        """Begin with none."""
+        self._core = core
+        self._open: dict[str, Directive] = {}
+        self._by_plate: dict[str, set[str]] = {}
+        """Ids by plate as it is compared: a vehicle is not held against ten thousand."""
+        self._coming: set[str] = set()
+        """Those of which a version is on its way to the journal."""
+        self._looked: object = None
+        """What was looked at last: without a change there is nothing to find."""
+        self._changes = 0
+        self._ticked_s = 0.0
+        self._used: tuple[str, str | None] | None = None
+        """Inspection and manifest that belong together."""
+
+    def load(self, known: Iterable[Directive]) -> None:
+        """Take up those that were open when the station stopped."""
+        for directive in known:
+            self._add(directive)
+
+    def _add(self, directive: Directive) -> None:
+        key = directive.envelope.id
+        self._remove(key)
+        self._open[key] = directive
+        for plate in directive.plates:
+            self._by_plate.setdefault(plate, set()).add(key)
+        self._changes += 1
+
+    def _remove(self, key: str) -> None:
+        if directive := self._open.pop(key, None):
+            for plate in directive.plates:
+                self._by_plate[plate].discard(key)
+                if not self._by_plate[plate]:
+                    del self._by_plate[plate]
+
+    # --- what comes in --------------------------------------------------------------------------
+
+    def put(self, command: PutDirective) -> Pending:
+        """Take a new version; raises ``DirectiveConflict``, or ``Refused`` when it cannot be taken now."""
+        core, envelope = self._core, command.envelope
+        if envelope.id in self._coming:
+            raise Refused("Another version of it is being written. Repeat it. Nothing was changed.")
+        before = self._open.get(envelope.id)
+        check_newer(command.known, envelope, command.sha256)
+        if before is None and len(self._open) >= MAX_OPEN:
+            raise Refused(f"{MAX_OPEN} directives are open here: withdraw some. Nothing was changed.")
+        new = Directive.of(envelope, command.sha256)
+        over = self._over(envelope, before)
+        asked = self._asked(envelope) if over is None else None
+        if isinstance(envelope, ReleaseEnvelope) and over is None:
+            over = "done" if asked else "not_applicable"
+        core.emit(
+            DirectiveReceived,
+            directive_id=envelope.id,
+            directive_version=envelope.version,
+            kind=envelope.kind,
+            issuer=envelope.issuer,
+            valid_from_us=envelope.from_us,
+            valid_to_us=envelope.to_us,
+            sha256=command.sha256,
+            envelope=command.signed,
+        )
+        if before is not None:
+            self._tell(before, DirectiveClosed, how="superseded")
+        if asked is not None and isinstance(envelope, ReleaseEnvelope):
+            said = envelope.body.model_dump(include={"agency", "verdict", "modulation", "integration_no"})
+            core.tell(ReleaseVoted, directive_id=envelope.id, directive_version=envelope.version, **said)
+        if over is not None:
+            self._tell(new, DirectiveClosed, how=over)
+        self._coming.add(envelope.id)
+
+        def stored(seq: int) -> None:
+            self._coming.discard(envelope.id)
+            self._remove(envelope.id)
+            if over is None:
+                self._add(new)
+                self._let_time_pass(new)
+            if asked is not None and isinstance(envelope, ReleaseEnvelope):
+                body, told = envelope.body, asked.directed
+                vote = Vote(envelope.id, body.agency, body.verdict, body.modulation)
+                asked.direct(replace(told, votes=(*told.votes, vote)[-32:]))
+
+        return Pending(stored, lambda: self._coming.discard(envelope.id))
+
+    def _asked(self, envelope: Envelope) -> Inspection | None:
+        """Return the inspection that a vote is about; ``None`` where it cannot count.
+
+        Raises ``VersionConflict`` if the authority saw another state of it.
+        """
+        inspection = self._core.inspection
+        if not isinstance(envelope, ReleaseEnvelope) or inspection is None or not self._synchronised:
+            return None
+        if envelope.body.inspection_id != inspection.inspection_id:
+            return None
+        inspection.check_version(envelope.body.inspection_version)
+        return inspection
+
+    def _over(self, envelope: Envelope, before: Directive | None) -> Closed | None:
+        """Return how a version is closed as soon as it is received, if it is."""
+        facts = self._core.facts
+        if not envelope.concerns(facts.lane_id, facts.direction):
+            return "not_applicable"
+        if not (self._synchronised and self._core.now.utc_ns // 1000 >= envelope.to_us):
+            return None
+        return "withdrawn" if before is not None else "expired"
+
+    @property
+    def _synchronised(self) -> bool:
+        return self._core.clock_quality == "sync"
+
+    # --- time and vehicles ----------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Arm what is due, close what is over."""
+        if self._core.now_s - self._ticked_s >= LOOK_EVERY_S:
+            self._ticked_s = self._core.now_s
+            for directive in list(self._open.values()):
+                self._let_time_pass(directive)
+
+    def _let_time_pass(self, directive: Directive) -> None:
+        now_utc_us = self._core.now.utc_ns // 1000
+        asked = directive.due(now_utc_us, synchronised=self._synchronised)
+        if asked == "expire":
+            self._remove(directive.envelope.id)
+            self._tell(directive, DirectiveClosed, how="expired")
+        elif asked == "arm" and not directive.armed:
+            self._add(replace(directive, armed=True))
+            unreadable = tuple(name for name in directive.keys if name not in READABLE)
+            self._tell(directive, DirectiveArmed, unreadable=unreadable)
+
+    def look(self) -> None:
+        """Hold the vehicle in the lane against the directives in force; what changed is told."""
+        self._close_used()
+        inspection = self._core.inspection
+        if inspection is None:
+            return
+        looked = (inspection.inspection_id, inspection.reads, inspection.coverage.lpr.state, self._changes)
+        if looked == self._looked:
+            return
+        self._looked = looked
+        told = {(hit.directive_id, hit.version) for hit in inspection.directed.hits}
+        plates = {folded(read.text) for read in inspection.reads} - {""}
+        found = [
+            self._open[key]
+            for key in sorted({key for plate in plates for key in self._by_plate.get(plate, ())})
+            if self._open[key].armed
+        ]
+        for directive in found:
+            names = directive.names(plates)
+            if names and (directive.envelope.id, directive.envelope.version) not in told:
+                self._hit(directive, names)
+        if "manifest" in inspection.fitted:
+            self._match([each.envelope for each in found if isinstance(each.envelope, ManifestEnvelope)])
+
+    def _match(self, candidates: list[ManifestEnvelope]) -> None:
+        core, inspection = self._core, self._core.inspection
+        if inspection is None or inspection.coverage.lpr.state == CoverageState.WAITING:
+            return  # the plate may still come
+        arrival_us = inspection.opened_utc_us if self._synchronised else None
+        found = match(
+            [(each.id, each.version, each.body) for each in candidates],
+            [(folded(read.text), read.region) for read in inspection.reads],
+            arrival_us,
+        )
+        self._used = (inspection.inspection_id, found.directive_id) if found.directive_id else None
+        checks = inspection.checks
+        if found.status == "none":
+            checks.presume("manifest", "none")
+        else:
+            checks.ended("manifest", None, 1.0 if found.status == "matched" else 0.5)
+        if found != inspection.directed.manifest:
+            core.tell(ManifestMatched, **found.model_dump())
+        inspection.direct(replace(inspection.directed, manifest=found))
+
+    def _close_used(self) -> None:
+        """A manifest is of one movement: it is done when its vehicle was let go or sent on."""
+        core, used = self._core, self._used
+        if used is None or core.seals != used[0]:
+            return
+        self._used = None
+        directive = self._open.get(used[1] or "")
+        if directive is not None and core.last is not None and core.last["verdict"] != "aborted":
+            self._remove(directive.envelope.id)
+            self._tell(directive, DirectiveClosed, how="done")
+
+    def _hit(self, directive: Directive, names: tuple[str, ...]) -> None:
+        core, envelope, body = self._core, directive.envelope, directive.envelope.body
+        if not isinstance(body, HoldBody):
+            return
+        core.tell(
+            DirectiveHit,
+            directive_id=envelope.id,
+            directive_version=envelope.version,
+            hold_kind=body.hold_kind,
+            action=body.action,
+            keys=names,
+            discreet=body.quiet,
+            case_ref=body.case_ref,
+        )
+        if core.inspection is not None:
+            hit = Hit(envelope.id, envelope.version, body.action, body.hold_kind, body.quiet)
+            told = core.inspection.directed
+            core.inspection.direct(replace(told, hits=(*told.hits, hit)[-32:]))
+        if body.once:
+            self._remove(envelope.id)
+            self._tell(directive, DirectiveClosed, how="done")
+
+    def _tell(
+        self, directive: Directive, event: type[DirectiveArmed | DirectiveClosed], **fields: object
+    ) -> None:
+        envelope = directive.envelope
+        self._core.emit(event, directive_id=envelope.id, directive_version=envelope.version, **fields)

@@ -1,0 +1,169 @@
+"""What a new epoch must know at once, before the salvage has come so far.
+
+A vehicle that stands in the lane, an order in force and an alarm that nobody has seen must not vanish with
+the journal that told of them: their records open the new one, as salvaged ones, in the transaction that makes
+it.
+Only what SQLite can still read comes so early; the rest comes with the salvage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from station.store import schema
+from station.store.blobs import CHUNK_BYTES, BlobFiles, BlobRow
+from station.store.chain import HASH_BYTES, Row
+from station.store.database import size_of
+from station.store.draft import BlobRef
+
+TAIL = 512
+"""Standing alarms and the portals' last words are repeated more often than that."""
+MOST = 4096
+"""Making a new epoch must not take long: what is more comes with the salvage."""
+
+_COLUMNS, _NUMBERS = 9, (0, 2, 4, 5)
+"""Columns of a record, and those that are numbers."""
+_MEDIA = "application/octet-stream"
+_TAIL = "SELECT * FROM record ORDER BY seq DESC LIMIT ?"
+_SUBJECTS = (
+    "SELECT subject FROM open_subject UNION SELECT subject FROM legal_hold "
+    "UNION SELECT id FROM directive WHERE state IN ('received', 'armed')"
+)
+_OF = "SELECT * FROM record WHERE subject = ? ORDER BY seq LIMIT ?"
+_NACKS = "SELECT consumer, seq, reason, tries FROM nack ORDER BY seq LIMIT 1000"
+_BLOBS = "SELECT role, sha256, media FROM record_blob JOIN blob USING (sha256) WHERE seq = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Nacked:
+    """A record that a consumer had refused."""
+
+    consumer: str
+    seq: int
+    reason: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """The sound records that open the new epoch, oldest first, and what was refused of them."""
+
+    rows: tuple[Row, ...] = ()
+    blobs: tuple[tuple[BlobRef, BlobRow], ...] = ()
+    refs: tuple[tuple[BlobRef, ...], ...] = ()
+    """The blobs of each row that can still be served, or whose loss must be told."""
+    open: frozenset[str] | None = frozenset()
+    """Subjects that nothing had sealed, ``None`` where nobody can tell."""
+    nacks: tuple[Nacked, ...] = ()
+
+
+def look(reader: sqlite3.Connection, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Return what can still be read of a damaged database, up to the damage."""
+    found = []
+    with contextlib.suppress(sqlite3.Error, UnicodeDecodeError, OverflowError):
+        for row in reader.execute(statement, values):
+            found.append(row)  # what came before the damage is kept
+    return found
+
+
+def open_subjects(reader: sqlite3.Connection) -> frozenset[str] | None:
+    """Return the subjects that nothing had sealed, ``None`` where nobody can tell."""
+    with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
+        return frozenset(row[0] for row in reader.execute("SELECT subject FROM open_subject"))
+    return None
+
+
+def inherited(
+    reader: sqlite3.Connection, files: BlobFiles, last: int, known: dict[int, bytes]
+) -> Inheritance:
+    """Return what can be read, up to record ``last``; ``known`` are hashes that the mark gives."""
+    subjects = [row[0] for row in look(reader, _SUBJECTS) if isinstance(row[0], str)]
+    nacks = [Nacked(*row) for row in look(reader, _NACKS) if _is_nack(row)]
+    found: dict[int, Row] = {}
+    for statement, values in _questions(subjects, nacks):
+        for columns in look(reader, statement, *values):
+            if len(columns) < _COLUMNS or not all(isinstance(columns[index], int) for index in _NUMBERS):
+                continue
+            row = Row.of(columns[:_COLUMNS])
+            if row.seq <= last and known.get(row.seq, row.hash) == row.hash and is_sound(row):
+                found[row.seq] = row
+    chosen = [found[seq] for seq in sorted(found)[-MOST:]]
+    blobs: dict[str, tuple[BlobRef, BlobRow]] = {}
+    refs = []
+    for row in chosen:
+        own = []
+        for ref in blob_refs(reader, row):
+            if ref.sha256 not in blobs and (kept := find_old_blob(reader, files, ref)):
+                blobs[ref.sha256] = (ref, kept)
+            if ref.sha256 in blobs:
+                own.append(ref)
+        refs.append(tuple(own))
+    opened = open_subjects(reader)
+    nacked = tuple(nack for nack in nacks if nack.seq in found)
+    return Inheritance(tuple(chosen), tuple(blobs.values()), tuple(refs), opened, nacked)
+
+
+def _questions(subjects: list[str], nacks: list[Nacked]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    yield _TAIL, (TAIL,)
+    for subject in subjects:
+        yield _OF, (subject, MOST)
+    for nack in nacks:
+        yield "SELECT * FROM record WHERE seq = ?", (nack.seq,)
+
+
+def _is_nack(row: tuple[Any, ...]) -> bool:
+    return [type(value) for value in row] == [str, int, str, int]
+
+
+def is_sound(row: Row) -> bool:
+    """Whether a row is what was written in the epoch that it names itself; never raises."""
+    try:
+        epoch = bytes.fromhex(row.event()["id"].partition(":")[0])
+        return row.sound(epoch)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return False
+
+
+def blob_refs(reader: sqlite3.Connection | None, row: Row) -> list[BlobRef]:
+    """Return the blobs that a record names: those of its data prove themselves, others have a row only."""
+    _, _, data = row.told()
+    named = data.get("blobs")
+    found = {
+        (one["role"], one["sha256"]): BlobRef(one["role"], one["sha256"], str(one.get("media", _MEDIA)))
+        for one in (named if isinstance(named, list) else ())
+        if isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("sha256"), str)
+    }
+    for role, digest, media in look(reader, _BLOBS, row.seq) if reader else ():
+        if isinstance(role, str) and isinstance(media, str) and _is_digest(digest):
+            found.setdefault((role, digest.hex()), BlobRef(role, digest.hex(), media))
+    return [ref for ref in found.values() if len(ref.sha256) == 2 * HASH_BYTES]
+
+
+def find_old_blob(reader: sqlite3.Connection | None, files: BlobFiles, ref: BlobRef) -> BlobRow | None:
+    """Return the row that a blob gets in the new epoch; ``None`` when nothing is known of it but its name.
+
+    A file that is there as the old row says is not read again. A row without its file stays: whoever asks is
+    told of the loss.
+    """
+    digest = bytes.fromhex(ref.sha256)
+    known = None
+    for row in look(reader, schema.GET_BLOB.replace(":sha256", "?"), digest) if reader else ():
+        if [type(value) for value in row] == [bytes, int, str, bytes, int]:
+            known = BlobRow(*row)
+    if known and known.present and _is_plausible(known, files):
+        return known
+    return files.adopt(digest, known.media if known else ref.media) or known
+
+
+def _is_plausible(row: BlobRow, files: BlobFiles) -> bool:
+    whole = row.size > CHUNK_BYTES or row.chunks == row.sha256
+    chunks = -(-row.size // CHUNK_BYTES)
+    return whole and len(row.chunks) == chunks * HASH_BYTES and size_of(files.path(row.sha256)) == row.size
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, bytes) and len(value) == HASH_BYTES

@@ -1,0 +1,129 @@
+"""Files among the blobs that the journal does not know: moved away when they were found twice.
+
+A file without a row is what a crash left between the file and its row, or a blob of an earlier epoch. It may
+still be wanted: a command may be on its way that enters it. So it goes into ``quarantine/blobs/`` only when
+two scans found it that lie 24 hours or a restart apart, and nothing ever removes it there. What a finished
+scan found stands in the small file ``orphans`` of the state folder: 32 bytes for each. A file whose row says
+that it was removed is one that a crash kept, and goes at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from station.store.blobs import BlobFiles, find_blob
+from station.store.chain import HASH_BYTES
+from station.store.files import make_folder, sync_folder, write_synced
+from station.store.ops import Op
+from station.store.place import Journal, Place
+from station.store.stats import Stats
+
+STEP_FOLDERS = 16
+STEP_EACH_S = 0.1
+SCAN_EACH_S = 24 * 3600.0
+MOST = 10_000
+"""More of them wait for the next scan."""
+_NAME = re.compile(r"[0-9a-f]{64}")
+_FOLDER = re.compile(r"[0-9a-f]{2}")
+
+log = logging.getLogger("carril.store")
+
+
+class Orphans:
+    """The chore; a step looks at 16 folders and writes nothing into the journal."""
+
+    def __init__(
+        self, place: Place, files: BlobFiles, stats: Stats, salvaged: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``salvaged`` tells whether no record of an earlier epoch will come any more and name its blobs."""
+        self._salvaged = salvaged
+        self._place = place
+        self._files = files
+        self._stats = stats
+        self._list = place.state / "orphans"
+        self._before: set[bytes] | None = None
+        """What the last finished scan found, before this start or 24 hours ago."""
+        self._found: set[bytes] = set()
+        self._folders: Iterator[Path] | None = None
+        self._next_s = 0.0
+
+    def next(self, journal: Journal, *, idle: bool) -> Op | None:
+        """Look at some folders; there is never anything to write."""
+        now_s = time.monotonic()
+        if now_s < self._next_s or not self._salvaged():
+            return None
+        self._next_s = now_s + STEP_EACH_S
+        try:
+            self._step(journal)
+        except OSError as error:
+            log.error("the blobs cannot be looked through: %s", error)
+            self._end()
+        return None
+
+    def tidy(self, connection: object) -> None:
+        """Nothing to tidy."""
+
+    def _step(self, journal: Journal) -> None:
+        if self._folders is None:
+            self._folders, self._found = self._walk(), set()
+            if self._before is None:
+                self._before = self._read()
+        for _ in range(STEP_FOLDERS):
+            folder = next(self._folders, None)
+            if folder is None:
+                if self._found != self._before:
+                    self._write()
+                self._before = self._found
+                self._end()
+                return
+            for name in _names(folder, _NAME):
+                self._judge(journal, bytes.fromhex(name))
+
+    def _end(self) -> None:
+        self._folders, self._next_s = None, time.monotonic() + SCAN_EACH_S
+
+    def _walk(self) -> Iterator[Path]:
+        root = self._place.state / "blobs"
+        for first in _names(root, _FOLDER):
+            for second in _names(root / first, _FOLDER):
+                yield root / first / second
+
+    def _judge(self, journal: Journal, digest: bytes) -> None:
+        row = find_blob(journal.connection, digest)
+        if row is not None:
+            if not row.present:
+                self._files.remove(digest)
+        elif self._before and digest in self._before:
+            folder = self._place.quarantine / "blobs"
+            make_folder(folder)
+            if self._files.remove(digest, into=folder):
+                sync_folder(folder)
+                self._stats.orphans += 1
+                log.warning("blob %s is in no record: moved into %s", digest.hex(), folder)
+        elif len(self._found) < MOST and not self._files.is_unnamed(digest):
+            self._found.add(digest)
+
+    def _read(self) -> set[bytes]:
+        try:
+            content = self._list.read_bytes()
+        except FileNotFoundError:
+            return set()
+        return {content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)}
+
+    def _write(self) -> None:
+        unfinished = self._list.with_name(self._list.name + ".new")
+        write_synced(unfinished, b"".join(sorted(self._found)))
+        unfinished.rename(self._list)
+        sync_folder(self._list.parent)
+
+
+def _names(folder: Path, wanted: re.Pattern[str]) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if wanted.fullmatch(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
