@@ -32,9 +32,7 @@ Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _TURN_S = 2.0
 """How long a download waits for its turn: a screen asks for all pictures of a truck at once."""
-_BYTES: dict[str, Any] = {
-    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-}
+_BYTES: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: _BYTES | {"description": "The whole blob, in its own media type"},
     206: _BYTES | {"description": "The range that was asked for"},

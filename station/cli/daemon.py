@@ -34,6 +34,7 @@ from station.cli.facts import issuers, lane_facts, port_salt
 from station.cli.report import LaneReport, short_of_room
 from station.cli.server import Server
 from station.cli.simulation import Order, Simulation
+from station.cli.state import keep_last_good
 from station.domain.view import CentreView, DeviceView, LaneView, SimulatedOfficerView
 from station.lane.core import BOARD, CHECK_OF_ROLE, LaneFacts
 from station.lane.evidence import Evidence
@@ -57,7 +58,6 @@ CENTRE_SILENT_S = 60.0
 GRACE_S = 2
 THINK_LIMIT_S = 2.0
 """A lane that has not let time pass for so long feeds no watchdog: the board then drops its outputs."""
-LAST_GOOD = "lane-last-good.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Settings:
     scenario: Path | None
     simulation: Simulation | None = None
     """The child, if it was started already."""
+    refused: bool = False
+    """Whether the lane file was wrong, and this is the last good one."""
     told: Callable[[Daemon], None] = lambda daemon: None
     sealed: Callable[[Mapping[str, Any]], None] = lambda record: None
     """Called with the message of each sealed inspection."""
@@ -135,7 +137,7 @@ class Daemon:
         opening = partial(open_store, state, lane_id, self.clock, consumers=consumers)
         store = await asyncio.to_thread(opening, config_sha256=self.lane_file.sha256)
         stack.push_async_callback(asyncio.to_thread, store.close)
-        (state / LAST_GOOD).write_bytes(self.lane_file.content)
+        await asyncio.to_thread(keep_last_good, state, self.lane_file.content)
         return store
 
     async def _simulate(self, stack: contextlib.AsyncExitStack) -> tuple[FittedDevice, ...]:
@@ -197,6 +199,7 @@ class Daemon:
             beat=partial(self.watchdog.beat, "supervisor"),
         )
         before = await journal_before(self.store, self.facts, self.settings.state / "scans", self.vault)
+        before = dataclasses.replace(before, lane_file_refused=self.settings.refused)
         self.host.begin(lane.start(__version__, before, self.clock.stamp()))
         self.supervisor.start()
         stack.push_async_callback(self.supervisor.stop)

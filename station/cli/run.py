@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from station import __version__
 from station.cli.arguments import port_or_free
 from station.cli.errors import UserError
 from station.cli.lanes import add_lane_argument, read_lane
-from station.cli.state import state_folder, state_home
+from station.cli.state import LAST_GOOD, state_folder, state_home
 from station.lanefile import LaneFile, LaneFileError, UnknownName, shipped
 from station.runtime.memory import give_back_soon
 
@@ -36,6 +37,11 @@ def register(subparsers: Any) -> None:
         "--port", type=port_or_free, default=DEFAULT_PORT, help="port on loopback (%(default)s)"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve; only loopback for now")
+    parser.add_argument(
+        "--last-good",
+        action="store_true",
+        help="where the lane file is wrong, run the one that ran last in --state, with an alarm",
+    )
     parser.add_argument("--scenario", metavar="NAME|FILE", help="what drives through a simulated lane")
     parser.set_defaults(command=run)
 
@@ -48,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"--host {arguments.host}: until officers can sign in, a lane serves this computer only; "
             "leave --host away or give 127.0.0.1"
         )
-    lane_file = read_lane(arguments.lane)
+    lane_file, refused = _lane_file(arguments)
     scenario = _scenario(arguments.scenario, lane_file)
     if any(device.mode == "real" for device in lane_file.devices):
         _refuse_crashpoints()
@@ -61,10 +67,22 @@ def run(arguments: argparse.Namespace) -> int:
 
         simulation = Simulation()  # it loads on the other core meanwhile
     try:
-        return _run(arguments, lane_file, scenario, simulation)
+        return _run(arguments, lane_file, scenario, simulation, refused=refused)
     finally:
         if simulation is not None:
             simulation.end()
+
+
+def _lane_file(arguments: argparse.Namespace) -> tuple[LaneFile, bool]:
+    """Return the lane file, or where it is wrong and ``--last-good`` is given the one that ran last."""
+    try:
+        return read_lane(arguments.lane), False
+    except UserError as error:
+        kept = arguments.state / LAST_GOOD if arguments.last_good and arguments.state else None
+        if kept is None or not kept.is_file():
+            raise
+        print(f"carril: {error}\ncarril: the lane runs from the last good lane file: {kept}", file=sys.stderr)
+        return read_lane(kept), True
 
 
 def _refuse_crashpoints() -> None:
@@ -79,7 +97,12 @@ def _refuse_crashpoints() -> None:
 
 
 def _run(
-    arguments: argparse.Namespace, lane_file: LaneFile, scenario: Path | None, simulation: Simulation | None
+    arguments: argparse.Namespace,
+    lane_file: LaneFile,
+    scenario: Path | None,
+    simulation: Simulation | None,
+    *,
+    refused: bool,
 ) -> int:
     from station.cli.daemon import Daemon, Settings  # half a second of imports: only to run
     from station.store.errors import StoreError
@@ -90,6 +113,7 @@ def _run(
         web_dist=_web_dist(),
         scenario=scenario,
         simulation=simulation,
+        refused=refused,
         told=_tell,
         sealed=_tell_sealed,
     )

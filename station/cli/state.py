@@ -10,6 +10,8 @@ from station.lanefile import shipped
 
 LOCAL = Path(".state")
 """What ``make run`` uses."""
+LAST_GOOD = "lane-last-good.toml"
+"""In a state folder: the lane file that ran last."""
 
 
 def state_folder(text: str) -> Path:
@@ -21,6 +23,17 @@ def state_folder(text: str) -> Path:
                 f"{folder} cannot be used ({place} is a file); give a folder that may be written with --state"
             )
     return folder
+
+
+def keep_last_good(state: Path, content: bytes) -> None:
+    """Keep the lane file that runs now: whole or not at all, whatever happens meanwhile."""
+    from station.store.files import sync_folder, write_synced
+
+    path = state / LAST_GOOD
+    if not path.is_file() or path.read_bytes() != content:
+        write_synced(path.with_name(path.name + ".new"), content)
+        path.with_name(path.name + ".new").rename(path)
+        sync_folder(state)
 
 
 def state_home(lane_id: str) -> Path:

@@ -35,6 +35,7 @@ PRIORITY = {
     "second_vehicle": 2,
     "vehicle_stalled": 2,
     "required_device_lost": 2,
+    "lane_file_refused": 2,
     "station_only": 2,
 }
 

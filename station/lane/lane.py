@@ -63,7 +63,7 @@ from station.lane.effects import (
 )
 from station.lane.portals import Portals
 from station.lane.record import lane_view
-from station.lane.restart import Before
+from station.lane.restart import Before, tell_lane_file
 from station.lane.scans import Scans
 from station.lane.sequencer import Sequencer
 from station.lane.suspicion import Suspicion
@@ -221,6 +221,7 @@ class Lane:
         core.emit(LaneModeChanged, mode="open", cause="started")
         for alarm in before.alarms:
             core.book.add(alarm)
+        tell_lane_file(core, refused=before.lane_file_refused)
         effects: list[Effect] = []
         for passage in before.open:
             effects += self._finish()

@@ -31,7 +31,7 @@ from station.domain.values import (
     StandingPortal,
     Verdict,
 )
-from station.lane.core import LaneFacts, Passage
+from station.lane.core import Core, LaneFacts, Passage
 from station.lane.rawfile import LeftOver
 
 log = logging.getLogger("carril.lane")
@@ -59,6 +59,17 @@ class Before:
     cut: tuple[LeftOver, ...] = ()
     config_sha256: str = ""
     """Lane file of the last record."""
+    lane_file_refused: bool = False
+    """The lane file is wrong: the last good one runs."""
+
+
+def tell_lane_file(core: Core, *, refused: bool) -> None:
+    """Alarm as long as the lane does not run from the file that it was given."""
+    alarm = core.book.find("lane_file_refused")
+    if refused:
+        core.lane_alarm("lane_file_refused")
+    elif alarm is not None:
+        core.end_alarm(alarm.alarm_id)
 
 
 def portals_before(records: Iterable[Record]) -> dict[str, StandingPortal]:

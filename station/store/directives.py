@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from station.store import schema
@@ -34,6 +34,9 @@ _SET_STATE = schema.compiled(
     .values(state=bindparam("state"))
 )
 _HOLD = schema.compiled(upsert(schema.legal_hold).on_conflict_do_nothing())
+_END_HOLDS = schema.compiled(
+    delete(schema.legal_hold).where(schema.legal_hold.c.directive == bindparam("who"))
+)
 _GET = schema.compiled(select(schema.directive).where(_this))
 _OPEN = schema.compiled(
     select(schema.directive).where(schema.directive.c.state.in_([bindparam("a"), bindparam("b")]))
@@ -82,6 +85,8 @@ def note(connection: sqlite3.Connection, seq: int, type_: str, subject: str, dat
         state = "armed" if change == "armed" else f"closed:{data['how']}"
         values = {"who": data["directive_id"], "of_version": data["directive_version"], "state": state}
         connection.execute(_SET_STATE, values)
+        if state in ("closed:withdrawn", "closed:expired"):
+            connection.execute(_END_HOLDS, {"who": data["directive_id"]})
     elif change == "hit" and data["hold_kind"] == "legal":
         connection.execute(_HOLD, {"subject": subject, "directive": data["directive_id"]})
 

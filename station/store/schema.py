@@ -145,7 +145,7 @@ directive = _table(
     _int("seq"),
     rowid=False,
 )
-legal_hold = _table("legal_hold", _text("subject", key=True), _text("directive"), rowid=False)
+legal_hold = _table("legal_hold", _text("subject", key=True), _text("directive", key=True), rowid=False)
 open_subject = _table(
     "open_subject", _text("subject", key=True), _int("first_seq"), _int("tries"), rowid=False
 )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from station.cli.daemon import LAST_GOOD
 from station.cli.main import main
+from station.cli.state import LAST_GOOD
 from station.lanefile import shipped
 from station.runtime.clock import SystemClock
 from station.store.open import open_store
@@ -77,7 +77,7 @@ def said_of(lane: Path, state: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def half(tmp_path: Path) -> Path:
     """A lane file whose writing was cut off in the middle of a device."""
-    path = tmp_path / "lane.toml"
+    path = tmp_path / "half.toml"
     text = shipped("lanes", "demo").read_text(encoding="utf-8")
     path.write_text(text[: text.rindex("driver = ") + len('driver = "')], encoding="utf-8")
     return path
@@ -112,15 +112,19 @@ def test_half_a_lane_file_changes_nothing_in_the_state_folder(tmp_path: Path, ha
 
 
 @pytest.mark.fault("F27")
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="The last good lane file is kept in the state folder, but nothing reads it: a station whose lane "
-    "file is broken does not start, instead of running the last good one with an alarm.",
-)
-def test_half_a_lane_file_runs_the_last_good_one_and_says_so(tmp_path: Path, half: Path) -> None:
-    state = tmp_path / "state"
-    open_store(state, LANE, SystemClock(), consumers=[("central", True)], ballast_bytes=0).close()
-    (state / LAST_GOOD).write_bytes(shipped("lanes", "demo").read_bytes())
-    with pytest.raises(subprocess.TimeoutExpired) as running:
-        assert said_of(half, state).returncode == 0
-    assert "last good" in str(running.value.stdout)
+def test_half_a_lane_file_runs_the_last_good_one_and_says_so(station: Station, half: Path) -> None:
+    """Where the service asks for it; the next start from a right file ends the alarm."""
+    right = station.lane_file
+    station.start()
+    station.stop()
+    station.lane_file, station.options = half, ("--last-good",)
+    station.start()
+    assert "the lane runs from the last good lane file" in station.said()
+    assert [alarm["code"] for alarm in station.lane()["alarms"]] == ["lane_file_refused"]
+    station.stop()
+    station.lane_file = right
+    station.start()
+    assert [record["alarm_id"] for record in station.records("alarm.ended")] == [
+        record["alarm_id"] for record in station.records("lane_alarm.raised", code="lane_file_refused")
+    ]
+    assert (station.state / LAST_GOOD).read_bytes() == right.read_bytes()

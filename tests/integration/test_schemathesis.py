@@ -144,10 +144,6 @@ async def test_a_whole_number_with_a_point_is_an_integer(central: Served) -> Non
     assert reply.status_code == 200, reply.text
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="A blob is sent with its own media type; the description knows only application/octet-stream.",
-)
 @pytest.mark.parametrize("method", ["get", "head"])
 async def test_the_media_types_of_blobs_are_described(central: Served, method: str) -> None:
     sha256 = await put_blob(central.store, b"x", "image/jpeg")

@@ -99,13 +99,20 @@ SCANNER = ScannerGeometry(
 )
 
 
-def directives_before(told: Sequence[Record]) -> list[StoredDirective]:
-    """Return the open directives as the journal's own table has them."""
+@contextlib.contextmanager
+def projection(told: Sequence[Record]) -> Iterator[sqlite3.Connection]:
+    """Give the journal's tables of directives as the records leave them."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         for statement in schema.create_statements("directive", "legal_hold"):
             connection.execute(statement)
         for seq, kind, data in told:
             note(connection, seq, kind, data.get("inspection_id") or "", data)
+        yield connection
+
+
+def directives_before(told: Sequence[Record]) -> list[StoredDirective]:
+    """Return the open directives as the journal's own table has them."""
+    with projection(told) as connection:
         return open_directives(View(connection, Tip(bytes(16), 1, told[-1][0], bytes(32))))
 
 

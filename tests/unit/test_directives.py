@@ -20,7 +20,7 @@ from station.domain.directives import (
 )
 from station.lane import directives as at_work
 from station.lane.directives import PutDirective
-from tests.support.lane_rig import Rig, facts
+from tests.support.lane_rig import Rig, facts, projection
 
 PLATE = "R4K7719"
 SIG = "A" * 86 + "=="
@@ -334,6 +334,19 @@ def test_in_and_out_are_treated_alike() -> None:
     put(rig, envelope())
     rig.arrive(plate=PLATE)
     assert rig.seen.level == "hold"
+
+
+def test_a_legal_hold_lasts_until_the_last_directive_that_asks_for_it_is_withdrawn(rig: Rig) -> None:
+    rig.carry(rig.lane.clock("sync", rig.stamp()))
+    legal = {"hold_kind": "legal", "action": "notify"}
+    known = {name: put(rig, envelope(id=name, body=legal)) for name in ("H-1", "H-2")}
+    rig.arrive(plate=PLATE)
+    subject = rig.seen.inspection_id
+    for name, left in (("H-1", ["H-2"]), ("H-2", [])):
+        put(rig, envelope(2, id=name, body=legal, valid_to="2026-01-02T00:00:00Z"), known[name])
+        with projection(rig.records()) as table:
+            held = table.execute("SELECT directive FROM legal_hold WHERE subject = ?", (subject,)).fetchall()
+        assert [each[0] for each in held] == left
 
 
 # --- votes ------------------------------------------------------------------------------------------
