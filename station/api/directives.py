@@ -95,9 +95,59 @@ _TAKEN: dict[int | str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Where directives are checked before the lane takes them."""
+
+    host: LaneHost
+    store: Store
+    issuers: Mapping[str, Issuer]
+
+    async def one(self, item: dict[str, Any]) -> Result:
+        """Take or refuse one of a batch."""
+        name = item.get("id") if isinstance(item.get("id"), str) else None
+        try:
+            status, _ = await self.take(envelope_of(item))
+        except ValidationError as error:
+            errors = [
+                {"field": ".".join(map(str, found["loc"][1:])) or "kind", "message": found["msg"]}
+                for found in error.errors()
+            ]
+            problem = Problem(422, "invalid", "Nothing was changed.", errors=errors)
+        except Problem as refused:
+            problem = refused
+        else:
+            return Result(id=name, status=status)
+        return Result(id=name, status=problem.status, problem=problem.body())
+
+    async def take(self, envelope: Envelope) -> tuple[Literal[200, 201], Taken]:
+        """Take what is genuine and newer; raises ``Problem``."""
+        signed = envelope.signed()
+        payload = canonical(signed)
+        _check_signature(self.issuers, envelope, payload)
+        digest = hashlib.sha256(payload).hexdigest()
+        known = await self.store.read(lambda view: find_directive(view, envelope.id))
+        version = (known.version, known.sha256.hex()) if known else None
+        try:
+            if known and not check_newer(version, envelope, digest):
+                return 200, _taken(self.store, known)
+            command = PutDirective(envelope, digest, {**signed, "sig": envelope.sig}, version)
+            receipt = await self.host.command(command)
+        except DirectiveConflict as conflict:
+            raise Problem(409, conflict.code, str(conflict), version=conflict.stored) from None
+        except Refused as refused:
+            version_now = self.host.lane.core.inspection.version if self.host.lane.core.inspection else None
+            raise Problem(409, refused.code, str(refused), version=version_now) from None
+        except StoreError as error:
+            raise from_store(error) from None
+        place = Place(epoch=receipt.epoch, seq=receipt.first)
+        taken = Taken(id=envelope.id, version=envelope.version, state="received", record=place)
+        return (200 if known else 201), taken
+
+
 def directives_router(host: LaneHost, store: Store, issuers: Mapping[str, Issuer]) -> APIRouter:
     """Return the routes under ``/v1/directives``; ``issuers`` by their URN."""
-    router = APIRouter(prefix="/v1/directives", tags=["central"])
+    router, desk = APIRouter(prefix="/v1/directives", tags=["central"]), _Desk(host, store, issuers)
 
     @router.put("/{directive_id}", status_code=201, responses=_TAKEN)
     async def put(
@@ -107,7 +157,7 @@ def directives_router(host: LaneHost, store: Store, issuers: Mapping[str, Issuer
     ) -> Taken:
         """Send a directive, a newer version of one, or its withdrawal (a newer version that is over)."""
         envelope = envelope_of({**terms.model_dump(exclude_unset=True), "id": directive_id})
-        response.status_code, taken = await _take(envelope)
+        response.status_code, taken = await desk.take(envelope)
         return taken
 
     @router.get("/{directive_id}", responses=refusals("not-found", "store-unavailable"))
@@ -123,46 +173,7 @@ def directives_router(host: LaneHost, store: Store, issuers: Mapping[str, Issuer
     @router.post(":batch", responses=refusals("invalid", "too-large"))
     async def batch(body: Batch) -> Results:
         """Send many; not atomic, and safe to repeat: a version that is known changes nothing."""
-        return Results(results=[await _one(item) for item in body.items])
-
-    async def _one(item: dict[str, Any]) -> Result:
-        name = item.get("id") if isinstance(item.get("id"), str) else None
-        try:
-            status, _ = await _take(envelope_of(item))
-        except ValidationError as error:
-            errors = [
-                {"field": ".".join(map(str, found["loc"][1:])) or "kind", "message": found["msg"]}
-                for found in error.errors()
-            ]
-            problem = Problem(422, "invalid", "Nothing was changed.", errors=errors)
-        except Problem as refused:
-            problem = refused
-        else:
-            return Result(id=name, status=status)
-        return Result(id=name, status=problem.status, problem=problem.body())
-
-    async def _take(envelope: Envelope) -> tuple[Literal[200, 201], Taken]:
-        signed = envelope.signed()
-        payload = canonical(signed)
-        _check_signature(issuers, envelope, payload)
-        digest = hashlib.sha256(payload).hexdigest()
-        known = await store.read(lambda view: find_directive(view, envelope.id))
-        version = (known.version, known.sha256.hex()) if known else None
-        try:
-            if known and not check_newer(version, envelope, digest):
-                return 200, _taken(store, known)
-            command = PutDirective(envelope, digest, {**signed, "sig": envelope.sig}, version)
-            receipt = await host.command(command)
-        except DirectiveConflict as conflict:
-            raise Problem(409, conflict.code, str(conflict), version=conflict.stored) from None
-        except Refused as refused:
-            version_now = host.lane.core.inspection.version if host.lane.core.inspection else None
-            raise Problem(409, refused.code, str(refused), version=version_now) from None
-        except StoreError as error:
-            raise from_store(error) from None
-        place = Place(epoch=receipt.epoch, seq=receipt.first)
-        taken = Taken(id=envelope.id, version=envelope.version, state="received", record=place)
-        return (200 if known else 201), taken
+        return Results(results=[await desk.one(item) for item in body.items])
 
     return router
 

@@ -34,6 +34,7 @@ from station.lane.core import Core, Pending
 
 MAX_OPEN = 10_000
 """Directives that are received or armed; more are refused."""
+NEVER_US = 2**63
 LOOK_EVERY_S = 1.0
 """How often time is held against their validity."""
 
@@ -66,6 +67,8 @@ class Directives:
         """What was looked at last: without a change there is nothing to find."""
         self._changes = 0
         self._ticked_s = 0.0
+        self._due_us = 0
+        self._was_synchronised = False
         self._used: tuple[str, str | None] | None = None
         """Inspection and manifest that belong together."""
 
@@ -78,6 +81,7 @@ class Directives:
         key = directive.envelope.id
         self._remove(key)
         self._open[key] = directive
+        self._due_us = 0  # it has moments of its own
         for plate in directive.plates:
             self._by_plate.setdefault(plate, set()).add(key)
         self._changes += 1
@@ -168,10 +172,15 @@ class Directives:
 
     def tick(self) -> None:
         """Arm what is due, close what is over."""
-        if self._core.now_s - self._ticked_s >= LOOK_EVERY_S:
-            self._ticked_s = self._core.now_s
+        now_utc_us, synchronised = self._core.now.utc_ns // 1000, self._synchronised
+        # Ten thousand are not asked every second: the next moment of any of them is known.
+        asked = now_utc_us >= self._due_us or synchronised != self._was_synchronised
+        if asked and self._core.now_s - self._ticked_s >= LOOK_EVERY_S:
+            self._ticked_s, self._was_synchronised = self._core.now_s, synchronised
             for directive in list(self._open.values()):
                 self._let_time_pass(directive)
+            moments = (each.to_us if each.armed else each.from_us for each in self._open.values())
+            self._due_us = min(moments, default=NEVER_US) if synchronised else NEVER_US
 
     def _let_time_pass(self, directive: Directive) -> None:
         now_utc_us = self._core.now.utc_ns // 1000

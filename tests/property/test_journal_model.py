@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from station.store.errors import BeyondHead, RecordRejected, Repeated, WrongEpoc
 from station.store.feed import read_after, read_open_subjects
 from station.store.ops import Ack
 from station.store.verify import verify
-from tests.support.journal import MEMORY, draft, open_small
+from tests.support.journal import MEMORY, draft, left_by_a_kill, open_small
 
 SUBJECTS = st.sampled_from(["i1", "i2", "i3", "rpm1"])
 DRAFTS = st.builds(
@@ -136,12 +135,7 @@ class JournalMachine(RuleBasedStateMachine):
     def crash(self) -> None:
         """Go on with the files as a killed process leaves them."""
         self.crashes += 1
-        left = self.folder / f"state{self.crashes}"
-        # By another process: ours must not open SQLite's files.
-        subprocess.run(["cp", "-r", self.state, left], check=True)
-        self.store.close()
-        shutil.rmtree(self.state)
-        self.state = left
+        self.state = left_by_a_kill(self.store, self.state, self.folder / f"state{self.crashes}")
         self.store = open_small(self.state)
 
     @invariant()

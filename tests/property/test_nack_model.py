@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from station.store.nacks import REOFFERED, BadNack, Nack, page
 from station.store.ops import Ack, Op
 from station.store.reoffer import NotRefused, Reoffer
 from station.store.verify import verify
-from tests.support.journal import MEMORY, draft, open_small
+from tests.support.journal import MEMORY, draft, left_by_a_kill, open_small
 
 CONSUMERS = [("central", True), ("port", False)]
 NAMES = st.sampled_from(["central", "port"])
@@ -132,12 +131,7 @@ class NackMachine(RuleBasedStateMachine):
     def crash(self) -> None:
         """Go on with the files as a killed process leaves them."""
         self.crashes += 1
-        left = self.folder / f"state{self.crashes}"
-        # By another process: ours must not open SQLite's files.
-        subprocess.run(["cp", "-r", self.state, left], check=True)
-        self.store.close()
-        shutil.rmtree(self.state)
-        self.state = left
+        self.state = left_by_a_kill(self.store, self.state, self.folder / f"state{self.crashes}")
         self.store = open_small(self.state, consumers=CONSUMERS)
 
     @invariant()
