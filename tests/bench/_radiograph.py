@@ -35,7 +35,7 @@ def rows() -> list[Row]:
     frame = (rng.poisson(400, (LINES, DETECTORS)) + 100).astype(np.uint16)
     ln_i0 = np.full(LINES, np.log(1000.0))
     kernels = [LutKernel(calibration, 4000, ROWS) for _ in range(2)]
-    big = np.stack([frame] * FRAMES)  # 134 MB: what is read next is in no cache
+    big = np.stack([frame] * FRAMES)  # 134 MB, walked through in turn: what comes next is in no cache
 
     def copy(turn: int) -> None:
         np.copyto(big[(turn + 1) % FRAMES], big[turn % FRAMES])
@@ -61,8 +61,8 @@ def rows() -> list[Row]:
         chain(0)
         times: dict[str, list[float]] = {"copy": [], "chain": [], "naive": []}
         for turn in range(ROUNDS):
-            times["copy"].append(_timed(copy, 2 * turn))
-            times["chain"].append(_timed(chain, 2 * turn + 3))
+            times["copy"].append(_timed(copy, 3 * turn))
+            times["chain"].append(_timed(chain, 3 * turn + 2))
             if turn % 10 == 0:
                 times["naive"].append(_timed(naive, turn))
     copied, fast, slow = (statistics.median(times[name]) for name in ("copy", "chain", "naive"))
