@@ -36,7 +36,7 @@ run: setup
 
 # Two streams, one for each core: the browser and whole lanes in real time; beside them first what only computes
 # or writes (with the coverage gate), then single devices and broken links on sockets.
-LANE := $(foreach name,demo_lane directives hil_io hil_lane_full linestream_resume poll_client push_camera real_photo \
+LANE := $(foreach name,demo_lane directives hold_orders hil_io hil_lane_full linestream_resume poll_client push_camera real_photo \
 	recorded_passage tutorial,tests/integration/test_$(name).py) \
 	$(foreach name,history poison sick_computer,tests/faults/test_$(name).py)
 WIRE := tests/contract tests/interop $(filter-out $(LANE),$(wildcard tests/faults/test_*.py)) $(foreach name,connections modbus_driver supervised_board, \

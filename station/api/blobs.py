@@ -15,12 +15,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
 from station.api.feed import MAX_SEQ
 from station.api.problems import Problem, refusals
 from station.api.services import Lent, Services, client_of
+from station.domain.signed import Strict
 from station.store.blobs import CHUNK_BYTES, BlobRow, DamagedBlob
 from station.store.errors import UnknownConsumer
 from station.store.receipts import KeepReceipt, OtherLength, UnknownBlob
@@ -44,10 +45,9 @@ _HEAD_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-class ReceiptBody(BaseModel):
+class ReceiptBody(Strict):
     """What a consumer has on its own disk; ``verified``: its SHA-256 is the name of the blob."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     consumer: str = Field(min_length=1, max_length=32)
     bytes: int = Field(ge=0, le=MAX_SEQ)
     verified: bool

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from station.api.feed import MAX_SEQ, Epoch, Seq, beyond_head, epoch_changed
 from station.api.problems import Problem, refusals
 from station.api.services import Lent
+from station.domain.signed import Strict
 from station.store.errors import BeyondHead, UnknownConsumer, WrongEpoch
 from station.store.nacks import BadNack, Nack, Refused
 from station.store.nacks import page as quarantine_page
@@ -25,18 +26,16 @@ MAX_QUARANTINE = 1000
 Record = Annotated[int, Path(ge=1, le=MAX_SEQ)]
 
 
-class NackBody(BaseModel):
+class NackBody(Strict):
     """A record that cannot be taken, and why, in the words of the one who cannot."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     reason: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class AckBody(BaseModel):
+class AckBody(Strict):
     """Everything up to ``seq`` is safe on the other side, except what ``nack`` refuses."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     epoch: Epoch
     seq: Seq
     nack: list[NackBody] = Field([], max_length=MAX_NACKS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from station.api.problems import Problem, from_store, refusals
@@ -19,8 +20,10 @@ from station.domain.directives import (
     DirectiveConflict,
     Envelope,
     HoldTerms,
+    LaneModeTerms,
     ManifestTerms,
     ReleaseTerms,
+    TrustTerms,
     check_newer,
     envelope_of,
 )
@@ -28,11 +31,17 @@ from station.domain.signed import DirectiveId
 from station.lane.directives import PutDirective
 from station.lane.host import LaneHost
 from station.store.canonical import canonical
-from station.store.directives import StoredDirective, find_directive
+from station.store.chain import rfc3339
+from station.store.directives import StoredDirective, find_directive, list_open
+from station.store.draft import MAX_DATA_BYTES
 from station.store.errors import StoreError
+from station.store.feed import Trimmed, read_record
 from station.store.journal import Store
+from station.store.readers import View
 
 MAX_BATCH = 1000
+MAX_BYTES = MAX_DATA_BYTES - 4096
+"""A directive stands whole in one record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +69,30 @@ class Taken(BaseModel):
 
 
 class Directive(Taken):
-    """The newest version of a directive; ``envelope`` is what was signed, and the signature."""
+    """The newest version of a directive; ``envelope`` is what was signed, and the signature.
+
+    Of a closed one it is there as long as its record is kept.
+    """
 
     kind: str
-    envelope: dict[str, Any]
+    envelope: dict[str, Any] | None
+
+
+class Listed(Taken):
+    """An open directive."""
+
+    kind: str
+    valid_from: str
+    valid_to: str
+    sha256: str
+    """Of the canonical JSON of what was signed."""
+
+
+class Listing(BaseModel):
+    """Open directives by id; ``next`` is the ``after`` of the next page, ``null`` on the last one."""
+
+    items: list[Listed]
+    next: str | None
 
 
 class Batch(BaseModel):
@@ -93,6 +122,9 @@ _TAKEN: dict[int | str, dict[str, Any]] = {
     201: {"model": Taken, "description": "New"},
     **_REFUSALS,
 }
+
+
+_AnyTerms = HoldTerms | ManifestTerms | ReleaseTerms | TrustTerms | LaneModeTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +163,12 @@ class _Desk:
         try:
             if known and not check_newer(version, envelope, digest):
                 return 200, _taken(self.store, known)
-            command = PutDirective(envelope, digest, {**signed, "sig": envelope.sig}, version)
+            whole = {**signed, "sig": envelope.sig}
+            size = len(canonical(whole))
+            if size > MAX_BYTES:
+                detail = f"It has {size} bytes, at most {MAX_BYTES} are taken: send it in parts."
+                raise Problem(413, "too-large", f"{detail} Nothing was changed.")
+            command = PutDirective(envelope, digest, whole, size, version)
             receipt = await self.host.command(command)
         except DirectiveConflict as conflict:
             raise Problem(409, conflict.code, str(conflict), version=conflict.stored) from None
@@ -152,7 +189,7 @@ def directives_router(host: LaneHost, store: Store, issuers: Mapping[str, Issuer
     @router.put("/{directive_id}", status_code=201, responses=_TAKEN)
     async def put(
         directive_id: Annotated[DirectiveId, Path()],
-        terms: Annotated[HoldTerms | ManifestTerms | ReleaseTerms, Body(discriminator="kind")],
+        terms: Annotated[_AnyTerms, Body(discriminator="kind")],
         response: Response,
     ) -> Taken:
         """Send a directive, a newer version of one, or its withdrawal (a newer version that is over)."""
@@ -160,15 +197,33 @@ def directives_router(host: LaneHost, store: Store, issuers: Mapping[str, Issuer
         response.status_code, taken = await desk.take(envelope)
         return taken
 
+    @router.get("", responses=refusals("invalid", "store-unavailable"))
+    async def listing(
+        after: Annotated[str, Query(max_length=64)] = "",
+        limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+    ) -> Listing:
+        """List the directives that are received or armed, by id: what this lane holds."""
+        found = await store.read(lambda view: list_open(view, after, limit + 1))
+        items = [
+            Listed(
+                **_taken(store, each).model_dump(),
+                kind=each.kind,
+                valid_from=rfc3339(each.valid_from_us or 0),
+                valid_to=rfc3339(each.valid_to_us or 0),
+                sha256=each.sha256.hex(),
+            )
+            for each in found[:limit]
+            if each.is_open
+        ]
+        return Listing(items=items, next=found[limit - 1].id if len(found) > limit else None)
+
     @router.get("/{directive_id}", responses=refusals("not-found", "store-unavailable"))
     async def directive(directive_id: Annotated[DirectiveId, Path()]) -> Directive:
         """Return the newest version and its state."""
-        found = await store.read(lambda view: find_directive(view, directive_id))
-        if found is None:
+        answer = await store.read(lambda view: _whole(store, view, directive_id))
+        if answer is None:
             raise Problem(404, "not-found", f"There is no directive {directive_id!r}.")
-        return Directive.model_validate(
-            {**_taken(store, found).model_dump(), "kind": found.kind, "envelope": found.envelope()}
-        )
+        return answer
 
     @router.post(":batch", responses=refusals("invalid", "too-large"))
     async def batch(body: Batch) -> Results:
@@ -188,6 +243,24 @@ def _check_signature(issuers: Mapping[str, Issuer], envelope: Envelope, payload:
     except InvalidSignature:
         detail = f"The signature is not that of {envelope.issuer!r} over this directive. Nothing was changed."
         raise Problem(403, "forbidden", detail) from None
+
+
+def _whole(store: Store, view: View, directive_id: str) -> Directive | None:
+    found = find_directive(view, directive_id)
+    if found is None:
+        return None
+    envelope = found.envelope() if found.body else _recorded(view, found.seq)
+    return Directive(**_taken(store, found).model_dump(), kind=found.kind, envelope=envelope)
+
+
+def _recorded(view: View, seq: int) -> dict[str, Any] | None:
+    """Return the envelope that a record has, if it is still kept."""
+    with contextlib.suppress(Trimmed):
+        row, sound = read_record(view, seq)
+        if row and sound:
+            envelope: dict[str, Any] = row.told()[2]["envelope"]
+            return envelope
+    return None
 
 
 def _taken(store: Store, found: StoredDirective) -> Taken:

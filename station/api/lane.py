@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from station.api.problems import Problem, from_store, refusals
+from station.domain.closures import Seen
 from station.domain.decision import NotFound, Refused, ReleaseLocked
+from station.domain.signed import Strict
 from station.domain.values import Verdict
 from station.domain.view import LaneView
-from station.lane.commands import AckAlarm, Command, Decide, ReadImage, SilenceAlarm
+from station.lane.commands import AckAlarm, Command, Decide, Observe, ReadImage, ReceiveOrder, SilenceAlarm
 from station.lane.drafts import reply_text
 from station.lane.host import LaneHost
 from station.store.draft import Receipt
@@ -31,10 +33,8 @@ Id = Annotated[str, Path(max_length=64)]
 Key = Annotated[str, Header(alias="Idempotency-Key", min_length=8, max_length=64)]
 
 
-class Body(BaseModel):
-    """Base of request bodies: strict, nothing extra."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+class Body(Strict):
+    """Base of request bodies."""
 
 
 class DecisionBody(Body):
@@ -53,6 +53,19 @@ class ImageReadBody(Body):
     version: int = Field(ge=0)
     read_ms: int = Field(ge=0, le=86_400_000)
     seen_fraction: float = Field(ge=0, le=1)
+
+
+class ReceivedBody(Body):
+    """The vehicle and the version of the directive that the officer saw."""
+
+    inspection_id: str = Field(max_length=64)
+    version: int = Field(ge=1, le=2**31)
+
+
+class ObservationBody(Seen):
+    """What the officer saw at the vehicle: seals, placards, or both."""
+
+    inspection_id: str = Field(max_length=64)
 
 
 class ScreenBody(Body):
@@ -155,6 +168,20 @@ def lane_router(host: LaneHost, screens: Screens, officer: str, scripted: Script
     async def silence(alarm_id: Id, body: NothingBody | None = None) -> Response:
         """Silence browser and horn for two minutes; the beacon goes on."""
         return await _answer(host, SilenceAlarm(alarm_id, officer))
+
+    @router.post("/directives/{directive_id}/ack", status_code=201, responses=_DONE)
+    async def received(directive_id: Id, body: ReceivedBody) -> Response:
+        """Say that what a directive orders for this vehicle was received; a repeat gets the first answer."""
+        command = ReceiveOrder(body.inspection_id, directive_id, body.version, officer)
+        said = f"{directive_id} {body.model_dump_json()}"
+        digest = hashlib.sha256(said.encode()).hexdigest()
+        return await _answer(host, command, digest, digest)
+
+    @router.post("/observations", status_code=201, responses=_DONE)
+    async def observe(body: ObservationBody) -> Response:
+        """Say what seals and placards are at the vehicle; they are held against its papers (R10)."""
+        seen = Seen(seals=body.seals, placards=body.placards)
+        return await _answer(host, Observe(body.inspection_id, seen, officer))
 
     @router.put("/screens/{screen_id}", status_code=204)
     async def screen(screen_id: Id, body: ScreenBody) -> None:

@@ -169,6 +169,9 @@ def _field(found: Mapping[str, Any], sent: str) -> dict[str, str]:
     kind, message = found["type"], str(found["msg"])
     if kind == "json_invalid":
         where, message = where[:1], f"is not JSON at character {where[-1]}: {found['ctx']['error']}"
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        where = (*where, found["ctx"]["discriminator"].strip("'"))
+        message = f"must be one of {tags}" if (tags := found["ctx"].get("expected_tags")) else "is missing"
     elif kind == "extra_forbidden":
         message = "is unknown here"
     elif list(where) == ["body"] and "json" not in sent:

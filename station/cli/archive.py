@@ -6,6 +6,7 @@
     blobs/ab/<sha256>          bytes, checked
     part/<sha256>              bytes on their way
     cursor.json                how far everything above is complete; written last
+    heads.txt                  signed heads: see station.cli.witness
 
 The cursor names the last file and its bytes. Whatever lies beyond was written by a process that ended before
 its cursor was: it was not acknowledged, will come again, and is cut off at the next start. So a line is never
@@ -145,7 +146,7 @@ class Archive:
             if lines:
                 # Our own clock may be set back; the last file never lies before the one of the cursor.
                 name = max(time.strftime("records-%Y-%m-%d.jsonl", time.gmtime()), cursor.file)
-                cursor.file, cursor.bytes = name, _append(self.folder / name, b"".join(lines))
+                cursor.file, cursor.bytes = name, append_synced(self.folder / name, b"".join(lines))
             content = json.dumps(asdict(cursor)).encode()
             write_synced(self._cursor.with_suffix(".new"), content)
             self._cursor.with_suffix(".new").replace(self._cursor)
@@ -180,7 +181,7 @@ class Archive:
         return True
 
 
-def _append(path: Path, content: bytes) -> int:
+def append_synced(path: Path, content: bytes) -> int:
     """Write at the end of a file; return its bytes, durable."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -53,7 +53,8 @@ async def _cut_off(store: Store, scans: Path, vault: StoreVault) -> list[LeftOve
 
 def directive_of(stored: StoredDirective) -> Directive:
     """Return an open directive as the lane works with it."""
-    return Directive.of(envelope_of(stored.envelope()), stored.sha256.hex(), armed=stored.state == "armed")
+    envelope, armed = envelope_of(stored.envelope()), stored.state == "armed"
+    return Directive.of(envelope, stored.sha256.hex(), len(stored.body.encode()), armed=armed)
 
 
 def _records(rows: Iterable[Row]) -> list[Record]:

@@ -1,19 +1,26 @@
 """``carril conformance``: does a running station keep the promises of the central interface?
 
-It moves one cursor, under a name of its own, by four records, and sends some 180 requests, many of them lies.
+It moves one cursor, under a name of its own, to the end, and sends some 180 requests, many of them lies. One
+record is refused and offered anew; with an issuer's key a hold of no vehicle comes and is withdrawn.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from station.cli.client import server
 from station.cli.errors import UserError
 from station.cli.promises import PROMISES, Broken, Kit, NotAsked, Promise
+from station.cli.verify import text_of
+
+if TYPE_CHECKING:  # a library that most commands do not need
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEPT, BROKEN, NOT_ASKED = "kept", "broken", "not asked"
 
@@ -40,13 +47,23 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--name", default="conformance", help="the consumer whose cursor is moved (%(default)s)"
     )
+    parser.add_argument(
+        "--issuer-key", type=Path, metavar="FILE", help="private key (PEM) with which to send a hold, too"
+    )
+    parser.add_argument(
+        "--issuer", type=_issuer, metavar="URN", help="whose key it is: urn:carril:client:NAME"
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(command=run)
 
 
 def run(given: argparse.Namespace) -> int:
     """Print each promise as kept or broken; 0 all kept, 1 one broken, 2 not or not wholly run."""
+    if (given.issuer_key is None) != (given.issuer is None):
+        raise UserError("--issuer-key FILE and --issuer URN belong together: give both, or none")
     kit = Kit(given.url, given.name)
+    if given.issuer_key:
+        kit.issuer, kit.issuer_key = given.issuer, _private_key(given.issuer_key)
     results = []
     for result in check(kit):
         results.append(result)
@@ -100,6 +117,27 @@ def _result(kit: Kit, promise: Promise) -> Result:
     return Result(promise.name, promise.sentence, KEPT)
 
 
+def _issuer(text: str) -> str:
+    if not re.fullmatch(r"urn:carril:client:[a-z][a-z0-9_-]{0,31}", text):
+        raise argparse.ArgumentTypeError(f"{text}: the name of an issuer, like urn:carril:client:central")
+    return text
+
+
+def _private_key(path: Path) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(text_of(path).encode(), None)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is no private key; give an Ed25519 key in PEM, without a password"
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise UserError(f"{path} is another kind of key; give an Ed25519 key in PEM")
+    return key
+
+
 def _lack(kit: Kit) -> str:
     return (
         f'the lane file names no consumer {kit.name}; add [[consumer]] name = "{kit.name}", '
@@ -109,7 +147,7 @@ def _lack(kit: Kit) -> str:
 
 def _tell(result: Result) -> None:
     """Print one promise."""
-    print(f"{result.result:<9}  {result.name:<16}  {result.promise}", flush=True)
+    print(f"{result.result:<9}  {result.name:<19}  {result.promise}", flush=True)
     for word in ("reason", "sent", "came", "wanted"):
         if text := getattr(result, word):
             print(f"           {word}: {text}", flush=True)

@@ -10,16 +10,28 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from time import sleep
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 from station.cli.archive import Archive, Cursor
 from station.cli.client import TIMEOUT_S, Answer, Later, Server, ask, no_answer, raise_later, server
 from station.cli.download import fetch
 from station.cli.errors import UserError
-from station.cli.pages import BadPage, Item, Page, blobs_of, check_chain, check_dense, read_page
+from station.cli.pages import (
+    BadPage,
+    Discontinued,
+    Item,
+    Page,
+    blobs_of,
+    check_chain,
+    check_dense,
+    read_page,
+)
 from station.runtime.retry import Backoff
 from station.store.chain import genesis
+
+if TYPE_CHECKING:
+    from station.cli.witness import Witness
 
 WAIT_S = 30
 FIRST_PAUSE_S = 0.5
@@ -73,6 +85,11 @@ class Consumer:
         self._archive = archive
         self._tell = tell
         self._cursor: Cursor | None = archive.cursor if archive else None
+        self._witness: Witness | None = None
+        if archive:
+            from station.cli.witness import Witness  # libraries that no other command needs
+
+            self._witness = Witness(archive.folder, tell)
         self._begun = False
         self._acked: tuple[str, int] | None = None
         self._records = self._blobs = self._blob_bytes = 0
@@ -122,8 +139,15 @@ class Consumer:
             page = read_page(answer)
             check_dense(page, cursor.epoch, cursor.seq)
             hash_ = check_chain(page, cursor.hash)
+        except Discontinued as error:
+            raise Later(
+                "ALARM: the station's history does not continue what is kept here. Tell a person. Nothing is "
+                f"taken: {error}"
+            ) from error
         except BadPage as error:
             raise Later(f"nothing is taken: {error}") from error
+        if self._witness:
+            self._witness.look(page, cursor.station, cursor.seq, cursor.hash)
         if page.items:
             self._take(page, hash_)
             self._settle()
@@ -138,7 +162,8 @@ class Consumer:
 
     def _begin(self) -> None:
         """Learn whom we speak to and, without a cursor of our own, where the station believes us to be."""
-        station = self._object("/v1").get("station")
+        index = self._object("/v1")
+        station = index.get("station")
         if not isinstance(station, str):
             raise Later("what answers is no station")
         if self._cursor is None:
@@ -156,10 +181,30 @@ class Consumer:
                 f"the folder has the records of {mine.station} for {mine.name}, not of {station} for "
                 f"{self._name}; give another one with --into"
             )
+        if self._witness:
+            self._witness.meet(index.get("head_key"))
+            self._ask_again(self._witness, mine.epoch)
         self._begun = True
         self._tell(
             f"{station} at {self._server.url}, as {self._name}, after {mine.seq} of epoch {mine.epoch}"
         )
+
+    def _ask_again(self, witness: Witness, epoch: str) -> None:
+        """Ask the station for the record of the newest head that is kept: it may have changed meanwhile."""
+        head = witness.newest(epoch)
+        if head is None:
+            return
+        answer = self._ask("GET", f"/v1/feed?after={head.seq - 1}&epoch={epoch}&limit=1&include=simulated")
+        if answer.status != 200:
+            return  # what that means the feed says next
+        try:
+            page = read_page(answer)
+            check_dense(page, epoch, head.seq - 1)
+        except BadPage as error:
+            raise Later(f"nothing is taken: {error}") from error
+        for item in page.items:
+            if item.withheld != "damaged":
+                witness.hold_against(head, item.hash)
 
     # --- what a page brings -----------------------------------------------------------------------
 
@@ -263,6 +308,8 @@ class Consumer:
         if (problem["previous"], problem["previous_last"]) == (cursor.epoch, cursor.seq):
             if last_hash and cursor.hash and last_hash != cursor.hash:
                 self._tell(f"ALARM: record {cursor.seq} was another one when it came here. Tell a person")
+        if problem["previous"] == cursor.epoch and self._witness:
+            self._witness.begun_anew(cursor.epoch, problem["previous_last"], last_hash)
         cursor.epoch, cursor.seq = epoch.hex(), int(first_seq) - 1
         cursor.hash = genesis(epoch, bytes.fromhex(last_hash or "")).hex()
         self._acked = (cursor.epoch, cursor.seq)

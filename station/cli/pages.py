@@ -20,6 +20,10 @@ class BadPage(ValueError):
     """A page that is not what the feed promises; the message says in what."""
 
 
+class Discontinued(BadPage):
+    """A page that follows another record than the one that was received."""
+
+
 class Item(NamedTuple):
     """One record of a page, or the stub in its place."""
 
@@ -40,6 +44,7 @@ class Page:
     next: int
     prev: str
     items: list[Item]
+    signed_head: str | None = None
 
 
 def read_page(answer: Answer) -> Page:
@@ -47,7 +52,11 @@ def read_page(answer: Answer) -> Page:
     try:
         page = answer.json()
         items = [_item(item, page["epoch"]) for item in page["items"]]
-        return Page(page["epoch"], int(page["head"]), int(page["next"]), str(page["prev"]), items)
+        signed = page.get("signed_head")
+        numbers = int(page["head"]), int(page["next"])
+        return Page(
+            page["epoch"], *numbers, str(page["prev"]), items, None if signed is None else str(signed)
+        )
     except BadPage:
         raise
     except (LookupError, ValueError, TypeError, AttributeError) as error:
@@ -91,7 +100,9 @@ def check_chain(page: Page, hash_before: str) -> str:
     empty hash is returned if it is the last.
     """
     if hash_before and page.prev != hash_before:
-        raise BadPage(f"the page follows hash {page.prev:.80}, not {hash_before}, which was received before")
+        raise Discontinued(
+            f"the page follows hash {page.prev:.80}, not {hash_before}, which was received before"
+        )
     known = page.prev
     if known and not _is_hash(known):
         raise BadPage(f"the page follows {known!r:.80}, which is no hash")

@@ -32,7 +32,9 @@ PRIORITY = {
     "vehicle_in_beam": 1,
     "wrong_way": 1,
     "cannot_record": 1,
+    "hold_order": 1,
     "second_vehicle": 2,
+    "exam_order": 2,
     "vehicle_stalled": 2,
     "required_device_lost": 2,
     "lane_file_refused": 2,
@@ -166,7 +168,9 @@ class AlarmBook:
 
 
 RADIATION = frozenset({"gamma_alarm", "neutron_alarm"})
-OF_THE_VEHICLE = frozenset({"second_vehicle", "station_only", "vehicle_in_beam"})
+ORDERS = {"hold": "hold_order", "secondary": "exam_order", "scan": "exam_order"}
+"""Alarm of a directive that names a vehicle, by its action; a discreet one never has an alarm."""
+OF_THE_VEHICLE = frozenset({"second_vehicle", "station_only", "vehicle_in_beam", *ORDERS.values()})
 """Alarms that are over when their vehicle has gone; those of devices end with their cause."""
 EVENTS = frozenset({"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_stalled"})
 """What happened and is over at once: to have seen it is all that can be done."""

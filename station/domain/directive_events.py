@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from station.domain.directives import Action, Closed, HoldKind, Kind
+from station.domain.directives import Action, Closed, HoldKind, Kind, Notes
 from station.domain.events import Event, InspectionEvent, Prio
+from station.domain.identity import ReadStatus
 from station.domain.manifest import ManifestMatch
 
 
@@ -48,8 +49,40 @@ class DirectiveHit(InspectionEvent):
     hold_kind: HoldKind
     action: Action
     keys: tuple[str, ...]
+    """What matched, by name."""
     discreet: bool
     case_ref: str | None
+    authority: str = ""
+    notes: Notes = Notes()
+    """Empty for a person: notes may hold a name."""
+    steps: tuple[str, ...] = ()
+    ack_within_s: int = 60
+    text: str = ""
+    """The plate as it was read."""
+    read: ReadStatus = "other"
+    """What that was worth then."""
+    alarm_id: str | None = None
+    """Its alarm; a discreet one has none."""
+
+
+class DirectiveAcknowledged(InspectionEvent):
+    """A named officer has received what a directive orders for this vehicle, ``after_s`` after the hit."""
+
+    directive_id: str
+    directive_version: int
+    officer: str
+    after_s: float
+
+
+class DirectiveUnacknowledged(InspectionEvent):
+    """Nobody has received it in time, or before the vehicle had left: told once, for the centre."""
+
+    PRIO: ClassVar[Prio] = Prio.ALARM
+    directive_id: str
+    directive_version: int
+    cause: Literal["time", "vehicle_left"]
+    after_s: float
+    ack_within_s: int
 
 
 class ManifestMatched(InspectionEvent, ManifestMatch):

@@ -5,6 +5,7 @@
 
 Each change of state is a record of the feed, and so is each hit. A higher version takes the place of a lower
 one; a version that is over when it comes is the withdrawal. Signatures are checked before (station.api).
+Armed means in force here: what no rule of this version obeys stays received.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from station.domain.decision import Refused
 from station.domain.identity import folded
+from station.domain.lane_mode import LaneModeBody
 from station.domain.manifest import ManifestBody, Mode
 from station.domain.signed import DirectiveId, ListOf, Moment, Strict, Text, moment_us
+from station.domain.trust import TrustBody
 
 Action = Literal["hold", "secondary", "scan", "notify"]
 HoldKind = Literal["lookout", "targeting", "export_control", "person", "legal"]
@@ -91,6 +94,8 @@ class HoldBody(Strict):
     action: Action
     notes: Notes = Notes()
     steps: ListOf[Annotated[str, Field(max_length=200)]] = ()
+    ack_within_s: int = Field(default=60, ge=10, le=3600)
+    """Seconds in which the officer says that the order was received; else the centre is told."""
     once: bool = False
     discreet: bool | None = None
     case_ref: Text | None = None
@@ -137,6 +142,11 @@ class Terms(Strict):
         """Return when it ends."""
         return moment_us(self.valid_to)
 
+    @property
+    def withdraws(self) -> bool:
+        """Whether it was over when it was issued: a withdrawal, whatever this computer's clock says."""
+        return self.to_us <= moment_us(self.issued_at)
+
     def signed(self) -> dict[str, Any]:
         """Return what the signature is over, as it was sent: what was left out stays out."""
         return self.model_dump(mode="json", exclude_unset=True, exclude={"sig"})
@@ -169,6 +179,20 @@ class ReleaseTerms(Terms):
     body: ReleaseBody
 
 
+class TrustTerms(Terms):
+    """A list of trusted traders as it is sent."""
+
+    kind: Literal["trust"]
+    body: TrustBody
+
+
+class LaneModeTerms(Terms):
+    """A lane's way of working as it is sent."""
+
+    kind: Literal["lane_mode"]
+    body: LaneModeBody
+
+
 class HoldEnvelope(HoldTerms):
     """A hold as it is signed."""
 
@@ -187,8 +211,22 @@ class ReleaseEnvelope(ReleaseTerms):
     id: DirectiveId
 
 
-Kind = Literal["hold", "manifest", "release"]
-Envelope = HoldEnvelope | ManifestEnvelope | ReleaseEnvelope
+class TrustEnvelope(TrustTerms):
+    """A list of trusted traders as it is signed."""
+
+    id: DirectiveId
+
+
+class LaneModeEnvelope(LaneModeTerms):
+    """A lane's way of working as it is signed."""
+
+    id: DirectiveId
+
+
+Kind = Literal["hold", "manifest", "release", "trust", "lane_mode"]
+KEPT = frozenset({"trust", "lane_mode"})
+"""Kinds that are taken and kept, and that nothing here obeys yet."""
+Envelope = HoldEnvelope | ManifestEnvelope | ReleaseEnvelope | TrustEnvelope | LaneModeEnvelope
 """A directive as it is signed; with ``id``, so that it cannot be sent under another name."""
 _ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Annotated[Envelope, Field(discriminator="kind")])
 
@@ -211,15 +249,27 @@ class Directive:
     """Plates that it names."""
     from_us: int
     to_us: int
+    size: int
+    """Bytes of the envelope as JSON."""
     armed: bool = False
 
     @classmethod
-    def of(cls, envelope: Envelope, sha256: str, *, armed: bool = False) -> Directive:
+    def of(cls, envelope: Envelope, sha256: str, size: int, *, armed: bool = False) -> Directive:
         """Return it with what is asked often at hand."""
         body = envelope.body
         keys = body.keys.given() if isinstance(body, HoldBody) else {}
         plates = body.plates if isinstance(body, ManifestBody) else tuple(filter(None, [keys.get("plate")]))
-        return cls(envelope, sha256, keys, plates, envelope.from_us, envelope.to_us, armed)
+        return cls(envelope, sha256, keys, plates, envelope.from_us, envelope.to_us, size, armed)
+
+    @property
+    def obeyed(self) -> bool:
+        """Whether it can ever be in force here."""
+        return self.envelope.kind not in KEPT
+
+    @property
+    def next_us(self) -> int:
+        """Return the moment at which time asks something of it."""
+        return self.to_us if self.armed or not self.obeyed else self.from_us
 
     def names(self, plates: Collection[str]) -> tuple[str, ...]:
         """Return the keys of a hold that a vehicle with these plates has; empty: it is not meant.
@@ -237,11 +287,10 @@ class Directive:
         While the clock is not synchronised a hold is in force whatever it says: to stop a vehicle too many is
         the smaller fault.
         """
-        if not synchronised:
-            return "arm"
-        if now_utc_us >= self.to_us:
+        if synchronised and now_utc_us >= self.to_us:
             return "expire"
-        return "arm" if now_utc_us >= self.from_us else "wait"
+        begun = not synchronised or now_utc_us >= self.from_us
+        return "arm" if begun and self.obeyed else "wait"
 
 
 def check_newer(known: tuple[int, str] | None, envelope: Envelope, sha256: str) -> bool:

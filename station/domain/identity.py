@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from station.domain.values import Identity, PlateIdentity
 
@@ -37,6 +38,18 @@ def read_status(read: PlateEvidence) -> str:
         return "unverified"
     sure = read.confidence is not None and read.confidence >= ACCEPT_CONFIDENCE
     return "accepted" if sure else "probable"
+
+
+ReadStatus = Literal["accepted", "probable", "other"]
+"""What a read is worth for naming a vehicle: its identity, or a read that its identity is not."""
+
+
+def status_of(identity: Identity, text: str) -> ReadStatus:
+    """Return what a plate that was read is worth beside what else was read of the vehicle."""
+    plate = identity.plate
+    if plate is None or folded(plate.text) != folded(text):
+        return "other"
+    return "accepted" if plate.status == "accepted" else "probable"
 
 
 def resolve(reads: tuple[PlateEvidence, ...]) -> Identity:

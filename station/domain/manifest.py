@@ -143,6 +143,9 @@ class ManifestMatch(Value):
     directive_version: int | None = None
     timeliness: Timeliness = "unknown"
     lead_s: int | None = None
+    seals: tuple[str, ...] = ()
+    """Declared, for the officer to compare."""
+    hazmat: tuple[Hazmat, ...] = ()
 
 
 NOTHING = ManifestMatch(status="none")
@@ -180,7 +183,14 @@ def match(
         return ManifestMatch(status="ambiguous")
     key, version, body = candidates[0]
     when, lead_s = timeliness(body, arrival_us)
-    named = {"directive_id": key, "directive_version": version, "timeliness": when, "lead_s": lead_s}
+    named = {
+        "directive_id": key,
+        "directive_version": version,
+        "timeliness": when,
+        "lead_s": lead_s,
+        "seals": tuple(seal.no for each in body.equipment for seal in each.seals),
+        "hazmat": tuple(goods for shipment in body.shipments for goods in shipment.hazmat),
+    }
     declared = {folded(body.conveyance.plate or ""): body.conveyance.region}
     regions = [(region, declared[plate]) for plate, region in reads if region and declared.get(plate)]
     agreeing = sum(plate in body.plates for plate in {plate for plate, _ in reads})

@@ -10,10 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
+from station.domain.closures import Seen, differences
 from station.domain.manifest import ManifestMatch
 from station.domain.values import Args, Coverage, CoverageState, Incomplete, Level, Reason, Recommendation
 
+MOST_DIFFERENCES = 16
+"""Seals and placards that are told one by one; any of them asks for the same."""
 ORDER = (Level.CLEAR, Level.REVIEW_IMAGE, Level.SECONDARY, Level.HOLD, Level.EMERGENCY)
 
 
@@ -37,6 +41,29 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """What the officer is told of a hit, and whether somebody received it; no rule looks at it."""
+
+    authority: str = ""
+    note_en: str = ""
+    note_es: str = ""
+    steps: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    text: str = ""
+    alarm_id: str | None = None
+    within_s: int = 60
+    since_s: float = 0.0
+    """When it was told, monotonic seconds of the computer's boot ``boot_id``."""
+    boot_id: str = ""
+    officer: str | None = None
+    """Who received it."""
+    coming: bool = False
+    """Whether that is on its way to the journal."""
+    missed: bool = False
+    """Whether the centre was told that nobody did."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A hold that names this vehicle; ``action`` is hold, secondary, scan or notify."""
 
@@ -45,6 +72,7 @@ class Hit:
     action: str
     hold_kind: str
     discreet: bool
+    order: Order = Order()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +87,15 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Directed:
-    """What the centre's directives say of this vehicle."""
+    """What the centre's directives say of this vehicle, and what of it was compared with the papers."""
 
     hits: tuple[Hit, ...] = ()
     manifest: ManifestMatch | None = None
     """``None``: no source of manifests is fitted."""
     votes: tuple[Vote, ...] = ()
     modulation_required: bool = False
+    seen: Seen | None = None
+    """Seals and placards as an officer saw them at the vehicle."""
 
     @property
     def modulation(self) -> str | None:
@@ -168,6 +198,14 @@ def _modulation(facts: Facts) -> Iterator[tuple[Level, Reason]]:
         yield Level.SECONDARY, Reason(rule="R10", code=f"modulation_{closed}")
 
 
+def _closures(facts: Facts) -> Iterator[tuple[Level, Reason]]:
+    for found in islice(differences(facts.directed.seen, facts.directed.manifest), MOST_DIFFERENCES):
+        yield (
+            Level.SECONDARY,
+            Reason(rule="R10", code=found.what, args={"name": found.name, "why": found.why}),
+        )
+
+
 def _manifest(facts: Facts) -> Iterator[tuple[Level, Reason]]:
     manifest = facts.directed.manifest
     if manifest is None:
@@ -183,11 +221,11 @@ def _manifest(facts: Facts) -> Iterator[tuple[Level, Reason]]:
 
 RULES = (
     *(_emergency, _neutron, _directive, _gamma, _portal, _second_opinion, _scan),
-    *(_modulation, _identity, _manifest),
+    *(_closures, _modulation, _identity, _manifest),
 )
-"""R1 to R7, of R10 the modulation, R11 and R11b; R0 is what remains when none asks for anything."""
+"""R1 to R7, R10, R11 and R11b; R0 is what remains when none asks for anything."""
 
-RULE_SET = "carril-rules 2: R0 R1 R2 R3 R4 R5 R6 R7 R10-modulation R11 R11b"
+RULE_SET = "carril-rules 3: R0 R1 R2 R3 R4 R5 R6 R7 R10 R11 R11b"
 RULES_SHA256 = hashlib.sha256(RULE_SET.encode()).hexdigest()
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from station.domain.values import Value
 
@@ -17,9 +17,26 @@ ListOf = Annotated[tuple[_T, ...], Field(strict=False, max_length=64)]
 
 
 class Strict(Value):
-    """Base of what a central system sends: a number is no text, and ``true`` is no number."""
+    """Base of what programs send: a number is no text, ``true`` is no number, and 3.0 is the integer 3.
+
+    The last is what JSON Schema 2020-12 says, which describes these bodies, and RFC 8785, in whose form they
+    are signed, writes both the same.
+    """
 
     model_config = ConfigDict(strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: _without_point(value) for name, value in given.items()}
+
+
+def _without_point(value: Any) -> Any:
+    """Return a whole number as an integer; above 2^53 a float does not say which one it is."""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if whole else value
 
 
 def _moment(text: str) -> str:

@@ -10,6 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from station.domain.closures import Seen
+from station.domain.directives import Action, HoldKind, Notes
+from station.domain.identity import ReadStatus
 from station.domain.manifest import ManifestMatch
 from station.domain.values import (
     Args,
@@ -76,6 +79,29 @@ class RadiationView(Value):
     neutron: ChannelView
 
 
+class DirectiveView(Value):
+    """What the centre orders for this vehicle; a screen shows of a discreet one a code word and the steps."""
+
+    directive_id: str
+    version: int
+    hold_kind: HoldKind
+    action: Action
+    discreet: bool
+    authority: str
+    notes: Notes
+    steps: tuple[str, ...]
+    keys: tuple[str, ...]
+    read: ReadStatus
+    """What the plate that it names is worth now."""
+    alarm_id: str | None
+    due_utc_us: int
+    """Until when somebody must have received it."""
+    missed: bool
+    """Whether the centre was told that nobody did."""
+    officer: str | None
+    """Who received it."""
+
+
 class InspectionView(Value):
     """The vehicle that stands or drives between the loops."""
 
@@ -99,6 +125,10 @@ class InspectionView(Value):
     coverage: Coverage
     manifest: ManifestMatch | None = None
     """``None``: no source of manifests is fitted."""
+    seen: Seen | None = None
+    """Seals and placards as an officer saw them."""
+    directives: tuple[DirectiveView, ...] = ()
+    """The most urgent first."""
     incomplete: Incomplete
     release: ReleaseView
     radiation: RadiationView

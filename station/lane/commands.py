@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from station.domain.alarms import SILENCE_S
+from station.domain.closures import InspectionObserved, Seen, later
 from station.domain.decision import NotFound, Refused, VersionConflict
 from station.domain.events import (
     AlarmAcknowledged,
@@ -15,6 +16,7 @@ from station.domain.events import (
     SecondaryReferred,
 )
 from station.domain.values import Decision, Verdict
+from station.lane import orders
 from station.lane.core import Core, Pending
 from station.lane.directives import Directives, PutDirective
 
@@ -57,7 +59,26 @@ class SilenceAlarm:
     officer: str
 
 
-Command = Decide | ReadImage | AckAlarm | SilenceAlarm | PutDirective
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """What seals and placards the officer saw at the vehicle."""
+
+    inspection_id: str
+    seen: Seen
+    officer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveOrder:
+    """The officer has received what a directive orders for this vehicle."""
+
+    inspection_id: str
+    directive_id: str
+    version: int
+    officer: str
+
+
+Command = Decide | ReadImage | AckAlarm | SilenceAlarm | ReceiveOrder | Observe | PutDirective
 
 
 class Commands:
@@ -79,6 +100,10 @@ class Commands:
             return self._read_image(command)
         if isinstance(command, AckAlarm):
             return self._ack(command)
+        if isinstance(command, ReceiveOrder):
+            return self._receive(command)
+        if isinstance(command, Observe):
+            return self._observe(command)
         if isinstance(command, PutDirective):
             return self._directives.put(command)
         return self._silence(command)
@@ -131,20 +156,48 @@ class Commands:
         )
         return Pending(lambda seq: inspection.image_was_read(scan is passage.scan))
 
+    def _observe(self, command: Observe) -> Pending:
+        core, inspection = self._core, self._core.inspection
+        if inspection is None:
+            raise NotFound("There is no vehicle in the lane")
+        if command.inspection_id != inspection.inspection_id:
+            raise VersionConflict("The vehicle changed. Nothing was recorded.")
+        core.tell(InspectionObserved, officer=command.officer, **command.seen.model_dump())
+
+        def stored(seq: int) -> None:
+            told = inspection.directed
+            inspection.direct(replace(told, seen=later(told.seen, command.seen)))
+
+        return Pending(stored)
+
     def _ack(self, command: AckAlarm) -> Pending:
         core, alarm = self._core, self._core.book.get(command.alarm_id)
         of = {"alarm_id": alarm.alarm_id, "inspection_id": alarm.inspection_id, "version": None}
         core.emit(AlarmAcknowledged, **of, officer=command.officer)
         if alarm.ends_on_ack:
             core.emit(AlarmEnded, **of)
+        order = orders.seen(core, alarm.alarm_id, command.officer)
 
         def stored(seq: int) -> None:
             if core.book.has(alarm.alarm_id):
                 core.book.ack(alarm.alarm_id)
             if alarm.ends_on_ack and core.book.has(alarm.alarm_id):
                 core.book.end(alarm.alarm_id)
+            order.stored(seq)
 
-        return Pending(stored)
+        return Pending(stored, order.lost)
+
+    def _receive(self, command: ReceiveOrder) -> Pending:
+        core, officer = self._core, command.officer
+        order = orders.receive(core, command.inspection_id, command.directive_id, command.version, officer)
+        alarm_id = orders.alarm_of(core, command.directive_id, command.version)
+        alarm = self._ack(AckAlarm(alarm_id, officer)) if alarm_id else Pending()
+
+        def stored(seq: int) -> None:
+            order.stored(seq)
+            alarm.stored(seq)
+
+        return Pending(stored, order.lost)
 
     def _silence(self, command: SilenceAlarm) -> Pending:
         core, alarm = self._core, self._core.book.get(command.alarm_id)

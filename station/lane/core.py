@@ -268,8 +268,11 @@ class Core:
 
     def lane_alarm(self, code: str, device: str | None = None, values: Args | None = None) -> None:
         """Raise and record an alarm of the lane itself: a lasting one once, what happens each time anew."""
-        if code not in alarms.EVENTS and self.book.find(code, device) is not None:
-            return
+        if code in alarms.EVENTS or self.book.find(code, device) is None:
+            self.raise_lane_alarm(code, device, values)
+
+    def raise_lane_alarm(self, code: str, device: str | None = None, values: Args | None = None) -> str:
+        """Raise and record one alarm more; return its id."""
         alarm_id = self.raise_alarm(code, device, values)
         inspection = self.inspection
         self.emit(
@@ -281,6 +284,7 @@ class Core:
             inspection_id=inspection.inspection_id if inspection else None,
             version=inspection.version if inspection else None,
         )
+        return alarm_id
 
     def end_alarm(self, alarm_id: str) -> None:
         """Record that the cause of an alarm has gone."""

@@ -10,7 +10,6 @@ from station.domain.decision import Refused
 from station.domain.directive_events import (
     DirectiveArmed,
     DirectiveClosed,
-    DirectiveHit,
     DirectiveReceived,
     ManifestMatched,
     ReleaseVoted,
@@ -28,12 +27,15 @@ from station.domain.directives import (
 from station.domain.identity import folded
 from station.domain.inspection import Inspection
 from station.domain.manifest import match
-from station.domain.rules import Hit, Vote
+from station.domain.rules import Vote
 from station.domain.values import CoverageState
+from station.lane import orders
 from station.lane.core import Core, Pending
 
 MAX_OPEN = 10_000
 """Directives that are received or armed; more are refused."""
+MAX_OPEN_BYTES = 64 * 1024 * 1024
+"""Bytes of all of these as JSON."""
 NEVER_US = 2**63
 LOOK_EVERY_S = 1.0
 """How often time is held against their validity."""
@@ -48,6 +50,8 @@ class PutDirective:
     """Of ``signed`` in canonical form."""
     signed: Mapping[str, Any]
     """What was signed, and the signature."""
+    size: int
+    """Bytes of ``signed`` as JSON."""
     known: tuple[int, str] | None
     """Version and SHA-256 that the journal has of it."""
 
@@ -59,6 +63,7 @@ class Directives:
         """Begin with none."""
         self._core = core
         self._open: dict[str, Directive] = {}
+        self._open_bytes = 0
         self._by_plate: dict[str, set[str]] = {}
         """Ids by plate as it is compared: a vehicle is not held against ten thousand."""
         self._coming: set[str] = set()
@@ -81,6 +86,7 @@ class Directives:
         key = directive.envelope.id
         self._remove(key)
         self._open[key] = directive
+        self._open_bytes += directive.size
         self._due_us = 0  # it has moments of its own
         for plate in directive.plates:
             self._by_plate.setdefault(plate, set()).add(key)
@@ -88,6 +94,7 @@ class Directives:
 
     def _remove(self, key: str) -> None:
         if directive := self._open.pop(key, None):
+            self._open_bytes -= directive.size
             for plate in directive.plates:
                 self._by_plate[plate].discard(key)
                 if not self._by_plate[plate]:
@@ -102,10 +109,10 @@ class Directives:
             raise Refused("Another version of it is being written. Repeat it. Nothing was changed.")
         before = self._open.get(envelope.id)
         check_newer(command.known, envelope, command.sha256)
-        if before is None and len(self._open) >= MAX_OPEN:
-            raise Refused(f"{MAX_OPEN} directives are open here: withdraw some. Nothing was changed.")
-        new = Directive.of(envelope, command.sha256)
+        new = Directive.of(envelope, command.sha256, command.size)
         over = self._over(envelope, before)
+        if over is None:
+            self._make_sure_of_room(new, before)
         asked = self._asked(envelope) if over is None else None
         if isinstance(envelope, ReleaseEnvelope) and over is None:
             over = "done" if asked else "not_applicable"
@@ -142,6 +149,15 @@ class Directives:
 
         return Pending(stored, lambda: self._coming.discard(envelope.id))
 
+    def _make_sure_of_room(self, new: Directive, before: Directive | None) -> None:
+        if before is None and len(self._open) >= MAX_OPEN:
+            raise Refused(f"{MAX_OPEN} directives are open here: withdraw some. Nothing was changed.")
+        if self._open_bytes - (before.size if before else 0) + new.size > MAX_OPEN_BYTES:
+            raise Refused(
+                f"Open directives have {self._open_bytes} bytes of {MAX_OPEN_BYTES}, this one {new.size}: "
+                "withdraw some. Nothing was changed."
+            )
+
     def _asked(self, envelope: Envelope) -> Inspection | None:
         """Return the inspection that a vote is about; ``None`` where it cannot count.
 
@@ -160,7 +176,8 @@ class Directives:
         facts = self._core.facts
         if not envelope.concerns(facts.lane_id, facts.direction):
             return "not_applicable"
-        if not (self._synchronised and self._core.now.utc_ns // 1000 >= envelope.to_us):
+        past = self._synchronised and self._core.now.utc_ns // 1000 >= envelope.to_us
+        if not past and not envelope.withdraws:
             return None
         return "withdrawn" if before is not None else "expired"
 
@@ -171,7 +188,8 @@ class Directives:
     # --- time and vehicles ----------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Arm what is due, close what is over."""
+        """Arm what is due, close what is over, tell what nobody has received."""
+        orders.tick(self._core)
         now_utc_us, synchronised = self._core.now.utc_ns // 1000, self._synchronised
         # Ten thousand are not asked every second: the next moment of any of them is known.
         asked = now_utc_us >= self._due_us or synchronised != self._was_synchronised
@@ -179,7 +197,7 @@ class Directives:
             self._ticked_s, self._was_synchronised = self._core.now_s, synchronised
             for directive in list(self._open.values()):
                 self._let_time_pass(directive)
-            moments = (each.to_us if each.armed else each.from_us for each in self._open.values())
+            moments = (each.next_us for each in self._open.values())
             self._due_us = min(moments, default=NEVER_US) if synchronised else NEVER_US
 
     def _let_time_pass(self, directive: Directive) -> None:
@@ -249,23 +267,10 @@ class Directives:
             self._tell(directive, DirectiveClosed, how="done")
 
     def _hit(self, directive: Directive, names: tuple[str, ...]) -> None:
-        core, envelope, body = self._core, directive.envelope, directive.envelope.body
+        envelope, body = directive.envelope, directive.envelope.body
         if not isinstance(body, HoldBody):
             return
-        core.tell(
-            DirectiveHit,
-            directive_id=envelope.id,
-            directive_version=envelope.version,
-            hold_kind=body.hold_kind,
-            action=body.action,
-            keys=names,
-            discreet=body.quiet,
-            case_ref=body.case_ref,
-        )
-        if core.inspection is not None:
-            hit = Hit(envelope.id, envelope.version, body.action, body.hold_kind, body.quiet)
-            told = core.inspection.directed
-            core.inspection.direct(replace(told, hits=(*told.hits, hit)[-32:]))
+        orders.told(self._core, envelope.id, envelope.version, body, names, directive.plates)
         if body.once:
             self._remove(envelope.id)
             self._tell(directive, DirectiveClosed, how="done")

@@ -14,6 +14,7 @@ from station.domain.view import (
     RadiationView,
     ReleaseView,
 )
+from station.lane import orders
 from station.lane.core import Core, Passage
 
 
@@ -24,6 +25,7 @@ def seal(core: Core, outcome: str) -> None:
         return
     inspection = passage.inspection
     inspection.checks.close()
+    orders.leave(core)
     listed = core.book.of(inspection.inspection_id)
     core.tell(
         InspectionSealed,
@@ -81,7 +83,7 @@ def lane_view(core: Core) -> LaneView:
             "officer": facts.officer,
             "devices": tuple(core.devices.values()),
             "alarms": tuple(alarms.view(alarm, core.now_s, utc_us) for alarm in core.book),
-            "inspection": _inspection_view(core.passage) if core.passage else None,
+            "inspection": _inspection_view(core, core.passage) if core.passage else None,
             "last": LastView.model_validate(core.last) if core.last else None,
             "centre": CentreView(state="never", waiting=0),
             "simulated_officer": None,
@@ -102,7 +104,7 @@ def degraded_reasons(core: Core) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _inspection_view(passage: Passage) -> InspectionView:
+def _inspection_view(core: Core, passage: Passage) -> InspectionView:
     inspection = passage.inspection
     advice = inspection.recommendation if inspection.advised else None
     locks = inspection.locks
@@ -117,6 +119,8 @@ def _inspection_view(passage: Passage) -> InspectionView:
             "reasons": advice.reasons if advice else (),
             "coverage": inspection.coverage,
             "manifest": inspection.directed.manifest,
+            "seen": inspection.directed.seen,
+            "directives": orders.view(inspection, core.now_s, core.now.utc_ns // 1000),
             "incomplete": inspection.incomplete,
             "release": ReleaseView(allowed=not locks, locks=locks),
             "radiation": _radiation(passage),

@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from station.domain.alarms import Alarm, AlarmBook, measured, settle
+from station.domain.closures import Seen, later
 from station.domain.directives import Directive
 from station.domain.events import InspectionOpened, StandingNoted
 from station.domain.identity import PlateEvidence
 from station.domain.inspection import Inspection
 from station.domain.manifest import ManifestMatch
 from station.domain.rules import Alarm as DeviceAlarm
-from station.domain.rules import Hit, Opinion, Vote
+from station.domain.rules import Hit, Opinion, Order, Vote
 from station.domain.values import (
     BlobUse,
     Decision,
@@ -31,6 +32,7 @@ from station.domain.values import (
     StandingPortal,
     Verdict,
 )
+from station.lane import orders
 from station.lane.core import Core, LaneFacts, Passage
 from station.lane.rawfile import LeftOver
 
@@ -117,6 +119,8 @@ def _book_after(book: AlarmBook, kind: str, data: Mapping[str, Any]) -> AlarmBoo
     elif kind == "carril.occupancy.ended":
         summary = _own(OccupancySummary, data)
         measured(book, summary.device, data["inspection_id"], *_largest(summary))
+    elif kind == "carril.directive.hit" and book.has(data.get("alarm_id") or ""):
+        book.revise(data["alarm_id"], {"directive": data["directive_id"], "authority": data["authority"]})
     elif kind == "carril.inspection.sealed":
         plate = data["identity"]["plate"]
         settle(book, data["inspection_id"], data["outcome"], plate["text"] if plate else "")
@@ -292,10 +296,31 @@ def _decided(passage: Passage, data: Mapping[str, Any]) -> None:
 
 
 def _hit(passage: Passage, data: Mapping[str, Any]) -> None:
-    names = ("directive_id", "directive_version", "action", "hold_kind", "discreet")
-    hit = Hit(*(data[name] for name in names))
+    order = Order(
+        authority=data.get("authority", ""),
+        note_en=data.get("notes", {}).get("en", ""),
+        note_es=data.get("notes", {}).get("es", ""),
+        steps=tuple(data.get("steps", ())),
+        keys=tuple(data["keys"]),
+        text=data.get("text", ""),
+        alarm_id=data.get("alarm_id"),
+        within_s=data.get("ack_within_s", 60),
+        since_s=data["stamp"]["mono_us"] / 1e6,
+        boot_id=data["stamp"]["boot_id"],
+    )
+    name, version = data["directive_id"], data["directive_version"]
+    hit = Hit(name, version, data["action"], data["hold_kind"], data["discreet"], order)
     told = passage.inspection.directed
     passage.inspection.directed = replace(told, hits=(*told.hits, hit))
+
+
+def _received(passage: Passage, data: Mapping[str, Any]) -> None:
+    name, version = data["directive_id"], data["directive_version"]
+    orders.change(passage.inspection, name, version, officer=data["officer"])
+
+
+def _missed(passage: Passage, data: Mapping[str, Any]) -> None:
+    orders.change(passage.inspection, data["directive_id"], data["directive_version"], missed=True)
 
 
 def _vote(passage: Passage, data: Mapping[str, Any]) -> None:
@@ -306,6 +331,11 @@ def _vote(passage: Passage, data: Mapping[str, Any]) -> None:
 
 def _manifest(passage: Passage, data: Mapping[str, Any]) -> None:
     passage.inspection.directed = replace(passage.inspection.directed, manifest=_own(ManifestMatch, data))
+
+
+def _observed(passage: Passage, data: Mapping[str, Any]) -> None:
+    told = passage.inspection.directed
+    passage.inspection.directed = replace(told, seen=later(told.seen, _own(Seen, data)))
 
 
 def _barrier(passage: Passage, data: Mapping[str, Any]) -> None:
@@ -327,6 +357,9 @@ _FOLDS: dict[str, Callable[[Passage, Mapping[str, Any]], None]] = {
     "carril.decision.recorded": _decided,
     "carril.barrier.moved": _barrier,
     "carril.directive.hit": _hit,
+    "carril.directive.acknowledged": _received,
+    "carril.directive.unacknowledged": _missed,
     "carril.manifest.matched": _manifest,
     "carril.release.voted": _vote,
+    "carril.inspection.observed": _observed,
 }

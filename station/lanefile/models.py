@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from drivers.api import DriverSpec, Options, Role
 from drivers.geometry import LaneGeometry
+from station.domain.directives import Kind
 
 Check = Literal["rpm", "scanner", "lpr", "ocr", "manifest"]
 """A check of the coverage record."""
@@ -152,7 +153,7 @@ class Issuer(Table):
     name: Name
     key: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$", description="32 bytes in base64")]
     """Its Ed25519 public key."""
-    kinds: Annotated[tuple[Literal["hold", "manifest", "release"], ...], Field(min_length=1)]
+    kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]
     """What it may send."""
 
 

@@ -1,6 +1,7 @@
 """The newest version of each directive, as its records say: what a restart takes up, and what a route shows.
 
-It changes in the transaction of the record that changes it, and is never evidence: the records are.
+It changes in the transaction of the record that changes it, and is never evidence: the records are. What is
+closed keeps its version alone, so that an older one cannot come back, and that only as long as one could.
 """
 
 from __future__ import annotations
@@ -11,35 +12,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from station.store import schema
 from station.store.canonical import canonical
 from station.store.readers import View
 
-OPEN = ("received", "armed")
+KEPT_US = 30 * 86_400 * 1_000_000
+"""So long after the last of its versions is over a directive is still known."""
+FORGOTTEN_AT_ONCE = 8
+"""Rows that are removed when one is added: more than one, so that they grow fewer."""
 
-_new = upsert(schema.directive)
+_table = schema.directive
+_new = upsert(_table)
 _PUT = schema.compiled(
     _new.on_conflict_do_update(
         index_elements=["id"],
-        set_={column.name: _new.excluded[column.name] for column in schema.directive.columns},
+        set_={column.name: _new.excluded[column.name] for column in _table.columns}
+        | {"until_us": func.max(_new.excluded.until_us, _table.c.until_us)},
     )
 )
-_this = schema.directive.c.id == bindparam("who")
-_SET_STATE = schema.compiled(
-    update(schema.directive)
-    .where(_this, schema.directive.c.version == bindparam("of_version"))
-    .values(state=bindparam("state"))
+_this = _table.c.id == bindparam("who")
+_of_version = update(_table).where(_this, _table.c.version == bindparam("of_version"))
+_ARM = schema.compiled(_of_version.values(state=bindparam("state")))
+_CLOSE = schema.compiled(_of_version.values(state=bindparam("state"), body=bindparam("nothing")))
+_over = (
+    select(_table.c.id)
+    .where(func.length(_table.c.body) == 0, _table.c.until_us < bindparam("before_us"))
+    .limit(FORGOTTEN_AT_ONCE)
 )
+FORGET = schema.compiled(delete(_table).where(_table.c.id.in_(_over)))
 _HOLD = schema.compiled(upsert(schema.legal_hold).on_conflict_do_nothing())
 _END_HOLDS = schema.compiled(
     delete(schema.legal_hold).where(schema.legal_hold.c.directive == bindparam("who"))
 )
-_GET = schema.compiled(select(schema.directive).where(_this))
-_OPEN = schema.compiled(
-    select(schema.directive).where(schema.directive.c.state.in_([bindparam("a"), bindparam("b")]))
+_GET = schema.compiled(select(_table).where(_this))
+OPEN = schema.compiled(select(_table).where(schema.DIRECTIVE_OPEN))
+LIST = schema.compiled(
+    select(*(column for column in _table.columns if column.name != "body"))
+    .where(schema.DIRECTIVE_OPEN, _table.c.id > bindparam("after"))
+    .order_by(_table.c.id)
+    .limit(bindparam("count"))
 )
 
 
@@ -55,12 +69,19 @@ class StoredDirective:
     valid_to_us: int | None
     sha256: bytes
     body: str
-    """The signed envelope as canonical JSON."""
+    """The signed envelope as canonical JSON; empty for a closed one."""
     seq: int
     """Its record."""
+    until_us: int | None
+    """When the last of its versions is over."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is received or armed."""
+        return not self.state.startswith("closed")
 
     def envelope(self) -> dict[str, Any]:
-        """Return the signed envelope, parsed."""
+        """Return the signed envelope of an open one, parsed."""
         envelope: dict[str, Any] = json.loads(self.body)
         return envelope
 
@@ -79,12 +100,16 @@ def note(connection: sqlite3.Connection, seq: int, type_: str, subject: str, dat
             "sha256": bytes.fromhex(data["sha256"]),
             "body": canonical(data["envelope"]).decode(),
             "seq": seq,
+            "until_us": data["valid_to_us"],
         }
         connection.execute(_PUT, row)
+        stamp = data["stamp"]
+        if stamp["clock"] == "sync":  # a wrong clock must not make it forget what is not over
+            connection.execute(FORGET, {"before_us": stamp["utc_us"] - KEPT_US})
     elif change in ("armed", "closed"):
         state = "armed" if change == "armed" else f"closed:{data['how']}"
         values = {"who": data["directive_id"], "of_version": data["directive_version"], "state": state}
-        connection.execute(_SET_STATE, values)
+        connection.execute(_ARM if change == "armed" else _CLOSE, {**values, "nothing": ""})
         if state in ("closed:withdrawn", "closed:expired"):
             connection.execute(_END_HOLDS, {"who": data["directive_id"]})
     elif change == "hit" and data["hold_kind"] == "legal":
@@ -106,10 +131,17 @@ def is_news(connection: sqlite3.Connection, type_: str, data: Mapping[str, Any])
 def find_directive(view: View, directive_id: str) -> StoredDirective | None:
     """Return the newest version of a directive, or ``None``."""
     row = view.connection.execute(_GET, {"who": directive_id}).fetchone()
-    return StoredDirective(*row) if row and row[-1] <= view.tip.seq else None
+    found = StoredDirective(*row) if row else None
+    return found if found and found.seq <= view.tip.seq else None
+
+
+def list_open(view: View, after: str, count: int) -> list[StoredDirective]:
+    """Return directives that are received or armed, by id, without their bodies."""
+    rows = view.connection.execute(LIST, {"after": after, "count": count})
+    return [StoredDirective(*(*row[:7], "", *row[7:])) for row in rows]
 
 
 def open_directives(view: View) -> list[StoredDirective]:
     """Return all that are received or armed."""
-    rows = view.connection.execute(_OPEN, dict(zip("ab", OPEN, strict=True)))
-    return [StoredDirective(*row) for row in rows]
+    found = (StoredDirective(*row) for row in view.connection.execute(OPEN))
+    return [each for each in found if each.is_open]

@@ -22,7 +22,7 @@ from station.store.draft import BlobRef
 
 TAIL = 512
 """Standing alarms and the portals' last words are repeated more often than that."""
-MOST = 4096
+MOST = 32_768
 """Making a new epoch must not take long: what is more comes with the salvage."""
 
 _COLUMNS, _NUMBERS = 9, (0, 2, 4, 5)

@@ -31,7 +31,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql import ClauseElement
 
-SCHEMA = 2
+SCHEMA = 3
 SEARCH = 1
 """Version of the search index; another one in the database means: rebuild it from the journal."""
 
@@ -131,7 +131,8 @@ signed_head = _table("signed_head", _int("seq", key=True), _text("note"))
 salvage = _table(
     "salvage", _text("dir", key=True), _int("next_seq"), _int("salvaged"), _int("done"), rowid=False
 )
-# The newest version of each directive; its history is in the records.
+# The newest version of each directive; its history is in the records. A closed one has no body any more: its
+# version stays known until ``until_us``, when none of its versions could come to life again.
 directive = _table(
     "directive",
     _text("id", key=True),
@@ -143,8 +144,12 @@ directive = _table(
     _blob("sha256"),
     _text("body"),
     _int("seq"),
+    _int("until_us", null=True),
     rowid=False,
 )
+DIRECTIVE_OPEN = func.length(directive.c.body) > 0
+Index("directive_open", directive.c.id, sqlite_where=DIRECTIVE_OPEN)
+Index("directive_over", directive.c.until_us, sqlite_where=func.length(directive.c.body) == 0)
 legal_hold = _table("legal_hold", _text("subject", key=True), _text("directive", key=True), rowid=False)
 open_subject = _table(
     "open_subject", _text("subject", key=True), _int("first_seq"), _int("tries"), rowid=False

@@ -15,6 +15,7 @@ from station.domain.alarms import PRIORITY
 from station.domain.values import Check, CoverageState, Level, Reason, Verdict
 from station.domain.view import CentreView, DeviceView, LaneView
 from tests.browser.fixture_server import DIST, Fixture
+from tests.browser.orders import BY_DAY, ORDERS
 from tests.browser.screen import Screen
 from tests.browser.snapshots import (
     alarm,
@@ -71,6 +72,7 @@ LOOKS: dict[str, Callable[[], Any]] = {
     "stale": clear,
     "stale_alarm": alarm_gamma,
     "lost": decided,
+    **ORDERS,
 }
 ALWAYS_DAY = {
     "alarm_neutron",
@@ -81,6 +83,7 @@ ALWAYS_DAY = {
     "menu_two",
     "secondary",
     "menu",
+    *BY_DAY,
 }
 """An alarm waits for somebody: the screen lights up, whatever was wished."""
 
@@ -146,7 +149,7 @@ def to_look(screen: Screen, fixture: Fixture, look: str) -> None:
     to_view(screen, look)
     if look == "clear":
         screen.until_release_free()
-    if look in ("stale", "stale_alarm", "lost"):
+    if look in ("stale", "stale_alarm", "stale_order", "lost"):
         fixture.silent = True
         screen.until("document.querySelector('.band')")
     if look == "lost":

@@ -122,13 +122,22 @@ async def test_a_central_that_stops_reading_is_let_go_and_the_lane_does_not_wait
 ) -> None:
     monkeypatch.setattr(connections, "STALLED_S", 0.3)
     loop = asyncio.get_running_loop()
+    lost, connection_lost = asyncio.Queue[Any](), connections.Connection.connection_lost
+
+    def noted(self: connections.Connection, error: Exception | None) -> None:
+        lost.put_nowait(self.transport.get_extra_info("peername"))
+        connection_lost(self, error)
+
+    monkeypatch.setattr(connections.Connection, "connection_lost", noted)
     with socket.socket() as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         link.setblocking(False)
         await loop.sock_connect(link, ("127.0.0.1", station.port))
         async with lane_at_work(station):
             await loop.sock_sendall(link, page_request(station))
-            await asyncio.sleep(0.6)
+            async with asyncio.timeout(10):
+                while await lost.get() != link.getsockname():
+                    pass
         size = 0
         with contextlib.suppress(ConnectionResetError):
             async with asyncio.timeout(5):
@@ -149,8 +158,9 @@ async def test_centrals_that_wait_and_go_away_leave_nothing_behind(station: Serv
             writer.close()
         while station.services.waits._held:
             await asyncio.sleep(0.01)
-    async with lane_at_work(station):
-        await asyncio.sleep(0.1)
+    async with lane_at_work(station) as appends, asyncio.timeout(10):
+        while len(appends) < 10:
+            await asyncio.sleep(0.005)
     await assert_nothing_is_lost(station)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from station.cli import consume
 from station.store import retention
 from station.store.journal import Store
 from station.store.verify import verify
@@ -43,3 +45,16 @@ def opened(tmp_path: Path) -> Iterator[list[Store]]:
     if stores:
         report = verify(tmp_path / "state")
         assert report.ok, report.faults
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the consumer would have waited after each failure; it waits a thousandth."""
+    waited: list[float] = []
+
+    def short(seconds: float) -> None:
+        waited.append(seconds)
+        time.sleep(seconds / 1000)
+
+    monkeypatch.setattr(consume, "sleep", short)
+    return waited

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from station.store.blobs import BlobFiles
 from station.store.draft import BlobRef
 from station.store.errors import StoreFull
 from station.store.journal import Store
-from station.store.place import Consumer
+from station.store.ops import Op
+from station.store.place import Consumer, Journal
 from tests.support.journal import draft, of_inspection
 from tests.support.served import serve
 from tests.support.trimming import (
@@ -206,8 +208,28 @@ def scanned(state: Path) -> bool:
     return (state / "orphans").exists()
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the scan of all stores was asked for a step, and how often it came to its end."""
+    counted: Counter[str] = Counter()
+    next_, end = orphans.Orphans.next, orphans.Orphans._end
+
+    def asked(self: orphans.Orphans, journal: Journal, *, idle: bool) -> Op | None:
+        op = next_(self, journal, idle=idle)
+        counted["asked"] += 1
+        return op
+
+    def ended(self: orphans.Orphans) -> None:
+        end(self)
+        counted["ended"] += 1
+
+    monkeypatch.setattr(orphans.Orphans, "next", asked)
+    monkeypatch.setattr(orphans.Orphans, "_end", ended)
+    return counted
+
+
 def test_an_orphan_found_before_and_after_a_restart_goes_into_quarantine(
-    opened: list[Store], tmp_path: Path
+    opened: list[Store], tmp_path: Path, looks: Counter[str]
 ) -> None:
     state = tmp_path / "state"
     name = orphan(state, b"o" * 500)
@@ -225,18 +247,22 @@ def test_an_orphan_found_before_and_after_a_restart_goes_into_quarantine(
     epoch = store.epoch
     for _ in range(2):
         store.close()
+        before = looks["ended"]
         store = opening(opened, tmp_path)
-        time.sleep(0.3)
+        within(5, lambda: looks["ended"] > before)  # noqa: B023 - asked within this round
     assert (store.epoch, blob_files(state)) == (epoch, {wanted})
 
 
-def test_or_twice_a_day_apart(opened: list[Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_or_twice_a_day_apart(
+    opened: list[Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: Counter[str]
+) -> None:
     state = tmp_path / "state"
     name = orphan(state, b"o" * 500)
     store = opening(opened, tmp_path)
-    within(5, lambda: scanned(state))
-    time.sleep(0.5)
-    assert blob_files(state) == {name}
+    within(5, lambda: looks["ended"] == 1)
+    before = looks["asked"]
+    within(5, lambda: looks["asked"] > before)  # and has not looked a second time
+    assert (looks["ended"], blob_files(state)) == (1, {name})
     store.close()
     (state / "orphans").unlink()
     monkeypatch.setattr(orphans, "SCAN_EACH_S", 0.2)

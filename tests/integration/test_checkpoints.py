@@ -19,6 +19,7 @@ from station.store.heads import Head, load_key, notes_after, public_keys, read_n
 from station.store.journal import Store
 from station.store.mark import read_mark
 from station.store.ops import Transaction
+from station.store.place import Journal
 from tests.support.journal import STATION, append, draft, of_inspection, open_small
 from tests.support.served import Served
 
@@ -39,6 +40,22 @@ def wait_for(what: Callable[[], bool], limit_s: float = 4.0) -> float:
     return time.monotonic() - began_s
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+    """Each time that the signer had nothing to do: the last record then, and whether the writer was idle."""
+    calls: list[tuple[int, bool]] = []
+    next_ = heads.HeadSigner.next
+
+    def noted(self: heads.HeadSigner, journal: Journal, *, idle: bool) -> Any:
+        op = next_(self, journal, idle=idle)
+        if op is None:
+            calls.append((journal.seq, idle))
+        return op
+
+    monkeypatch.setattr(heads.HeadSigner, "next", noted)
+    return calls
+
+
 def rows_of(state: Path) -> list[tuple[int, str]]:
     connection = sqlite3.connect(state / "journal" / "station.db")
     found = connection.execute("SELECT seq, note FROM signed_head ORDER BY seq").fetchall()
@@ -49,7 +66,9 @@ def rows_of(state: Path) -> list[tuple[int, str]]:
 # --- when -----------------------------------------------------------------------------------------
 
 
-def test_a_record_has_its_head_after_a_second_and_an_idle_disk_is_left_alone(tmp_path: Path) -> None:
+def test_a_record_has_its_head_after_a_second_and_an_idle_disk_is_left_alone(
+    tmp_path: Path, asked: list[tuple[int, bool]]
+) -> None:
     state = tmp_path / "state"
     store = open_small(state)
     receipt = store.append_soon([draft(), draft()]).result(10)
@@ -68,31 +87,34 @@ def test_a_record_has_its_head_after_a_second_and_an_idle_disk_is_left_alone(tmp
         mark = read_mark(state / "mark.bin")
         return store.stats.commits, mark, [(file.st_size, file.st_mtime_ns, file.st_ino) for file in files]
 
-    time.sleep(0.2)  # a reader sees the head before the mark is written
-    before = disk()
-    time.sleep(2.2)  # the writer goes round twice
+    def rounds() -> int:
+        return asked.count((2, True))
+
+    wait_for(lambda: rounds() > 0)  # the mark of the head is written, and there is nothing more to do
+    before, began = disk(), rounds()
+    wait_for(lambda: rounds() > began + 1)
     assert disk() == before
     store.close()
 
 
-def test_a_seal_is_signed_at_once(tmp_path: Path) -> None:
+def test_a_seal_is_signed_at_once(tmp_path: Path, asked: list[tuple[int, bool]]) -> None:
     store = open_small(tmp_path / "state")
     store.append_soon([of_inspection("i1", "carril.inspection.opened")]).result(10)
-    time.sleep(0.1)
+    wait_for(lambda: (1, False) in asked)
     assert signed(store) == []
     store.append_soon([of_inspection("i1", "carril.inspection.sealed"), draft()]).result(10)
     assert wait_for(lambda: bool(signed(store))) < 0.5
     assert [seq for seq, _ in signed(store)] == [3]
     store.append_soon([draft()]).result(10)  # the seal has its head: no reason for another one
-    time.sleep(0.1)
+    wait_for(lambda: (4, False) in asked)
     assert [seq for seq, _ in signed(store)] == [3]
     store.close()
 
 
-def test_many_records_are_signed_without_waiting(tmp_path: Path) -> None:
+def test_many_records_are_signed_without_waiting(tmp_path: Path, asked: list[tuple[int, bool]]) -> None:
     store = open_small(tmp_path / "state")
     store.append_soon([draft() for _ in range(255)]).result(10)
-    time.sleep(0.1)
+    wait_for(lambda: (255, False) in asked)
     assert signed(store) == []
     store.append_soon([draft()]).result(10)
     assert wait_for(lambda: bool(signed(store))) < 0.5
@@ -150,7 +172,9 @@ def test_a_new_epoch_has_heads_of_its_own(tmp_path: Path) -> None:
     store.close()
 
 
-def test_of_removed_records_the_last_head_of_each_day_stays(tmp_path: Path) -> None:
+def test_of_removed_records_the_last_head_of_each_day_stays(
+    tmp_path: Path, asked: list[tuple[int, bool]]
+) -> None:
     state = tmp_path / "state"
     store = open_small(state)
     store.append_soon([draft() for _ in range(12)]).result(10)
@@ -171,8 +195,8 @@ def test_of_removed_records_the_last_head_of_each_day_stays(tmp_path: Path) -> N
     store = open_small(state)
     wait_for(lambda: len(signed(store)) < 9)
     # 9 is the anchor, whose hash is known still; what lies above is not touched.
-    left = [seq for seq, _ in signed(store)]
-    time.sleep(1.2)
+    left, began = [seq for seq, _ in signed(store)], len(asked)
+    wait_for(lambda: len(asked) > began + 1)
     assert left == [seq for seq, _ in signed(store)] == [4, 5, 8, 9, 10, 12]
     store.close()
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.support.directives import public_text, signed, terms
 from tests.support.station import Reply, Station, running_station, short_trucks
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 PLATE = "LXR 4802"
+LEGAL = {"hold_kind": "legal", "authority": "Customs", "keys": {"plate": "lxr-4802"}, "action": "hold"}
 
 
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[Station]:
-    public = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
+    public = public_text(KEY)
     issuer = f'\n[[issuer]]\nname = "central"\nkey = "{public}"\nkinds = ["hold", "manifest"]\n'
     issuer += f'\n[[issuer]]\nname = "other"\nkey = "{public}"\nkinds = ["hold"]\n'
     with running_station(tmp_path, rate=5.0, options=short_trucks(tmp_path), more=issuer) as running:
@@ -28,23 +28,7 @@ def station(tmp_path: Path) -> Iterator[Station]:
 
 def hold(name: str, version: int = 1, key: Ed25519PrivateKey = KEY, **change: Any) -> dict[str, Any]:
     """A signed directive without its id."""
-    terms = {
-        "kind": "hold",
-        "version": version,
-        "issuer": "urn:carril:client:central",
-        "issued_at": "2026-01-01T00:00:00Z",
-        "valid_from": "2026-01-01T00:00:00Z",
-        "valid_to": "2099-01-01T00:00:00Z",
-        "body": {
-            "hold_kind": "legal",
-            "authority": "Customs",
-            "keys": {"plate": "lxr-4802"},
-            "action": "hold",
-        },
-        **change,
-    }
-    signature = key.sign(rfc8785.dumps({**terms, "id": name}))
-    return {**terms, "sig": base64.b64encode(signature).decode()}
+    return signed(name, key, terms(**{"kind": "hold", "version": version, "body": LEGAL, **change}))
 
 
 def put(station: Station, name: str, body: dict[str, Any]) -> Reply:

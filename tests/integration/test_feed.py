@@ -100,6 +100,20 @@ async def test_alarms_can_be_looked_at_ahead(central: Served) -> None:
     assert (await page(central, 11, prio=0))["items"] == []
 
 
+async def test_alarms_are_looked_at_page_by_page_and_simulated_ones_stay_stubs(central: Served) -> None:
+    for simulated in (False, True, False):
+        await fill(central, 2)
+        await append(central.store, [draft("rpm1", prio=0, simulated=simulated)])
+    first = await page(central, 0, prio=0, limit=2)
+    assert [(item["seq"], item.get("withheld")) for item in first["items"]] == [(3, None), (6, "simulated")]
+    assert (first["next"], first["more"]) == (6, True)
+    rest = await page(central, first["next"], prio=0, limit=2, include="simulated")
+    assert [item["seq"] for item in rest["items"]] == [9]
+    assert (rest["next"], rest["more"]) == (9, False)
+    asked = await page(central, 0, prio=0, include="simulated")
+    assert asked["items"][1]["event"]["data"]["simulated"] is True
+
+
 async def test_a_page_ends_at_4_mib(central: Served) -> None:
     for n in range(30):
         await append(central.store, [draft(n=n, text="x" * 200_000)])

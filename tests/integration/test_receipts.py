@@ -102,7 +102,7 @@ async def test_nobody_unknown_receives_anything_and_nothing_unknown_is_received(
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"verified": "true"}, "body.verified"),
     ({"verified": None}, "body.verified"),
-    ({"bytes": 1.0}, "body.bytes"),
+    ({"bytes": 1.5}, "body.bytes"),
     ({"bytes": -1}, "body.bytes"),
     ({"consumer": ""}, "body.consumer"),
     ({"at": 1}, "body.at"),

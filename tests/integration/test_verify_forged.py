@@ -4,117 +4,42 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import random
 import shutil
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from station.cli.main import main
 from station.store.blobs import BlobFiles
 from station.store.chain import link
 from station.store.database import connect_reader
-from station.store.heads import Head, HeadKey, public_file, public_keys, public_line
-from station.store.mark import Mark, MarkFile, read_mark
-from station.store.verify import Report, _Check, verify
-from tests.support.journal import STATION, draft, of_inspection, open_small
-
-INSPECTION = "01a21695-9e0c-708c-bf73-84ae91d91f38"
-LAST = 22
-SIGNED = [8, 14, 22]
+from station.store.heads import public_file, public_keys
+from station.store.mark import read_mark
+from station.store.verify import _Check, verify
+from tests.support.forgery import (
+    INSPECTION,
+    LAST,
+    SIGNED,
+    change,
+    database,
+    note_of,
+    rewrite,
+    select,
+    set_mark,
+    stopped_station,
+    trim,
+)
 
 
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stopped station: 22 records, an inspection in 3 to 12, signed heads of records 8, 14 and 22."""
-    state = tmp_path_factory.mktemp("forged") / "state"
-    for first, last in zip([1, 9, 15], SIGNED, strict=True):
-        store = open_small(state)  # whose end signs the last record
-        for seq in range(first, last + 1):
-            identity = {"plate": {"text": "B-CD 123"}, "container": {"text": "CSQU3054383"}}
-            record = {
-                3: of_inspection(INSPECTION, "carril.inspection.opened"),
-                5: of_inspection(INSPECTION, "carril.identity.read", identity=identity),
-                12: of_inspection(INSPECTION, "carril.scan.started"),
-            }.get(seq, draft(n=seq, text="x" * 200))
-            store.append_soon([record]).result(10)
-        store.close()
-    assert [row[0] for row in select(state, "SELECT seq FROM signed_head ORDER BY seq")] == SIGNED
-    return state
+    return stopped_station(tmp_path_factory.mktemp("forged") / "state")
 
 
 @pytest.fixture
 def state(master: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(master, tmp_path / "state"))
-
-
-@contextlib.contextmanager
-def database(state: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(state / "journal" / "station.db")
-    with connection:
-        yield connection
-    connection.close()
-
-
-def select(state: Path, query: str) -> list[tuple[Any, ...]]:
-    with database(state) as connection:
-        return connection.execute(query).fetchall()
-
-
-def change(state: Path, *statements: str) -> None:
-    with database(state) as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
-def note_of(state: Path, seq: int) -> str:
-    return str(select(state, f"SELECT note FROM signed_head WHERE seq = {seq}")[0][0])
-
-
-def set_mark(state: Path, seq: int) -> None:
-    (hash_,) = select(state, f"SELECT hash FROM record WHERE seq = {seq}")[0]
-    known = read_mark(state / "mark.bin")
-    assert known is not None
-    (state / "mark.bin").unlink()
-    mark = MarkFile(state / "mark.bin")
-    mark.write(known.epoch, seq, hash_, 0)
-    mark.close()
-
-
-def rewrite(state: Path, seq: int) -> None:
-    """Change a record and every hash behind it, the head and the mark: a chain that is sound in itself."""
-    with database(state) as connection:
-        (epoch,) = connection.execute("SELECT epoch FROM store").fetchone()
-        (prev,) = connection.execute("SELECT prev FROM record WHERE seq = ?", (seq,)).fetchone()
-        found = connection.execute(
-            "SELECT seq, body FROM record WHERE seq >= ? ORDER BY seq", (seq,)
-        ).fetchall()
-        for at, body in found:
-            body = body.replace("xxx", "yyy") if at == seq else body
-            digest = link(prev, epoch, at, body.encode())
-            connection.execute(
-                "UPDATE record SET body = ?, prev = ?, hash = ? WHERE seq = ?", (body, prev, digest, at)
-            )
-            prev = digest
-        connection.execute("UPDATE head SET hash = ?", (prev,))
-    set_mark(state, LAST)
-
-
-def cut(state: Path, last: int) -> None:
-    """Remove the records and heads behind one, leaving the mark."""
-    change(
-        state,
-        f"DELETE FROM record WHERE seq > {last}",
-        f"DELETE FROM signed_head WHERE seq > {last}",
-        f"UPDATE head SET seq = {last}, hash = (SELECT hash FROM record WHERE seq = {last})",
-    )
 
 
 # --- records --------------------------------------------------------------------------------------
@@ -213,13 +138,7 @@ def test_any_flipped_byte_is_named_or_changed_nothing_that_is_proven(
 
 @pytest.fixture
 def trimmed(state: Path) -> Path:
-    """Records up to 10 were removed but for 3, 4, 8 and 10, which something holds."""
-    change(
-        state,
-        "DELETE FROM record WHERE seq IN (1, 2, 5, 6, 7, 9)",
-        "UPDATE head SET anchor_seq = 10, anchor_hash = (SELECT hash FROM record WHERE seq = 10)",
-    )
-    return state
+    return trim(state)
 
 
 def test_rows_that_were_kept_are_proven_each_by_itself(trimmed: Path) -> None:
@@ -331,182 +250,3 @@ def test_an_inspection_whose_first_records_were_removed_is_compared_as_far_as_it
     assert verify(trimmed).ok  # the plate stood in record 5
     change(trimmed, "UPDATE inspection SET last_seq = 13")
     assert verify(trimmed).faults[0].endswith(f"inspection {INSPECTION}, last_seq.")
-
-
-# --- signed heads ---------------------------------------------------------------------------------
-
-
-def test_a_forged_head_is_named(state: Path) -> None:
-    note = note_of(state, 14)
-    stranger = HeadKey(STATION, Ed25519PrivateKey.generate())
-    (epoch,) = select(state, "SELECT epoch FROM store")[0]
-    forged = {
-        note.replace("\n14\n", "\n15\n"): "Signed head 14 has a signature that is false.",
-        note[:-3] + "\n": "Signed head 14 is no signed head.",
-        "": "Signed head 14 is no signed head.",
-        note_of(state, 8): "Signed head 14 is that of record 8.",
-        stranger.sign(Head(STATION, epoch.hex(), 14, bytes(32), "2026-11-24T04:00:00Z", "sync")): (
-            "Signed head 14 is signed with a key that is not known here"
-        ),
-    }
-    for text, said in forged.items():
-        with database(state) as connection:
-            connection.execute("UPDATE signed_head SET note = ? WHERE seq = 14", (text,))
-        report = verify(state)
-        assert len(report.faults) == 1
-        assert report.faults[0].startswith(said)
-
-
-def test_heads_of_another_journal_are_named(state: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    store = open_small(other)
-    store.append_soon([draft() for _ in range(14)]).result(10)
-    store.close()
-    with database(state) as connection:
-        connection.execute("UPDATE signed_head SET note = ? WHERE seq = 14", (note_of(other, 14),))
-    with public_file(state).open("a") as keys:
-        keys.write(public_file(other).read_text())
-    assert verify(state).faults[0].startswith("Signed head 14 is of epoch ")
-
-
-def test_without_the_public_key_heads_prove_nothing(state: Path) -> None:
-    keys = public_file(state).read_text()
-    public_file(state).unlink()
-    report = verify(state)
-    assert report.faults == (
-        "There is no public key in head.pub: without --key the signed heads prove nothing.",
-    )
-    assert verify(state, keys=keys).ok
-    wrong = public_line(HeadKey(STATION, Ed25519PrivateKey.generate()).public)
-    assert len(verify(state, keys=wrong).faults) == 3
-    with pytest.raises(ValueError, match="holds no public key"):
-        verify(state, keys="")
-
-
-# --- a head that central kept ---------------------------------------------------------------------
-
-
-def said_of(state: Path, note: str, keys: str) -> str:
-    report = verify(state, head=note, keys=keys)
-    assert report.kept in report.faults
-    return report.kept
-
-
-def test_a_tail_that_was_cut_off_shows(state: Path) -> None:
-    note, keys = note_of(state, 22), public_file(state).read_text()
-    name = "The head of record 22 that was kept outside is not in this journal, which ends at 14"
-    cut(state, 14)
-    assert said_of(state, note, keys) == f"{name}: its tail was cut off."
-    set_mark(state, 14)
-    assert verify(state, keys=keys).ok, "nothing inside can tell"
-    ending = "it is an older copy, or its tail and its mark were cut off"
-    assert said_of(state, note, keys) == f"{name}: {ending}."
-
-
-def test_an_old_copy_shows(state: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(state, tmp_path / "copy"))
-    store = open_small(state)
-    store.append_soon([draft()]).result(10)
-    store.close()
-    note, keys = note_of(state, 23), public_file(state).read_text()
-    assert verify(copy).ok, "nothing inside can tell"
-    assert "which ends at 22: it is an older copy" in said_of(copy, note, keys)
-
-
-def test_a_journal_that_was_rewritten_shows_although_its_heads_were_removed(state: Path) -> None:
-    note, keys = note_of(state, 14), public_file(state).read_text()
-    rewrite(state, 9)
-    change(state, "DELETE FROM signed_head")
-    assert verify(state, keys=keys).ok, "nothing inside can tell"
-    assert said_of(state, note, keys) == (
-        "The head of record 14 that was kept outside is not in this journal: a record up to 14 was rewritten."
-    )
-
-
-def test_a_head_of_the_epoch_before_leads_to_quarantine(state: Path) -> None:
-    note, keys = note_of(state, 14), public_file(state).read_text()
-    shutil.rmtree(state / "journal")
-    mark = read_mark(state / "mark.bin")
-    assert isinstance(mark, Mark)
-    open_small(state).close()
-    assert said_of(state, note, keys).endswith(": look in quarantine.")
-    assert said_of(state, note, keys).startswith(
-        f"The head of record 14 that was kept outside is of epoch {mark.epoch.hex()}, this journal is of "
-    )
-
-
-def test_what_is_no_head_of_this_station_shows(state: Path, tmp_path: Path) -> None:
-    keys = public_file(state).read_text()
-    assert said_of(state, "x", keys) == "The head that was kept outside is no signed head."
-    private = Ed25519PrivateKey.generate()
-    other = HeadKey("LAR-05", private)
-    note = other.sign(Head("LAR-05", "0b" * 16, 3, bytes(32), "2026-11-24T04:00:00Z", "sync"))
-    assert "is of station LAR-05, this journal is of LAR-04" in said_of(state, note, keys + other.line)
-
-
-def test_a_head_of_a_removed_record_cannot_be_compared(trimmed: Path) -> None:
-    note = note_of(trimmed, 8)
-    assert verify(trimmed, head=note).kept.endswith("is in this journal.")  # it was kept
-    change(trimmed, "DELETE FROM record WHERE seq = 8")
-    report = verify(trimmed, head=note)
-    assert report.ok
-    assert report.kept == (
-        "The head of record 8 that was kept outside cannot be compared: "
-        "the record was removed after it had been acknowledged."
-    )
-
-
-def test_the_command_takes_a_head_and_a_key(
-    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kept, key = tmp_path / "head.txt", tmp_path / "station.pub"
-    kept.write_text(note_of(state, 22).rstrip("\n"))  # as it is after it was copied by hand
-    key.write_text(public_file(state).read_text().splitlines()[1])
-    command = ["verify", "--state", str(state), "--head", str(kept), "--key", str(key)]
-    assert main(command) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "The head of record 22 that was kept outside is in this journal."
-    assert said[1].endswith("22 records up to 22, 3 signed heads, 0 blobs")
-    cut(state, 14)
-    assert main(command) == 1
-    assert capsys.readouterr().out.count("its tail was cut off") == 1
-    key.write_text("nothing")
-    assert main(command) == 2
-    assert capsys.readouterr().err == (
-        f"carril: {key} 'nothing' … is no public key; give the file with the station's public key\n"
-    )
-    kept.unlink()
-    assert main(command) == 2
-    assert capsys.readouterr().err == (
-        f"carril: {kept} cannot be read (no such file or directory); give a file that can\n"
-    )
-
-
-# --- beside a running daemon ----------------------------------------------------------------------
-
-
-def test_a_running_store_with_inspections_and_heads_is_proven(tmp_path: Path) -> None:
-    program = """
-import sys, pathlib, station.store.verify as v
-for _ in range(8):
-    report = v.verify(pathlib.Path(sys.argv[1]))
-    assert report.ok, report
-print(report.heads)
-"""
-    state = tmp_path / "state"
-    store = open_small(state)
-    command = [sys.executable, "-c", program, str(state)]
-    n = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        while other.poll() is None:
-            n += 1
-            types = ("carril.inspection.opened", "carril.inspection.sealed")
-            for record in (of_inspection(f"inspection{n}", type_) for type_ in types):
-                store.append_soon([record]).result(10)
-        said, _ = other.communicate()
-    assert other.returncode == 0
-    assert int(said) > 3
-    store.close()
-    report: Report = verify(state)
-    assert report.ok
-    assert dataclasses.replace(report, heads=0).head == 2 * n

@@ -120,6 +120,32 @@ async def test_pages_lead_through_the_whole_journal(port: Served, monkeypatch: p
     assert await page(port, after=last) == {"items": [], "next": last, "more": False}
 
 
+@pytest.mark.parametrize("limit", [500, 1000])
+async def test_more_records_than_one_look_are_read_to_the_end(port: Served, limit: int) -> None:
+    """A quiet journal of 12,000 records with four vehicles, then 1,700 vehicles in a row."""
+    busy = [draft(n=n) for n in range(2_999)]
+    for n in range(4):
+        await append(port.store, [*busy, sealed(f"quiet{n}")])
+    await append(port.store, [sealed(f"busy{n}") for n in range(1_700)])
+    wanted = [3_000, 6_000, 9_000, 12_000, *range(12_001, 13_701)]
+    seen: list[int] = []
+    after, pages = 0, 0
+    while True:
+        found = await page(port, after=after, limit=limit)
+        pages += 1
+        assert len(found["items"]) <= limit
+        assert all(after < item["seq"] <= found["next"] for item in found["items"])
+        assert found["more"] == (found["next"] < port.store.published)
+        seen += [item["seq"] for item in found["items"]]
+        after = found["next"]
+        if not found["more"]:
+            break
+    assert seen == wanted
+    assert after == port.store.published == 13_700
+    # Two looks at 5,000 records; then as many pages as the vehicles fill.
+    assert pages == 2 + -(-1_702 // limit)
+
+
 def problem(reply: httpx2.Response, status: int, name: str) -> dict[str, Any]:
     assert reply.headers["content-type"] == "application/problem+json"
     found: dict[str, Any] = reply.json()

@@ -200,11 +200,12 @@ class Station:
         """
         while True:
             if not self._place:
-                epoch = self.get("/v1/consumers/central").json()["epoch"]
-                self._place = f"after=0&epoch={epoch}"
+                begin = self.get("/v1").json()
+                self._place = f"after={begin['first_seq'] - 1}&epoch={begin['epoch']}"
             page = self.get(f"/v1/feed?{self._place}&limit=2000&include=simulated").json()
+            begun = self._feed[0]["seq"] if self._feed else int(page["next"]) - len(page["items"]) + 1
             for item in page["items"]:
-                assert item["seq"] == len(self._feed) + 1, "the feed has a gap"
+                assert item["seq"] == begun + len(self._feed), "the feed has a gap"
                 self._feed.append({"seq": item["seq"], **item["event"]})
             self._place = f"after={page['next']}&epoch={page['epoch']}"
             if not page["more"]:

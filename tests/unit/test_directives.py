@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,35 +18,18 @@ from station.domain.directives import (
     envelope_of,
 )
 from station.lane import directives as at_work
-from station.lane.directives import PutDirective
+from tests.support import directives
+from tests.support.directives import put, states
 from tests.support.lane_rig import Rig, facts, projection
 
 PLATE = "R4K7719"
-SIG = "A" * 86 + "=="
 HOLD: dict[str, Any] = {"hold_kind": "export_control", "authority": "Customs", "action": "hold"}
 
 
 def envelope(version: int = 1, **change: Any) -> Envelope:
     """A hold of the rig's plate, in force for years; ``body`` replaces parts of its body."""
     body = {**HOLD, "keys": {"plate": PLATE}, **change.pop("body", {})}
-    terms = {
-        "id": "H-771",
-        "kind": "hold",
-        "version": version,
-        "issuer": "urn:carril:client:central",
-        "issued_at": "2026-01-01T00:00:00Z",
-        "valid_from": "2026-01-01T00:00:00Z",
-        "valid_to": "2099-01-01T00:00:00Z",
-        "sig": SIG,
-    }
-    return envelope_of({**terms, "body": body, **change})
-
-
-def put(rig: Rig, sent: Envelope, known: tuple[int, str] | None = None) -> tuple[int, str]:
-    """Send it as the route does; return its version and digest."""
-    digest = hashlib.sha256(str(sent.signed()).encode()).hexdigest()
-    rig.order(PutDirective(sent, digest, {**sent.signed(), "sig": SIG}, known))
-    return sent.version, digest
+    return directives.envelope("H-771", **{"kind": "hold", "version": version, "body": body, **change})
 
 
 @pytest.fixture
@@ -55,16 +37,6 @@ def rig() -> Rig:
     rig = Rig()
     rig.background()
     return rig
-
-
-def states(rig: Rig) -> list[tuple[str, int, str]]:
-    """What the records say became of directives."""
-    kinds = {"carril.directive.received", "carril.directive.armed", "carril.directive.closed"}
-    return [
-        (kind.rpartition(".")[2], data["directive_version"], data.get("how", ""))
-        for _, kind, data in rig.records()
-        if kind in kinds
-    ]
 
 
 # --- what is sent -----------------------------------------------------------------------------------
@@ -131,7 +103,7 @@ def test_who_must_not_be_warned_is_not_warned(kind: str, said: bool | None, quie
 
 
 def test_a_plate_is_compared_without_its_dress() -> None:
-    named = Directive.of(envelope(body={"keys": {"plate": "r4k-77 I9"}}), "")
+    named = Directive.of(envelope(body={"keys": {"plate": "r4k-77 I9"}}), "", 1)
     assert named.names({"R4K7719"}) == ("plate",)
     assert named.names({"R4K7718"}) == ()
     assert named.names(()) == ()
@@ -139,13 +111,15 @@ def test_a_plate_is_compared_without_its_dress() -> None:
 
 def test_all_keys_must_be_there_if_all_are_asked_for() -> None:
     keys = {"plate": PLATE, "seal": "S1"}
-    assert Directive.of(envelope(body={"keys": keys}), "").names({PLATE}) == ("plate",)
-    assert Directive.of(envelope(body={"keys": keys, "match": "all"}), "").names({PLATE}) == ()
-    assert Directive.of(envelope(body={"match": "all"}), "").names({PLATE}) == ("plate",)
+    assert Directive.of(envelope(body={"keys": keys}), "", 1).names({PLATE}) == ("plate",)
+    assert Directive.of(envelope(body={"keys": keys, "match": "all"}), "", 1).names({PLATE}) == ()
+    assert Directive.of(envelope(body={"match": "all"}), "", 1).names({PLATE}) == ("plate",)
 
 
 def test_without_a_clock_a_hold_is_in_force() -> None:
-    directive = Directive.of(envelope(valid_from="2026-02-01T00:00:00Z", valid_to="2026-03-01T00:00:00Z"), "")
+    directive = Directive.of(
+        envelope(valid_from="2026-02-01T00:00:00Z", valid_to="2026-03-01T00:00:00Z"), "", 1
+    )
     moments = {"wait": directive.from_us - 1, "arm": directive.from_us, "expire": directive.to_us}
     for asked, now_us in moments.items():
         assert directive.due(now_us, synchronised=True) == asked

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from station.domain.directives import Envelope, envelope_of
+from station.domain.directives import Envelope
 from station.domain.manifest import ManifestBody, ManifestMatch, match, timeliness
 from station.domain.signed import moment_us
+from tests.support.directives import envelope, put, states
 from tests.support.lane_rig import Rig, facts
-from tests.unit.test_directives import PLATE, SIG, put, states
+
+PLATE = "R4K7719"
 
 BODY: dict[str, Any] = {
     "source": "ace_truck",
@@ -32,19 +34,7 @@ def body(**change: Any) -> ManifestBody:
 
 def declared(name: str = "M-1", version: int = 1, **change: Any) -> Envelope:
     """A manifest of the rig's plate."""
-    return envelope_of(
-        {
-            "id": name,
-            "kind": "manifest",
-            "version": version,
-            "issuer": "urn:carril:client:central",
-            "issued_at": "2026-01-01T00:00:00Z",
-            "valid_from": "2026-01-01T00:00:00Z",
-            "valid_to": "2099-01-01T00:00:00Z",
-            "sig": SIG,
-            "body": {**BODY, **change},
-        }
-    )
+    return envelope(name, kind="manifest", version=version, body={**BODY, **change})
 
 
 @pytest.fixture

@@ -8,5 +8,6 @@ from station.cli.promises.kit import PROMISES, Broken, Kit, NotAsked, Pace, Prom
 
 __all__ = ["PROMISES", "Broken", "Kit", "NotAsked", "Pace", "Promise", "Reply"]
 
-for _name in ("feed", "cursor", "blobs", "requests"):  # each adds its own, in this order
+# Each adds its own, in this order: a refusal leaves no room behind our cursor.
+for _name in ("feed", "heads", "cursor", "blobs", "requests", "quarantine", "directives"):
     import_module(f"{__name__}.{_name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from hashlib import sha256
 
-from station.cli.promises.kit import Kit, promise
+from station.cli.promises.kit import Kit, Reply, promise
 
 NO_RANGES = ("bytes=9-3", "lines=1-2", "nonsense")
 
@@ -68,3 +68,27 @@ def blob_unknown(kit: Kit) -> None:
     """Ask for bytes that nobody has."""
     kit.refusal(kit.ask("GET", f"/v1/blobs/{'0' * 64}"), 404, "not-found")
     kit.refusal(kit.ask("GET", "/v1/blobs/ABC"), 400, "bad-parameter", "errors")
+
+
+def _receipt(kit: Kit, size: int) -> Reply:
+    told = {"consumer": kit.name, "bytes": size, "verified": True}
+    return kit.send("POST", f"/v1/blobs/{kit.blob[0]}/receipt", told)
+
+
+@promise(
+    "receipt-length", "A receipt for another number of bytes is refused with the right one", needs_cursor=True
+)
+def receipt_length(kit: Kit) -> None:
+    """Say that a byte more has come."""
+    reply = _receipt(kit, kit.blob[1] + 1)
+    problem = kit.refusal(reply, 409, "other-length", "bytes")
+    kit.expect(reply, problem["bytes"] == kit.blob[1], f"bytes: {kit.blob[1]}")
+
+
+@promise("receipt", "A receipt for a blob is taken, and may be repeated", needs_cursor=True)
+def receipt(kit: Kit) -> None:
+    """Say twice that the blob has come."""
+    wanted = {"sha256": kit.blob[0], "consumer": kit.name, "received": True}
+    for _ in range(2):
+        reply = _receipt(kit, kit.blob[1])
+        kit.expect(reply, kit.ok(reply) == wanted, f"{wanted}")

@@ -14,7 +14,7 @@ FAR = 1000
 DEEP = 50_000
 
 
-def _room(kit: Kit, count: int = 1) -> int:
+def room(kit: Kit, count: int = 1) -> int:
     """Return our cursor when so many records lie behind it."""
     acked = kit.acked()
     if kit.head() - acked < count:
@@ -55,7 +55,7 @@ def reading(kit: Kit) -> None:
 @promise("ack", "An acknowledgement moves the cursor, and stands when it is answered", needs_cursor=True)
 def ack(kit: Kit) -> None:
     """Acknowledge one record."""
-    seq = _room(kit) + 1
+    seq = room(kit) + 1
     reply = kit.ack(seq)
     wanted = {"epoch": kit.epoch, "acked": seq, "moved": True}
     kit.expect(reply, kit.ok(reply) == wanted, f"{wanted}")
@@ -94,7 +94,7 @@ def ack_beyond(kit: Kit) -> None:
 @promise("ack-epoch", "An acknowledgement of another epoch is refused", needs_cursor=True)
 def ack_epoch(kit: Kit) -> None:
     """Acknowledge the next record in an epoch that never was."""
-    seq = _room(kit) + 1
+    seq = room(kit) + 1
     _unmoved(
         kit,
         lambda: kit.ack(seq, epoch="0" * 32),
@@ -105,7 +105,7 @@ def ack_epoch(kit: Kit) -> None:
 @promise("ack-concurrent", "Acknowledgements at one moment end at the highest", needs_cursor=True)
 def ack_concurrent(kit: Kit) -> None:
     """Send three at once, twice each."""
-    seq = _room(kit, 3)
+    seq = room(kit, 3)
     with ThreadPoolExecutor(6) as pool:
         replies = list(pool.map(kit.ack, [seq + 2, seq + 3, seq + 1, seq + 3, seq + 1, seq + 2]))
     for reply in replies:
@@ -138,16 +138,22 @@ def _refuses(kit: Kit, field: str, bodies: Iterable[bytes], kind: str = "applica
 @promise("body-types", "A value of the wrong type is refused and named, never converted", needs_cursor=True)
 def body_types(kit: Kit) -> None:
     """Write the sequence number in every wrong way."""
-    seq = _room(kit) + 1
+    seq = room(kit) + 1
     wrong = (str(seq), True, seq + 0.5, -1, 2**53, None, [1])
     _refuses(kit, "body.seq", [_body(kit, each) for each in wrong])
     _refuses(kit, "body.epoch", [_body(kit, seq, epoch=7)])
 
 
+@promise("body-whole", "A whole number written with a point, as 3.0, is that number", needs_cursor=True)
+def body_whole(kit: Kit) -> None:
+    """Acknowledge what is acknowledged, with a point [JSON Schema 2020-12]."""
+    _unmoved(kit, lambda: kit.ack(float(kit.acked())), kit.ok)
+
+
 @promise("body-fields", "An unknown field is refused and named", needs_cursor=True)
 def body_fields(kit: Kit) -> None:
     """Add a field."""
-    _refuses(kit, "body.until", [_body(kit, _room(kit) + 1, until="now")])
+    _refuses(kit, "body.until", [_body(kit, room(kit) + 1, until="now")])
 
 
 @promise("body-json", "What is no JSON object is refused", needs_cursor=True)
@@ -159,13 +165,13 @@ def body_json(kit: Kit) -> None:
 @promise("content-type", "A body that does not say that it is JSON is refused", needs_cursor=True)
 def content_type(kit: Kit) -> None:
     """Send the right body as plain text."""
-    _refuses(kit, "body", [_body(kit, _room(kit) + 1)], "text/plain")
+    _refuses(kit, "body", [_body(kit, room(kit) + 1)], "text/plain")
 
 
 @promise("half-body", "Half a body does nothing", needs_cursor=True)
 def half_body(kit: Kit) -> None:
     """Announce more than is sent, and hang up."""
-    body = _body(kit, _room(kit) + 1)
+    body = _body(kit, room(kit) + 1)
     head = (
         f"POST /v1/consumers/{kit.name}/ack HTTP/1.1\r\nHost: {kit.server.host}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body) + 10}\r\n\r\n"

@@ -10,11 +10,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from station.cli.client import TIMEOUT_S, Answer, Server, ask
 from station.cli.pages import Item, blobs_of, read_page
+
+if TYPE_CHECKING:  # a library that no other command needs
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SHOWN = 200
 """Characters of a body in the report."""
@@ -123,7 +126,13 @@ class Kit:
     server: Server
     name: str
     pace: Pace = field(default_factory=Pace)
+    issuer: str = "urn:carril:client:conformance"
+    """In whose name directives are sent."""
+    issuer_key: Ed25519PrivateKey | None = None
+    """The issuer's private key; without it a directive is only refused."""
     requests: int = 0
+    memory: dict[str, object] = field(default_factory=dict)
+    """What was done once, and is looked at by several checks."""
 
     def ask(
         self,
@@ -152,6 +161,11 @@ class Kit:
     def feed_path(self, after: int, **query: object) -> str:
         """Return the address of a page."""
         return f"/v1/feed?{urlencode({'after': after, 'epoch': self.epoch} | query)}"
+
+    def send(self, method: str, path: str, value: object = None) -> Reply:
+        """Send a command, with a JSON value where one is given."""
+        headers = {"Content-Type": "application/json", "X-Carril": "1"}
+        return self.ask(method, path, None if value is None else json.dumps(value).encode(), headers)
 
     def ack(self, seq: object, **more: object) -> Reply:
         """Acknowledge under our own name."""

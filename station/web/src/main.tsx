@@ -5,6 +5,8 @@ import "./theme/tokens.css";
 import "./theme/layout.css";
 import "./theme/parts.css";
 import "./theme/panels.css";
+import "./theme/order.css";
+import "./theme/closures.css";
 import { render } from "preact";
 import { effect } from "@preact/signals";
 import { start } from "./api/feed";
@@ -12,20 +14,23 @@ import { AlarmBands } from "./parts/AlarmBand";
 import { Band } from "./parts/Band";
 import { Boundary } from "./parts/Boundary";
 import { Decision, toImage } from "./parts/Decision";
+import { Directive } from "./parts/Directive";
 import { Header, Simulated } from "./parts/Header";
 import { Menu } from "./parts/Menu";
+import { Closures } from "./screens/Closures";
 import { Lane } from "./screens/Lane";
 import { Viewer } from "./screens/Viewer";
 import { startSound } from "./sound/sound";
 import { language, setLanguage, t } from "./state/i18n";
 import { followImage } from "./state/image";
 import { acknowledge, hold, order, releaseLock, seen, startTicking } from "./state/orders";
-import { first, inspection, lane, stale } from "./state/station";
+import { directives, first, inspection, lane, stale } from "./state/station";
 import { night, view } from "./state/view";
 
 function Content() {
   if (!lane.value) return <main class="loading"><p role="status">{t("loading")}</p></main>;
   if (view.value === "menu") return <Menu />;
+  if (view.value === "closures" && inspection.value) return <Closures key={inspection.value.inspection_id} />;
   return view.value === "viewer" && inspection.value ? <Viewer /> : <Lane />;
 }
 
@@ -37,6 +42,7 @@ function App() {
       <div class="bands">
         <Band />
         <AlarmBands />
+        {!first.value && <Boundary><Directive /></Boundary>}
       </div>
       <Boundary><Content /></Boundary>
       <Decision />
@@ -64,9 +70,10 @@ effect(() => {
 });
 effect(() => {
   document.body.classList.toggle("stale", stale.value && lane.value !== null);
+  document.body.classList.toggle("ordered", directives.value.length > 0 && !first.value);
 });
 effect(() => {
-  if (!inspection.value && view.peek() === "viewer") view.value = "lane";
+  if (!inspection.value && (view.peek() === "viewer" || view.peek() === "closures")) view.value = "lane";
 });
 addEventListener("keydown", key);
 addEventListener("contextmenu", (event) => event.preventDefault());

@@ -2,7 +2,7 @@
 
 export const vehicle = (other = {}) => ({
   inspection_id: "v1", version: 3, state: "awaiting_decision", level: "clear", reasons: [],
-  release: { allowed: true, locks: [] }, scan: null, decision: null, flags: [], image_read: false,
+  directives: [], release: { allowed: true, locks: [] }, scan: null, decision: null, flags: [], image_read: false,
   radiation: { gamma: { state: "done" }, neutron: { state: "done" } }, coverage: { scanner: { state: "done" } }, ...other,
 });
 

@@ -73,6 +73,29 @@ export interface DeviceView {
   state: "starting" | "online" | "degraded" | "stale" | "backoff" | "faulted" | "disabled";
 }
 
+export interface DirectiveView {
+  action: "hold" | "secondary" | "scan" | "notify";
+  alarm_id: string | null;
+  authority: string;
+  directive_id: string;
+  discreet: boolean;
+  due_utc_us: number;
+  hold_kind: "lookout" | "targeting" | "export_control" | "person" | "legal";
+  keys: string[];
+  missed: boolean;
+  notes: Notes;
+  officer: string | null;
+  read: "accepted" | "probable" | "other";
+  steps: string[];
+  version: number;
+}
+
+export interface Hazmat {
+  class: string | null;
+  pg: string | null;
+  un: string;
+}
+
 export interface HotSpot {
   distributed: boolean;
   fwhm_m: number | null;
@@ -123,6 +146,7 @@ export interface InspectionView {
   blobs: BlobUse[];
   coverage: Coverage;
   decision: Decision | null;
+  directives: DirectiveView[];
   flags: string[];
   identity: Identity;
   image_read: boolean;
@@ -136,6 +160,7 @@ export interface InspectionView {
   reasons: Reason[];
   release: ReleaseView;
   scan: ScanSummary | null;
+  seen: Seen | null;
   state: "open" | "measuring" | "fusing" | "awaiting_decision" | "cleared_by_rule" | "decided" | "referred_secondary" | "aborted";
   version: number;
 }
@@ -179,9 +204,22 @@ export interface Lock {
 export interface ManifestMatch {
   directive_id: string | null;
   directive_version: number | null;
+  hazmat: Hazmat[];
   lead_s: number | null;
+  seals: string[];
   status: "none" | "partial" | "matched" | "ambiguous";
   timeliness: "on_time" | "late" | "unknown";
+}
+
+export interface Notes {
+  en: string;
+  es: string;
+}
+
+export interface ObservationBody {
+  inspection_id: string;
+  placards?: SeenPlacard[] | null;
+  seals?: SeenSeal[] | null;
 }
 
 export interface PlateIdentity {
@@ -216,6 +254,11 @@ export interface Reason {
   rule: string;
 }
 
+export interface ReceivedBody {
+  inspection_id: string;
+  version: number;
+}
+
 export interface ReleaseView {
   allowed: boolean;
   locks: Lock[];
@@ -246,6 +289,21 @@ export interface ScreenBody {
   last_id?: string | null;
   touched_s?: number | null;
   visible: boolean;
+}
+
+export interface Seen {
+  placards: SeenPlacard[] | null;
+  seals: SeenSeal[] | null;
+}
+
+export interface SeenPlacard {
+  class: string | null;
+  un: string | null;
+}
+
+export interface SeenSeal {
+  no: string;
+  state: "intact" | "broken" | "missing";
 }
 
 export interface SimulatedOfficerView {

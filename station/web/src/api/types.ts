@@ -4,8 +4,8 @@
 import type { Coverage, InspectionView } from "./schema";
 
 export type {
-  AlarmView as Alarm, ChannelView as Channel, Check, DecisionBody, ImageFacts, ImageReadBody,
-  InspectionView as Inspection, LaneView as Lane, ProblemBody, ProfileView as Profile, Reason, ScanSummary as Scan,
+  AlarmView as Alarm, ChannelView as Channel, Check, DecisionBody, DirectiveView as Directive, ImageFacts, ImageReadBody,
+  InspectionView as Inspection, LaneView as Lane, ProblemBody, ProfileView as Profile, Reason, ObservationBody, ReceivedBody, ScanSummary as Scan,
   ScreenBody, Strip,
 } from "./schema";
 

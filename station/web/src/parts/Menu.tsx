@@ -3,7 +3,7 @@
 import { soundTest } from "../sound/sound";
 import { code, t } from "../state/i18n";
 import { acknowledge, dead } from "../state/orders";
-import { alarms, lane, stale } from "../state/station";
+import { alarms, inspection, lane, stale } from "../state/station";
 import { night, nightBarred, toggleNight, view } from "../state/view";
 import { alarmFacts, alarmTitle } from "./AlarmBand";
 import { Button } from "./Button";
@@ -21,6 +21,14 @@ export function Menu() {
         </Button>
         <Button locked={nightBarred.value} onAct={toggleNight}>
           {t(nightBarred.value ? "menu.night.barred" : night.value ? "menu.day" : "menu.night")}
+        </Button>
+        <Button
+          locked={!inspection.value}
+          onAct={() => {
+            view.value = "closures";
+          }}
+        >
+          {t("menu.closures")}
         </Button>
         <Button onAct={soundTest}>{t("menu.sound")}</Button>
       </div>

@@ -9,11 +9,15 @@ const REASONS = 3;
 /** Beside an alarm the panel is narrow and each reason may take two lines. */
 const ALARM_REASONS = 2;
 
+/** An order that must warn nobody: whoever looks through the window reads a code word, in grey. */
+const quiet = (reason?: Reason) => reason?.code === "directive_hit" && reason.args.discreet === true;
+
 function reasonText(reason: Reason): string {
+  if (quiet(reason)) return t("order.code_word");
   const values: Record<string, string | number> = {};
   for (const [name, value] of Object.entries(reason.args)) {
     const text = String(value ?? (name === "reason" ? "waiting" : "–"));
-    values[name] = name === "reason" ? code("why", text) : name === "outcome" ? code("outcome", text) : text;
+    values[name] = name === "reason" || name === "why" ? code("why", text) : name === "outcome" ? code("outcome", text) : text;
   }
   return code("reason", reason.code, values);
 }
@@ -36,15 +40,18 @@ function advice(): Advice {
   }
   const clear = vehicle.level === "clear";
   const read = vehicle.level === "review_image" && vehicle.image_read;
-  const red = vehicle.level === "hold" || vehicle.level === "emergency";
-  const reasons = vehicle.reasons.map(reasonText);
+  const grey = quiet(vehicle.reasons[0]);
+  const red = !grey && (vehicle.level === "hold" || vehicle.level === "emergency");
+  // The first instruction stands for all: each has its page in the order's own place.
+  const instructed = vehicle.reasons.findIndex((reason) => reason.code === "directive_hit");
+  const reasons = vehicle.reasons.filter(({ code: each }, i) => each !== "directive_hit" || i === instructed).map(reasonText);
   const room = first.value ? ALARM_REASONS : REASONS;
   if (vehicle.flags.includes("held")) reasons.unshift(t("rec.held"));
   const more = reasons.length - room;
   const shown = more > 0 ? [...reasons.slice(0, room - 1), t("rec.more", { n: number(more + 1) })] : reasons;
   if (read) return { ...plain, level: t("level.image_read"), icon: "done", lines: shown };
   return {
-    level: code("level", vehicle.level), icon: clear ? "clear" : vehicle.level === "review_image" ? "eye" : null, red, amber: !clear && !red,
+    level: code("level", vehicle.level), icon: clear ? "clear" : vehicle.level === "review_image" ? "eye" : null, red, amber: !clear && !red && !grey,
     lines: clear ? [...reasons.slice(0, -1), t("rec.clear")] : shown,
   };
 }

@@ -1,9 +1,10 @@
 /** The officer's screen: go, or why not. An alarm of the first rank takes it over. */
 
 import { t } from "../state/i18n";
-import { banded, first, radiates } from "../state/station";
+import { banded, directives, first, radiates, stale } from "../state/station";
 import { Boundary } from "../parts/Boundary";
 import { Brief, Checked } from "../parts/Checked";
+import { Directive } from "../parts/Directive";
 import { Identity, Photo, plateText } from "../parts/Identity";
 import { Recommendation } from "../parts/Recommendation";
 import { Scan } from "../parts/Scan";
@@ -12,14 +13,17 @@ const RAIL = 274;
 const ALARM_RAIL = 250;
 
 function Takeover() {
-  // The steps are for radiation, and two alarms need their room.
-  const steps = banded.value.length === 1 && banded.value.every(radiates);
+  // Two alarms need the room of the steps, which are for radiation if the centre orders nothing.
+  const room = banded.value.length === 1;
+  const ordered = room && !stale.value && directives.value.length > 0;
+  const steps = room && !ordered && banded.value.every(radiates);
   return (
     <main class="content takeover">
       <Boundary><Scan rail={ALARM_RAIL} /></Boundary>
       <Boundary>
         <div class="side"><Recommendation /><Brief plate={plateText().text} /></div>
       </Boundary>
+      {ordered && <Boundary><Directive tiles /></Boundary>}
       {steps && (
         <section class="steps panel">
           <h2 class="strong">{t("steps.title")}</h2>

@@ -2,7 +2,7 @@
 
 import { computed, effect, signal } from "@preact/signals";
 import { type Problem, send } from "../api/client";
-import type { DecisionBody, ImageReadBody } from "../api/types";
+import type { DecisionBody, Directive, ImageReadBody, ObservationBody, ReceivedBody } from "../api/types";
 import { code, t } from "./i18n";
 import { picture } from "./image";
 import {
@@ -175,6 +175,32 @@ export async function readImage(from: Seen): Promise<void> {
 /** Acknowledges the alarm that was on the screen when the finger went down. */
 export async function acknowledge(alarmId: string, from: Seen): Promise<void> {
   if (counts(from)) await told(toAlarm(alarmId, "ack"));
+}
+
+/** *Received* on its way. */
+export const receiving = signal(false);
+
+/** Says that the order was received that was on the screen when the finger went down. */
+export async function receive({ directive_id, version }: Directive, from: Seen): Promise<void> {
+  if (!from.id || !counts(from) || receiving.peek()) return;
+  receiving.value = true;
+  const body: ReceivedBody = { inspection_id: from.id, version };
+  await told(send("POST", `/v1/lane/directives/${directive_id}/ack`, body));
+  receiving.value = false;
+}
+
+/** An observation on its way. */
+export const observing = signal(false);
+
+/** Records what seals or placards are at the vehicle that was on the screen when the finger went down. */
+export async function observe(seen: Omit<ObservationBody, "inspection_id">, from: Seen): Promise<void> {
+  if (!from.id || from.id !== inspection.peek()?.inspection_id || observing.peek()) return;
+  observing.value = true;
+  const problem = await send("POST", "/v1/lane/observations", { ...seen, inspection_id: from.id } satisfies ObservationBody)
+    .catch(() => ({ code: "unanswered", status: 0 }));
+  if (problem) refuse(problem);
+  else say(t("closures.recorded"));
+  observing.value = false;
 }
 
 export async function silence(from: Seen): Promise<void> {

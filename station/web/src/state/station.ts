@@ -28,6 +28,8 @@ export const clockUs = signal(0);
 export const changedAt = signal(-DEAD_MS);
 
 export const inspection = computed(() => lane.value?.inspection ?? null);
+/** What the centre orders for it, the most urgent first. */
+export const directives = computed(() => inspection.value?.directives ?? []);
 export const stale = computed(() => lane.value === null || ageS.value > STALE_S);
 export const alarms = computed<Alarm[]>(() => {
   const known = lane.value?.alarms ?? [];
@@ -73,12 +75,14 @@ export function show(next: Lane): void {
   const before = lane.peek();
   const ids = (list: Alarm[] = []) => list.map((alarm) => alarm.alarm_id).join();
   const bands = ids(banded.peek());
+  const orders = (of: Lane | null) => of?.inspection?.directives.map((each) => `${each.directive_id} ${each.version}`).join() ?? "";
   batch(() => {
     lane.value = next;
     rawAlarms.value = rawAlarms.peek().filter(({ alarm: raw }) => !next.alarms.some((alarm) => alarm.alarm_id === raw.alarm_id));
     const vehicle = before?.inspection?.inspection_id !== next.inspection?.inspection_id;
     // An alarm that takes the band of another is new under the finger, as a new alarm is.
-    const told = ids(before?.alarms) !== ids(next.alarms) || bands !== ids(banded.peek());
+    const told = ids(before?.alarms) !== ids(next.alarms) || bands !== ids(banded.peek())
+      || orders(before) !== orders(next);
     if (vehicle || told) changedAt.value = performance.now();
     if (vehicle) {
       strips.value = NONE;

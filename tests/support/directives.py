@@ -1,0 +1,65 @@
+"""Directives as a central system sends them: the envelope of a year that never ends, and its signature."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+import rfc8785
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from station.domain.directives import Envelope, envelope_of
+from station.lane.directives import PutDirective
+from tests.support.lane_rig import Rig
+
+ISSUER = "urn:carril:client:central"
+SIG = "A" * 86 + "=="
+"""Of the right form, and nobody's."""
+
+
+def terms(kind: str, version: int = 1, **change: Any) -> dict[str, Any]:
+    """A directive without id, body and signature, in force for years."""
+    return {
+        "kind": kind,
+        "version": version,
+        "issuer": ISSUER,
+        "issued_at": "2026-01-01T00:00:00Z",
+        "valid_from": "2026-01-01T00:00:00Z",
+        "valid_to": "2099-01-01T00:00:00Z",
+        **change,
+    }
+
+
+def signed(name: str, key: Ed25519PrivateKey, sent: dict[str, Any]) -> dict[str, Any]:
+    """The directive with its signature, which is over its id too, as a PUT carries it."""
+    signature = key.sign(rfc8785.dumps({**sent, "id": name}))
+    return {**sent, "sig": base64.b64encode(signature).decode()}
+
+
+def public_text(key: Ed25519PrivateKey) -> str:
+    """The public key as a lane file names it."""
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+def envelope(name: str, *, kind: str, **change: Any) -> Envelope:
+    """A directive as the lane gets it, its signature checked before; ``change`` has at least its body."""
+    return envelope_of({"id": name, **terms(kind, **{"sig": SIG, **change})})
+
+
+def put(rig: Rig, sent: Envelope, known: tuple[int, str] | None = None) -> tuple[int, str]:
+    """Send it as the route does; return its version and digest."""
+    digest = hashlib.sha256(str(sent.signed()).encode()).hexdigest()
+    whole = {**sent.signed(), "sig": SIG}
+    rig.order(PutDirective(sent, digest, whole, len(rfc8785.dumps(whole)), known))
+    return sent.version, digest
+
+
+def states(rig: Rig) -> list[tuple[str, int, str]]:
+    """What the records say became of directives."""
+    kinds = {"carril.directive.received", "carril.directive.armed", "carril.directive.closed"}
+    return [
+        (kind.rpartition(".")[2], data["directive_version"], data.get("how", ""))
+        for _, kind, data in rig.records()
+        if kind in kinds
+    ]

@@ -1,0 +1,51 @@
+"""What programs send: strict, and a number as JSON Schema and RFC 8785 see it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from station.domain.directives import envelope_of
+from station.domain.signed import Strict
+from station.store.canonical import canonical
+from tests.support.directives import SIG, terms
+
+BODY = {"hold_kind": "legal", "authority": "Customs", "keys": {"plate": "AB 1"}, "action": "hold"}
+
+
+class Numbers(Strict):
+    whole: int
+    real: float = 0.5
+
+
+@given(st.integers(-(2**53) + 1, 2**53 - 1))
+def test_an_integer_may_be_written_with_a_point(number: int) -> None:
+    assert Numbers.model_validate(json.loads(f'{{"whole": {number}.0}}')).whole == number
+    assert Numbers.model_validate({"whole": 1, "real": float(number)}).real == number
+
+
+@pytest.mark.parametrize(
+    "wrong", [0.5, -1.5, 2.0**53, 1e300, float("nan"), float("inf"), True, "3", "3.0", None]
+)
+def test_what_is_no_integer_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValidationError):
+        Numbers.model_validate({"whole": wrong})
+
+
+@pytest.mark.parametrize("wrong", [True, "0.5", None])
+def test_what_is_no_number_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValidationError):
+        Numbers.model_validate({"whole": 1, "real": wrong})
+
+
+def test_a_signature_is_the_same_with_and_without_a_point() -> None:
+    sent = {"id": "H-1", **terms("hold", body=BODY), "version": 3.0}
+    signed = envelope_of({**sent, "sig": SIG}).signed()
+    assert signed["version"] == 3
+    assert type(signed["version"]) is int
+    assert canonical(signed) == canonical(sent) == canonical({**sent, "version": 3})
