@@ -77,8 +77,17 @@ bench: .venv/.dev web
 	for bench in tests/bench/[!_]*.py; do $(BIN)/python "$$bench" --json || failed=1; done
 	exit $$failed
 
-soak: .venv/.dev web  # everything, with the larger counts
-	@CARRIL_SOAK=1 $(BIN)/pytest -m '' --timeout 7200
+# What counts higher than in `make test`, in two streams: disks and kills beside all else. About an hour.
+soak: .venv/.dev web
+	@began=$$(date +%s)
+	run() { CARRIL_SOAK=1 $(BIN)/pytest -m '' -rPs --timeout 7200 -p no:cacheprovider "$$@"; }
+	run tests/faults >.venv/soak-faults.log 2>&1 & faults=$$!
+	failed=0
+	run --ignore tests/faults tests || failed=1
+	wait $$faults || failed=1
+	cat .venv/soak-faults.log
+	echo "make soak took $$((($$(date +%s) - began) / 60)) min"
+	exit $$failed
 
 lock: .venv/.build .venv/.node  # keeps versions that still fit; UPGRADE=--upgrade takes newer ones
 	@$(call install,lock)

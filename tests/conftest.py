@@ -19,6 +19,19 @@ settings.register_profile("soak", parent=settings.get_profile("test"), max_examp
 settings.load_profile("soak" if SOAK else "test")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to `make soak` what counts higher then: all else is the same in `make test`."""
+    if SOAK:
+        longer = [item for item in items if _counts(item)]
+        config.hook.pytest_deselected(items=[item for item in items if not _counts(item)])
+        items[:] = longer
+
+
+def _counts(item: pytest.Item) -> bool:
+    asks = "soak" in getattr(item, "fixturenames", ())
+    return asks or item.get_closest_marker("soak") is not None or item.path.parent.name == "property"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Write down what became of the faults of the catalogue."""
     config.pluginmanager.register(FaultReport())

@@ -34,7 +34,18 @@ class Strict(Value):
 
 
 def _without_point(value: Any) -> Any:
-    """Return a whole number as an integer; above 2^53 a float does not say which one it is."""
+    """Return a whole number as an integer, also one in a list or a table of numbers.
+
+    Above 2^53 a float does not say which one it is.
+    """
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _number(item) for name, item in value.items()}
+    return _number(value)
+
+
+def _number(value: Any) -> Any:
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
     return int(value) if whole else value
 

@@ -36,6 +36,8 @@ POINTS = sorted(
 MAKING = [name for name in POINTS if name.startswith(("quarantine_", "create_", "salvage_"))]
 TRIMMING = [name for name in POINTS if name.startswith(("trim_", "retention_"))]
 """Their own tests end the process there."""
+KILLS = 200
+"""At named points, by `make soak`."""
 WORKING = [name for name in POINTS if name not in MAKING + TRIMMING]
 
 
@@ -129,7 +131,7 @@ def test_confirmed_records_survive_the_end_at_every_point(
     confirmed, epoch, round_ = {1: (0, 0)}, bytes.fromhex(store.epoch), 0
     store.close()
     chance = random.Random(4)
-    for _ in range(200 if soak else 1):
+    for _ in range(-(-KILLS // len(WORKING)) if soak else 1):
         for name in WORKING:
             round_ += 1
             if name.startswith("migrate_"):

@@ -101,6 +101,16 @@ def test_a_lane_mode_that_is_not_one_is_refused(change: dict[str, Any]) -> None:
         mode(body={**MODE, **change})
 
 
+def test_numbers_in_lists_and_tables_may_have_a_point_too() -> None:
+    assert (
+        mode(body={**MODE, "tiers": [1.0, 2], "rates_ppm": {"standard": 50_000.0}}).signed()
+        == mode().signed()
+    )
+    for wrong in ({"tiers": [1.5]}, {"rates_ppm": {"standard": 0.5}}):
+        with pytest.raises(ValidationError):
+            mode(body={**MODE, **wrong})
+
+
 def test_what_was_sent_is_what_is_signed() -> None:
     assert trust(body={**TRUST, "part": 1, "parts": 2}).signed()["body"] == {**TRUST, "part": 1, "parts": 2}
     assert mode().signed()["body"] == MODE
