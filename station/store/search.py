@@ -85,8 +85,8 @@ def rebuild(connection: sqlite3.Connection, epoch: bytes) -> None:
     while True:
         span = {"after": after, "upto": 2**63 - 1, "count": 500}
         page = rows(connection.execute(schema.RECORDS_AFTER, span))
-        if not page:
-            break
+        if not page or page[-1].seq <= after:
+            break  # a damaged table may give back what was read before
         for row in page:
             if row.sound(epoch):
                 _, type_, data = row.told()
