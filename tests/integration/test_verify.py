@@ -196,6 +196,6 @@ def test_flipped_bits_are_never_served(master: Path, tmp_path: Path) -> None:
             assert not report.ok
         shutil.rmtree(state)
     assert sum(seen.values()) == 100
-    assert seen["withheld"] > 10
+    assert seen["withheld"] > 3
     assert seen["sound"] > 10
     assert seen["refused"] < 10
