@@ -70,6 +70,7 @@ FIREWORKS = {"un": "0336", "class": "1.4G"}
         ((ACID,), [{"class": "8"}], []),
         ((FIREWORKS,), [{"class": "1"}], []),
         ((FIREWORKS,), [{"class": "1.4"}], []),
+        (({"un": "0336", "class": "1"},), [{"class": "1.4"}], []),
         (
             (FIREWORKS,),
             [{"class": "1.1"}],
