@@ -46,6 +46,7 @@ from station.lanefile import FittedDevice, LaneFile, shipped
 from station.runtime.bus import Bus
 from station.runtime.clock import SystemClock, clock_quality
 from station.runtime.health import HealthChange
+from station.runtime.scarce import ScarceDescriptors
 from station.runtime.supervisor import Supervisor
 from station.runtime.watchdog import LoopLag, Watchdog, notify
 from station.store.journal import Store
@@ -114,6 +115,7 @@ class Daemon:
     async def run(self) -> None:
         """Run until a signal or ``stop``; raises ``OSError``, ``StoreError`` or ``RuntimeError`` at start."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(ScarceDescriptors())
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.stop.set)
         async with contextlib.AsyncExitStack() as stack:
