@@ -4,7 +4,8 @@ A file without a row is what a crash left between the file and its row, or a blo
 still be wanted: a command may be on its way that enters it. So it goes into ``quarantine/blobs/`` only when
 two scans found it that lie 24 hours or a restart apart, and nothing ever removes it there. What a finished
 scan found stands in the small file ``orphans`` of the state folder: 32 bytes for each. A file whose row says
-that it was removed is one that a crash kept, and goes at once.
+that it was removed is one that a crash kept, and goes at once. A row that no record names, since a crash came
+between blob and record, is forgotten likewise, and its file is then one without a row.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import bindparam, delete, select
+
+from station.store import schema
 from station.store.blobs import BlobFiles, find_blob
 from station.store.chain import HASH_BYTES
 from station.store.files import make_folder, sync_folder, write_synced
-from station.store.ops import Op
+from station.store.ops import Op, Small, Transaction
 from station.store.place import Journal, Place
 from station.store.stats import Stats
 
@@ -34,8 +39,29 @@ _FOLDER = re.compile(r"[0-9a-f]{2}")
 log = logging.getLogger("carril.store")
 
 
+_of_it = schema.record_blob.c.sha256 == bindparam("sha256")
+_NAMED = schema.compiled(select(schema.record_blob.c.seq).where(_of_it).limit(1))
+_FORGET = schema.compiled(delete(schema.blob).where(schema.blob.c.sha256 == bindparam("sha256")))
+
+
+@dataclass(frozen=True)
+class Forget(Small):
+    """Forget blobs that no record names; one that a record names by now stays."""
+
+    digests: tuple[bytes, ...]
+
+    def apply(self, tx: Transaction) -> None:
+        """Remove their rows; the files are without one then."""
+        for digest in self.digests:
+            row = find_blob(tx.connection, digest)
+            named = tx.connection.execute(_NAMED, {"sha256": digest}).fetchone()
+            if row is not None and row.present and named is None:
+                tx.connection.execute(_FORGET, {"sha256": digest})
+                tx.blob_bytes -= row.size
+
+
 class Orphans:
-    """The chore; a step looks at 16 folders and writes nothing into the journal."""
+    """The chore; a step looks at 16 folders."""
 
     def __init__(
         self, place: Place, files: BlobFiles, stats: Stats, salvaged: Callable[[], bool] = lambda: True
@@ -49,11 +75,13 @@ class Orphans:
         self._before: set[bytes] | None = None
         """What the last finished scan found, before this start or 24 hours ago."""
         self._found: set[bytes] = set()
+        self._nameless: list[bytes] = []
+        """Rows of this step that no record names, seen twice."""
         self._folders: Iterator[Path] | None = None
         self._next_s = 0.0
 
     def next(self, journal: Journal, *, idle: bool) -> Op | None:
-        """Look at some folders; there is never anything to write."""
+        """Look at some folders; what has a row and no name for the second time is to be forgotten."""
         now_s = time.monotonic()
         if now_s < self._next_s or not self._salvaged():
             return None
@@ -63,7 +91,8 @@ class Orphans:
         except OSError as error:
             log.error("the blobs cannot be looked through: %s", error)
             self._end()
-        return None
+        forget, self._nameless = self._nameless, []
+        return Forget(tuple(forget)) if forget else None
 
     def tidy(self, connection: object) -> None:
         """Nothing to tidy."""
@@ -95,10 +124,15 @@ class Orphans:
 
     def _judge(self, journal: Journal, digest: bytes) -> None:
         row = find_blob(journal.connection, digest)
-        if row is not None:
-            if not row.present:
-                self._files.remove(digest)
-        elif self._before and digest in self._before:
+        twice = self._before is not None and digest in self._before
+        if row is not None and not row.present:
+            self._files.remove(digest)
+        elif row is not None and journal.connection.execute(_NAMED, {"sha256": digest}).fetchone():
+            pass
+        elif row is not None and twice:
+            if not self._files.is_unnamed(digest):
+                self._nameless.append(digest)
+        elif twice:
             folder = self._place.quarantine / "blobs"
             make_folder(folder)
             if self._files.remove(digest, into=folder):
