@@ -130,8 +130,7 @@ class Orphans:
         elif row is not None and journal.connection.execute(_NAMED, {"sha256": digest}).fetchone():
             pass
         elif row is not None and twice:
-            if not self._files.is_unnamed(digest):
-                self._nameless.append(digest)
+            self._nameless.append(digest)  # a record that comes now enters it again
         elif twice:
             folder = self._place.quarantine / "blobs"
             make_folder(folder)
