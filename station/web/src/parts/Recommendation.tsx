@@ -17,7 +17,7 @@ function reasonText(reason: Reason): string {
   const values: Record<string, string | number> = {};
   for (const [name, value] of Object.entries(reason.args)) {
     const text = String(value ?? (name === "reason" ? "waiting" : "–"));
-    values[name] = name === "reason" || name === "why" ? code("why", text) : name === "outcome" ? code("outcome", text) : text;
+    values[name] = name === "reason" ? code("why", text) : name === "why" ? code("difference", text) : name === "outcome" ? code("outcome", text) : text;
   }
   return code("reason", reason.code, values);
 }
