@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from station.store import readers
 from tests.support.fault_list import FaultReport
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +18,8 @@ SOAK = os.environ.get("CARRIL_SOAK") == "1"
 settings.register_profile("test", deadline=None, print_blob=True)
 settings.register_profile("soak", parent=settings.get_profile("test"), max_examples=5_000)
 settings.load_profile("soak" if SOAK else "test")
+# Nor do the limits of a look-up hold in this process, niced and traced: the test of them sets its own.
+readers.LIMIT_S, readers.WALL_LIMIT_S = 5.0, 60.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

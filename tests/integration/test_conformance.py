@@ -30,7 +30,7 @@ from tests.support.liar import Liar, lying
 from tests.support.served import serve
 from tests.support.station import running_station
 
-QUICK = Pace(wait_s=0.15, slack_s=3, settle_s=0.03, header_s=2.0)
+QUICK = Pace(wait_s=0.15, slack_s=3, settle_s=0.03, header_s=8.0)
 NAMES = [promise.name for promise in PROMISES]
 COSTLY = 240
 """Requests of one run at most."""
@@ -120,7 +120,7 @@ def test_the_broken_promise_is_named_and_no_other(runs: dict[str, Any], lie: str
 
 
 async def test_a_real_station_keeps_every_promise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEADER_S", 0.3)
+    monkeypatch.setattr(connections, "HEADER_S", 2.0)
     consumers = (Consumer("central"), Consumer("conformance", required=False))
     store = await asyncio.to_thread(open_small, tmp_path / "state", consumers=consumers)
     content = os.urandom(1_500_000)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from station.store import schema, wal
+from station.store import readers, schema, wal
 from station.store.draft import BlobRef, Idem, Receipt
 from station.store.errors import (
     BeyondHead,
@@ -248,7 +248,8 @@ async def test_subscribers_hear_of_each_commit_after_it_is_published(store: Stor
 # --- look-ups and the log -------------------------------------------------------------------------
 
 
-async def test_a_look_up_that_takes_too_long_is_ended(store: Store) -> None:
+async def test_a_look_up_that_takes_too_long_is_ended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "LIMIT_S", 0.25)
     forever = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
     with pytest.raises(StoreBusy, match=r"longer than 0\.25 s"):
         await store.read(lambda view: view.connection.execute(forever).fetchone())

@@ -50,7 +50,7 @@ class Liar:
     heads: dict[int, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     next: deque[Any] = field(default_factory=deque)
-    header_s: float = 0.3
+    header_s: float = 2.0
     lock: threading.RLock = field(default_factory=threading.RLock)
     waits: int = 0
     acking: int = 0
