@@ -111,7 +111,7 @@ def _prove_records(folder: Path, keys: list[bytes], wanted: set[str]) -> Bundle:
             event, before = json.loads(body), bytes.fromhex(prev)
             epoch, station = event["id"][:32], event["source"].rpartition(":")[2]
             digest = link(before, bytes.fromhex(epoch), seq, body.encode())
-            sound = len(before) == HASH_BYTES and digest.hex() == hash_
+            sound = len(before) == HASH_BYTES and (before.hex(), digest.hex()) == (prev, hash_)
             wanted |= named_blobs(event)
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
             sound = False

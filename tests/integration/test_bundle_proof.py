@@ -75,6 +75,15 @@ def test_any_flipped_byte_of_any_file_is_named(folder: Path, key: str, soak: boo
     verify_bundle(folder, key)
 
 
+def test_a_hash_in_capitals_is_not_what_was_written(folder: Path, key: str) -> None:
+    path = folder / "records.jsonl"
+    first, rest = path.read_text().split("\n", 1)
+    prev = json.loads(first)["prev"]
+    assert prev.upper() != prev
+    path.write_text(first.replace(prev, prev.upper(), 1) + "\n" + rest)
+    assert fault_of(folder, key) == "record 3 is not what was written"
+
+
 def test_every_missing_file_is_named(folder: Path, key: str) -> None:
     for path in files_of(folder):
         sound = path.read_bytes()
