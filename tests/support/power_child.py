@@ -19,11 +19,13 @@ from station.store.draft import BlobRef, Receipt
 from station.store.errors import StoreError
 from station.store.feed import read_after
 from station.store.journal import Store
-from station.store.ops import Ack
+from station.store.ops import Ack, Op
+from station.store.place import Journal
+from station.store.receipts import KeepReceipt
 from station.store.writer import Writer
 from tests.support.journal import draft, open_small, place_of
 from tests.support.power import Recorder
-from tests.support.promises import BLOB_TOLD
+from tests.support.promises import BLOB_FREED, BLOB_TOLD, blob_content
 
 T = TypeVar("T")
 
@@ -47,9 +49,14 @@ def work(store: Store, recorder: Recorder, groups: int) -> None:
         if group == TRIMMED_FROM:  # from now on all before the first blob is removed
             store._submitted(lambda: Ack("central", store.epoch, store.published)).result(10)
         if group % 10 == 5:
-            name = store.keep_blob(f"blob {group}".encode() * 400, "text/plain")
-            recorder.note(BLOB_TOLD + group // 10 + 1)
+            name = store.keep_blob(blob_content(group), "text/plain")
+            recorder.note(BLOB_TOLD + group)
             store.append_soon([draft(blobs=(BlobRef("photo", name),))]).result(10)
+        if group % 20 == 8:  # the last blob is removed, and then its record; the next one stays
+            recorder.note(BLOB_FREED + group - 3)
+            receipt = KeepReceipt("central", bytes.fromhex(name), len(blob_content(group - 3)), verified=True)
+            store._submitted(lambda receipt=receipt: receipt).result(10)
+            store._submitted(lambda: Ack("central", store.epoch, store.published)).result(10)
         for future in futures:
             future.result(10)
 
@@ -216,6 +223,19 @@ def row_before_blob() -> None:
     blobs.write_synced = lambda path, content: path.write_bytes(content) and None
 
 
+def file_before_row() -> None:
+    """A blob's file is removed before it is durable that the blob is gone."""
+    following = retention.Retention.next
+
+    def remove_at_once(self: retention.Retention, journal: Journal, *, idle: bool) -> Op | None:
+        op = following(self, journal, idle=idle)
+        for digest, _ in op.blobs if isinstance(op, retention.TrimBlobs) else ():
+            self._files.remove(digest)
+        return op
+
+    retention.Retention.next = remove_at_once  # type: ignore[method-assign]
+
+
 MUTANTS = {
     mutant.__name__: mutant
     for mutant in (
@@ -225,6 +245,7 @@ MUTANTS = {
         told_before_commit,
         no_checkpoint_at_start,
         row_before_blob,
+        file_before_row,
     )
 }
 
