@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
+from collections import deque
 
 from station.store import database
 from station.store.database import Fault, fault_of
@@ -17,6 +19,20 @@ from station.store.errors import NotStored, StoreError, StoreUnavailable, Unknow
 from station.store.ops import Transaction
 from station.store.place import Journal, Place
 from station.store.readers import Readers
+
+
+class Repeats:
+    """Something that may happen, but not ``count`` times within ``window_s``; monotonic."""
+
+    def __init__(self, count: int, window_s: float) -> None:
+        self._window_s = window_s
+        self._times: deque[float] = deque(maxlen=count)
+
+    def one_more(self) -> bool:
+        """Count one more; whether that is one too many."""
+        self._times.append(time.monotonic())
+        is_full = len(self._times) == self._times.maxlen
+        return is_full and self._times[-1] - self._times[0] < self._window_s
 
 
 def judged(tx: Transaction, journal: Journal, cause: str) -> StoreError | None:

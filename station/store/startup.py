@@ -47,7 +47,9 @@ def open_journal(place: Place) -> Journal:
             if not database.size_of(place.database):
                 _check_first(place)
                 create(place, Old(None, {}), "")
-            return _open(place)
+            with contextlib.suppress(_Distrust):
+                return _open(place)
+            return _open(place)  # SQLite calls it damage, too, that the disk once refused to read
         except _Distrust as distrust:
             return _begin_epoch(place, str(distrust))
 

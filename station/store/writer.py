@@ -12,7 +12,6 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from enum import StrEnum
@@ -35,7 +34,7 @@ from station.store.ops import Transaction
 from station.store.place import Journal, Place
 from station.store.quota import Room, used_pages
 from station.store.readers import Readers, Tip
-from station.store.recovery import abandon, in_doubt, is_refusal, judged
+from station.store.recovery import Repeats, abandon, in_doubt, is_refusal, judged
 from station.store.schema import SET_HEAD
 from station.store.startup import open_journal, renew_journal
 from station.store.stats import Stats
@@ -47,8 +46,9 @@ BEAT_S = 1.0
 HUNG_S = 10.0
 REOPEN_S = 2.0
 GATE_S = 0.25
-BUGS_ALLOWED = 3
-BUG_WINDOW_S = 60.0
+BUGS, BUGS_IN_S = 3, 60.0
+DAMAGES, DAMAGES_IN_S = 2, 600.0
+"""SQLite calls a read that the disk refused damage: only what comes back after reopening is it."""
 
 log = logging.getLogger("carril.store")
 
@@ -79,7 +79,7 @@ class Writer:
         self._chores, self._place = chores, place
         self._readers, self._ballast, self._intake = readers, ballast, Intake()
         self._group: list[Waiter] = []
-        self._bugs: deque[float] = deque(maxlen=BUGS_ALLOWED)
+        self._bugs, self._damages = Repeats(BUGS, BUGS_IN_S), Repeats(DAMAGES, DAMAGES_IN_S)
         self._renew_cause = ""
         self._ended = threading.Event()
         self.journal = journal
@@ -292,11 +292,13 @@ class Writer:
             self._disk_full(group, error)
         elif fault is Fault.IO:
             self._recover(group, tx, f"the disk failed ({error})")
+        elif fault is Fault.CORRUPT:
+            self._recover(group, tx, f"the journal failed ({error!r})", renew=self._damages.one_more())
         else:
             self.bell.fail(group, in_doubt(tx, f"the journal failed ({error!r})"))
-            self._recover([], tx, f"the journal failed ({error!r})", renew=fault is Fault.CORRUPT)
-            if fault is Fault.OTHER:
-                self._count_bug()
+            self._recover([], tx, f"the journal failed ({error!r})")
+            if fault is Fault.OTHER and self._bugs.one_more():
+                self._set_state(State.FAULTED, self.cause or "the writer failed three times in a minute")
 
     def _disk_full(self, group: list[Waiter], error: Exception) -> None:
         """Try what must be kept once more, without the rest or in the ballast's room; the handle is sound."""
@@ -357,12 +359,6 @@ class Writer:
             self.bell.ring(group, tx.seq)
         else:
             self.bell.fail(group, failure)
-
-    def _count_bug(self) -> None:
-        now = time.monotonic()
-        self._bugs.append(now)
-        if len(self._bugs) == BUGS_ALLOWED and now - self._bugs[0] < BUG_WINDOW_S:
-            self._set_state(State.FAULTED, self.cause or "the writer failed three times in a minute")
 
     def _set_state(self, state: State, cause: str) -> None:
         """Change the state; only an open journal takes anything in."""

@@ -32,7 +32,9 @@ static char folder[4096];
 static size_t folder_bytes;
 static int log_file = -1;
 static long fail_at, seen;
-static int fail_error, fail_for_ever, fired;
+static int fail_error, fail_for_ever, fail_kinds, fired;
+
+enum { BYTES = 1, NAMES = 2, READS = 4 };
 
 /* --- what tests call ----------------------------------------------------------------------------- */
 
@@ -47,14 +49,15 @@ void disk_record(const char *below, const char *log_path) {
     pthread_mutex_unlock(&lock);
 }
 
-/* The k-th write, truncation or sync from now on fails with this error; 0: none. */
-void disk_fail(long k, int error, int for_ever) {
+/* The k-th operation of these kinds from now on fails with this error; 0: none. */
+void disk_fail(long k, int error, int for_ever, int kinds) {
     pthread_mutex_lock(&lock);
     fail_at = k;
     seen = 0;
     fired = 0;
     fail_error = error;
     fail_for_ever = for_ever;
+    fail_kinds = kinds;
     pthread_mutex_unlock(&lock);
 }
 
@@ -121,8 +124,8 @@ static int of_name(int at, const char *name, char *relative) {
 }
 
 /* Called with the lock held, for an operation that matters. */
-static int breaks(void) {
-    if (!fail_at) return 0;
+static int breaks(int kind) {
+    if (!fail_at || !(fail_kinds & kind)) return 0;
     seen++;
     if (seen != fail_at && !(fail_for_ever && seen > fail_at)) return 0;
     fired = 1;
@@ -139,7 +142,7 @@ static ssize_t written(int file, const void *data, size_t size, off64_t offset, 
     pthread_mutex_lock(&lock);
     int matters = of_file(file, path, &inode);
     ssize_t done = -1;
-    if (!matters || !breaks()) {
+    if (!matters || !breaks(BYTES)) {
         off64_t at = offset;
         if (!positioned && matters) {
             struct stat found;
@@ -164,7 +167,7 @@ static int truncated(int file, off64_t size) {
     uint64_t inode;
     pthread_mutex_lock(&lock);
     int matters = of_file(file, path, &inode), done = -1;
-    if (!matters || !breaks()) {
+    if (!matters || !breaks(BYTES)) {
         done = (int)syscall(SYS_ftruncate, file, size);
         if (matters && !done) put(TRUNCATE, path, "", inode, size, NULL, 0);
     }
@@ -182,7 +185,7 @@ static int synced(int file, long call) {
     uint64_t inode;
     pthread_mutex_lock(&lock);
     int matters = of_file(file, path, &inode), done = -1;
-    int broken = matters && breaks();
+    int broken = matters && breaks(BYTES);
     if (!broken) done = (int)syscall(call, file);
     int error = errno;
     if (matters) put(done ? SYNC_FAILED : SYNC, path, "", inode, 0, NULL, 0);
@@ -194,6 +197,24 @@ static int synced(int file, long call) {
 int fsync(int file) { return synced(file, SYS_fsync); }
 int fdatasync(int file) { return synced(file, SYS_fdatasync); }
 
+/* Nothing is recorded of what is only read. */
+static ssize_t got(int file, void *data, size_t size, off64_t offset, int positioned) {
+    char path[4096];
+    uint64_t inode;
+    if (fail_at) {
+        pthread_mutex_lock(&lock);
+        int broken = of_file(file, path, &inode) && breaks(READS), error = errno;
+        pthread_mutex_unlock(&lock);
+        errno = error;
+        if (broken) return -1;
+    }
+    return positioned ? syscall(SYS_pread64, file, data, size, offset) : syscall(SYS_read, file, data, size);
+}
+
+ssize_t read(int file, void *data, size_t size) { return got(file, data, size, 0, 0); }
+ssize_t pread(int file, void *data, size_t size, off_t offset) { return got(file, data, size, offset, 1); }
+ssize_t pread64(int file, void *data, size_t size, off_t offset) { return got(file, data, size, offset, 1); }
+
 /* --- names --------------------------------------------------------------------------------------- */
 
 static int opened(int at, const char *name, int flags, mode_t mode) {
@@ -202,7 +223,7 @@ static int opened(int at, const char *name, int flags, mode_t mode) {
         return (int)syscall(SYS_openat, at, name, flags, mode);
     pthread_mutex_lock(&lock);
     int existed = !syscall(SYS_faccessat, at, name, F_OK);
-    int file = (int)syscall(SYS_openat, at, name, flags, mode), error = errno;
+    int file = !existed && breaks(NAMES) ? -1 : (int)syscall(SYS_openat, at, name, flags, mode), error = errno;
     struct stat found;
     if (file >= 0 && !fstat(file, &found)) {
         if (!existed) put(CREATE, path, "", found.st_ino, 0, NULL, 0);
@@ -228,9 +249,12 @@ OPEN(open64, NOTHING, AT_FDCWD)
 OPEN(openat, FOLDER, folder_file)
 OPEN(openat64, FOLDER, folder_file)
 
-static int named(uint8_t op, int at, const char *name, int other_at, const char *other_name, long result) {
+static int named(uint8_t op, int at, const char *name, int other_at, const char *other_name, long call, long mode) {
     char path[4096], other[4096] = "";
     int matters = of_name(at, name, path) && (!other_name || of_name(other_at, other_name, other));
+    long result = matters && breaks(NAMES) ? -1
+                  : other_name             ? syscall(call, at, name, other_at, other_name, mode)
+                                           : syscall(call, at, name, mode);
     int error = errno;
     if (!result && matters) put(op, path, other, 0, 0, NULL, 0);
     errno = error;
@@ -244,15 +268,15 @@ static int named(uint8_t op, int at, const char *name, int other_at, const char 
     return done
 
 int unlinkat(int at, const char *name, int flags) {
-    LOCKED(named(flags & AT_REMOVEDIR ? RMDIR : UNLINK, at, name, 0, NULL, syscall(SYS_unlinkat, at, name, flags)));
+    LOCKED(named(flags & AT_REMOVEDIR ? RMDIR : UNLINK, at, name, 0, NULL, SYS_unlinkat, flags));
 }
 int unlink(const char *name) { return unlinkat(AT_FDCWD, name, 0); }
 int rmdir(const char *name) { return unlinkat(AT_FDCWD, name, AT_REMOVEDIR); }
 int mkdirat(int at, const char *name, mode_t mode) {
-    LOCKED(named(MKDIR, at, name, 0, NULL, syscall(SYS_mkdirat, at, name, mode)));
+    LOCKED(named(MKDIR, at, name, 0, NULL, SYS_mkdirat, mode));
 }
 int mkdir(const char *name, mode_t mode) { return mkdirat(AT_FDCWD, name, mode); }
 int renameat(int at, const char *name, int to, const char *new_name) {
-    LOCKED(named(RENAME, at, name, to, new_name, syscall(SYS_renameat2, at, name, to, new_name, 0)));
+    LOCKED(named(RENAME, at, name, to, new_name, SYS_renameat2, 0));
 }
 int rename(const char *name, const char *new_name) { return renameat(AT_FDCWD, name, AT_FDCWD, new_name); }

@@ -8,6 +8,7 @@ drops what it should have written (the kernel calls those pages clean), so only 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import random
@@ -25,6 +26,7 @@ from tests.support.preload import compiled
 SOURCE = Path(__file__).with_name("disk_recorder.c")
 ROOT = Path(__file__).parents[2]
 SECTOR = 512
+BYTES, NAMES, READS = 1, 2, 4  # as in the recorder
 _HEADER = struct.Struct("<cHHQQQ")
 
 
@@ -55,8 +57,9 @@ class Recorder:
         self._library.disk_note(ctypes.c_uint64(value))
 
     def fail(self, k: int, error: int, *, for_ever: bool = False) -> None:
-        """Let the ``k``-th write, truncation or sync from now on fail; 0: none."""
-        self._library.disk_fail(ctypes.c_long(k), error, int(for_ever))
+        """Let the ``k``-th operation that can fail so do it, or all from there on that write; 0: none."""
+        kinds = BYTES | NAMES | (READS if error == errno.EIO and not for_ever else 0)
+        self._library.disk_fail(ctypes.c_long(k), error, int(for_ever), kinds)
 
     @property
     def fired(self) -> bool:
