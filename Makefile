@@ -77,7 +77,7 @@ bench: .venv/.dev web
 	for bench in tests/bench/[!_]*.py; do $(BIN)/python "$$bench" --json || failed=1; done
 	exit $$failed
 
-# What counts higher than in `make test`, in two streams: disks and kills beside all else. About an hour.
+# What counts higher than in `make test`, in two streams: disks and kills beside all else. One to two hours.
 soak: .venv/.dev web
 	@began=$$(date +%s)
 	run() { CARRIL_SOAK=1 $(BIN)/pytest -m '' -rPs --timeout 7200 -p no:cacheprovider "$$@"; }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -119,6 +119,12 @@ def refusals(*names: str) -> dict[int | str, dict[str, Any]]:
     return {status: _described("; ".join(lines)) for status, lines in statuses.items()}
 
 
+def _parameters(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            yield from operation.get("parameters", ())
+
+
 def handle_problems(app: FastAPI) -> None:
     """Give every error of the application this form, in its description too."""
     describe = app.openapi
@@ -127,6 +133,10 @@ def handle_problems(app: FastAPI) -> None:
         schema = describe()
         # A component that only ranges of statuses name is not found by FastAPI itself.
         schema["components"]["schemas"]["ProblemBody"] = ProblemBody.model_json_schema()
+        for parameter in _parameters(schema):
+            match parameter["schema"].pop("anyOf", None):
+                case [something, {"type": "null"}]:  # it is absent; no text of a query means null
+                    parameter["schema"] |= something
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the description

@@ -108,6 +108,8 @@ class Directives:
         if envelope.id in self._coming:
             raise Refused("Another version of it is being written. Repeat it. Nothing was changed.")
         before = self._open.get(envelope.id)
+        if before and (before.envelope.issuer, before.envelope.kind) != (envelope.issuer, envelope.kind):
+            raise Refused("This id is that of another issuer's, or of another kind. Nothing was changed.")
         check_newer(command.known, envelope, command.sha256)
         new = Directive.of(envelope, command.sha256, command.size)
         over = self._over(envelope, before)

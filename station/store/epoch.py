@@ -26,7 +26,7 @@ from station.store.crashpoint import crashpoint
 from station.store.draft import encode
 from station.store.files import make_folder, sync_folder, write_synced
 from station.store.inherit import Inheritance, inherited
-from station.store.mark import Mark
+from station.store.mark import Mark, read_mark
 from station.store.ops import Append, Transaction
 from station.store.own import OPENED, SEALED, common, own_draft, salvaged
 from station.store.place import NOTHING_KNOWN, Before, Consumer, Place
@@ -59,7 +59,7 @@ def quarantine(place: Place) -> Path:
     """Move the journal's folder away as one, copy the mark beside it, and return where they are."""
     make_folder(place.quarantine)
     folders = sorted(path for path in place.quarantine.iterdir() if re.match(r"\d{4}-", path.name))
-    if place.journal.exists() or not folders:
+    if place.journal.exists() or not folders or not _is_begun(folders[-1], place):
         # The number, not the clock, says which one is the latest.
         number = int(folders[-1].name[:4]) + 1 if folders else 1
         moment = datetime.fromtimestamp(place.now_us() / 1e6, UTC)
@@ -83,6 +83,12 @@ def quarantine(place: Place) -> Path:
         sync_folder(folder)
         crashpoint("quarantine_mark_synced")
     return folder
+
+
+def _is_begun(folder: Path, place: Place) -> bool:
+    """Whether a new epoch was interrupted after this move; else all of a later journal is gone."""
+    mark, copy = read_mark(place.mark), read_mark(folder / place.mark.name)
+    return mark is None or copy is None or mark.epoch == copy.epoch
 
 
 def remains(old: Path, mark: Mark | None, files: BlobFiles | None = None) -> Old:

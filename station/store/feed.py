@@ -22,7 +22,8 @@ class Trimmed(Exception):
     """The cursor lies before the oldest record that is kept."""
 
     def __init__(self, oldest: int) -> None:
-        super().__init__(f"Records before {oldest} were removed after they had been acknowledged.")
+        why = "they were removed after they had been acknowledged, or are of an earlier epoch"
+        super().__init__(f"Records before {oldest} are not here: {why}.")
         self.oldest = oldest
 
 

@@ -19,6 +19,7 @@ from station.domain.events import EpochOpened
 from station.store import epoch as epoch_module
 from station.store import startup
 from station.store.errors import StateLocked, StoreRefused, StoreUnavailable, WrongStation
+from station.store.feed import read_after
 from station.store.mark import SLOT_BYTES, Mark, read_mark
 from station.store.startup import open_journal
 from tests.support.epochs import salvage_ends
@@ -114,6 +115,26 @@ def test_a_missing_database_is_a_new_epoch(state: Path, how: str) -> None:
         if how == "empty":
             (state / DB).touch()
     assert_new_epoch(state, before, "the database is missing")
+
+
+@pytest.mark.fault("F10")
+def test_a_second_journal_that_is_missing_is_accounted_for_like_the_first(state: Path) -> None:
+    write(state)
+    for folders in (1, 2):
+        shutil.rmtree(state / "journal")
+        store = open_small(state)
+        salvage_ends(store, folders)
+        assert store.before is not None
+        old, last = store.before.epoch, store.before.last
+        rows = store._readers.look(lambda view: read_after(view, 0, 100))
+        store.close()
+        lost = [row.event()["data"] for row in rows if row.type == "carril.records.lost"]
+        assert {each["epoch"] for each in lost} >= {old.hex()}, f"up to {last}, {lost}"
+        copies = sorted((state / "quarantine").glob("*/mark.bin"))
+        assert len(copies) == folders
+        marked = read_mark(copies[-1])
+        assert marked is not None
+        assert marked.epoch == old
 
 
 @pytest.mark.parametrize("damage", ["zeroed", "header", "cut", "noise", "schema", "tables"])

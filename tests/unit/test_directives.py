@@ -215,6 +215,19 @@ def test_a_newer_version_takes_the_place_of_the_older_one(rig: Rig) -> None:
     assert rig.seen.level == "clear"
 
 
+@pytest.mark.parametrize("change", [{"issuer": "urn:carril:client:other"}, {"kind": "lane_mode"}])
+def test_nobody_takes_the_place_of_anothers_directive(rig: Rig, change: dict[str, Any]) -> None:
+    known = put(rig, envelope())
+    other = envelope(2, valid_to="2026-01-02T00:00:00Z").model_dump()
+    if "kind" in change:
+        other["body"] = {"posture": "closed"}
+    with pytest.raises(Refused, match="another issuer"):
+        put(rig, envelope_of(other | change), known)
+    assert states(rig) == [("received", 1, ""), ("armed", 1, "")]
+    rig.arrive(plate=PLATE)
+    assert rig.seen.level == "hold"
+
+
 def test_a_version_that_is_over_withdraws_it(rig: Rig) -> None:
     rig.carry(rig.lane.clock("sync", rig.stamp()))
     known = put(rig, envelope())
