@@ -36,6 +36,6 @@ async def record(seq: Annotated[int, Path(ge=1, le=MAX_SEQ)], services: Lent) ->
             404, "not-found", f"There is no record {seq}; the last one is {services.store.published}."
         )
     if not sound:
-        raise Problem(410, "damaged", f"Record {seq} is not what was written; the alarm says more.")
+        raise Problem(410, "damaged", f"Record {seq} is not what was written: `carril verify` says more.")
     headers = {"ETag": f'"{row.hash.hex()}"', "Cache-Control": "private, max-age=31536000, immutable"}
     return Response(row.body, headers=headers, media_type=MEDIA_TYPE)

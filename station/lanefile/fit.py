@@ -148,6 +148,9 @@ def _fitted(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Pro
         else:
             continue
         yield Problem("lane.required", shown(check), rule)
+    if document.lane.modulation and "release" not in sent:
+        rule = 'nobody sends the vote that Release waits for: add an [[issuer]] with kinds = ["release"]'
+        yield Problem("lane.modulation", "true", rule)
 
 
 def _single(devices: Sequence[FittedDevice]) -> Iterator[Problem]:

@@ -15,13 +15,15 @@ from station.store.ops import Small, Transaction
 from station.store.readers import View
 
 _receipt, _blob, _consumer = schema.blob_receipt, schema.blob, schema.consumer
+_named = exists().where(schema.record_blob.c.sha256 == _blob.c.sha256)
+"""Nobody outside can know a blob that no record names yet."""
 _ADD = schema.compiled(upsert(_receipt).on_conflict_do_nothing())
 _TAKE_BACK = schema.compiled(
     delete(_receipt).where(_receipt.c.consumer == bindparam("who"), _receipt.c.sha256 == bindparam("digest"))
 )
 _received = exists().where(_receipt.c.consumer == bindparam("who"), _receipt.c.sha256 == _blob.c.sha256)
 _MISSING = schema.compiled(
-    select(func.count()).select_from(_blob).where(_blob.c.state == 0).where(~_received)
+    select(func.count()).select_from(_blob).where(_blob.c.state == 0, _named, ~_received)
 )
 _TAKES_BLOBS = schema.compiled(select(_consumer.c.name).where(_consumer.c.blobs == 1))
 

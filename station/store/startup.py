@@ -12,6 +12,7 @@ made aside and appears by one rename, so a crash at any step leaves something th
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from station.store.migrate import migrate
 from station.store.place import Before, Journal, Place
 
 VERIFIED_AT_START = 1000
+
+log = logging.getLogger("carril.store")
 
 
 class _Distrust(Exception):
@@ -62,6 +65,7 @@ def renew_journal(place: Place, cause: str) -> Journal:
 
 def _begin_epoch(place: Place, cause: str) -> Journal:
     folder = quarantine(place)
+    log.error("a new epoch begins: %s; the old journal is kept in %s", cause, folder)
     blobs = BlobFiles(place.state / "blobs")
     create(place, remains(folder / "journal" / place.database.name, read_mark(place.mark), blobs), cause)
     return _open(place)

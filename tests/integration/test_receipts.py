@@ -9,8 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from station.store.draft import BlobRef
 from station.store.journal import Store
-from tests.support.journal import open_small, put_blob
+from tests.support.journal import append, draft, open_small, put_blob
 from tests.support.served import Served, serve
 
 CONSUMERS = [("central", True, True), ("port", False, False)]
@@ -46,6 +47,8 @@ async def test_a_receipt_is_kept_once_and_survives_a_restart(tmp_path: Path) -> 
     store = await asyncio.to_thread(open_small, tmp_path, consumers=CONSUMERS)
     async with serve(store) as central:
         names = [await put_blob(store, data, "image/png") for data in (DATA, b"other")]
+        assert await missing(central) == {"central": 0, "port": None}, "no record names them: nobody knows"
+        await append(store, [draft(blobs=tuple(BlobRef("photo", name) for name in names))])
         assert await missing(central) == {"central": 2, "port": None}
         for _ in range(2):
             reply = await receive(central, names[0])

@@ -328,6 +328,12 @@ GEOMETRY_KEYS = (
             'kinds = ["manifest"], or leave it out',
         ),
         (
+            "[lane]\n",
+            "[lane]\nmodulation = true\n",
+            "lane.modulation = true: nobody sends the vote that Release waits for: add an [[issuer]] with "
+            'kinds = ["release"]',
+        ),
+        (
             '"plates"',
             '"text"',
             'lane.required = "lpr": needs a device that is a Camera; add one or leave it out',
