@@ -227,9 +227,9 @@ class Consumer:
                 cursor.take(each)
             if had_already:
                 lines.append(_line(head | {"duplicate": had_already[-1]}))
-                continue
-            lines.append(_line(head)[:-2] + b',"event":' + item.body + b"}\n")
-            if self._archive:
+            else:
+                lines.append(_line(head)[:-2] + b',"event":' + item.body + b"}\n")
+            if self._archive:  # of what it had already, too: a new epoch knows no receipts
                 for digest in blobs_of(original or event):
                     path = self._archive.blob(digest)
                     had, missing = path.exists(), fetch(self._server, self._archive, digest)
