@@ -71,10 +71,12 @@ def _make(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from station.store.bundle import BundleError
+    from station.store.bundle import HEADS, MANIFEST, RECORDS, BundleError
     from station.store.bundle_proof import verify_bundle, write_receipt
 
     folder = arguments.folder
+    if not any((folder / name).exists() for name in (MANIFEST, RECORDS, HEADS)):
+        raise UserError(f"{folder} holds no bundle; give the folder that carril bundle wrote")
     keys = text_of(arguments.key) if arguments.key else None
     try:
         bundle = verify_bundle(folder, keys)

@@ -18,9 +18,10 @@ import httpx2
 import pytest
 
 from station.api import connections
-from tests.support.journal import append, draft, open_small
+from tests.support.journal import append, draft, open_small, put_blob
 from tests.support.served import Served, serve
 
+MIB = 1024 * 1024
 RECORDS = 45
 TEXT = "x" * 100_000
 """So that a page does not fit into the buffers between station and central."""
@@ -145,6 +146,33 @@ async def test_a_central_that_stops_reading_is_let_go_and_the_lane_does_not_wait
                     size += len(part)
         assert size < 4_000_000, "the rest of the page is not sent any more"
     await assert_nothing_is_lost(station)
+
+
+@pytest.mark.fault("F20")
+async def test_a_download_and_a_page_that_stand_still_do_not_let_the_log_grow(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    store = await asyncio.to_thread(open_small, state, quota_bytes=512 * MIB)
+    loop, highest = asyncio.get_running_loop(), 0
+    async with serve(store) as served:
+        name = await put_blob(store, bytes(40 * MIB), "application/octet-stream")
+        await append(store, [draft(n=n, text=TEXT) for n in range(RECORDS)])
+        with socket.socket() as download, socket.socket() as poller:
+            for link, asked in (
+                (download, request(served, f"/v1/blobs/{name}")),
+                (poller, page_request(served)),
+            ):
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                link.setblocking(False)
+                await loop.sock_connect(link, ("127.0.0.1", served.port))
+                await loop.sock_sendall(link, asked)
+                assert await loop.sock_recv(link, 12) == b"HTTP/1.1 200"
+            for _ in range(20):
+                await append(store, [draft(text=TEXT) for _ in range(50)])
+                highest = max(highest, (state / "journal" / "station.db-wal").stat().st_size)
+            for link in (download, poller):
+                assert await loop.sock_recv(link, 1), "it was not let go meanwhile"
+    await asyncio.to_thread(store.close)
+    assert 0 < highest < 64 * MIB
 
 
 @pytest.mark.fault("F20")

@@ -121,6 +121,9 @@ async def test_from_the_station_over_a_stick_to_the_cursor(
     out, _ = await carril("bundle", "verify", str(tmp_path / "damaged"), code=1)
     assert out.endswith("something is wrong: take the bundle for nothing, and keep it as it is\n")
     assert not (tmp_path / "damaged" / "receipt.json").exists()
+    # A folder given by mistake is no damaged bundle.
+    _, error = await carril("bundle", "verify", str(tmp_path), code=2)
+    assert "holds no bundle" in error
 
 
 async def test_a_receipt_acknowledges_only_what_the_bundle_held(

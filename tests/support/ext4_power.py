@@ -22,6 +22,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from station.store.draft import BlobRef
+from station.store.errors import StoreError
+from station.store.feed import read_after
 from station.store.journal import Store
 from station.store.ops import Ack
 from tests.faults.test_kill9 import REPORT, check
@@ -72,7 +74,7 @@ class Disk:
 
     def mount(self) -> None:
         """Mount it; the loop device goes with the last mount."""
-        _run("mount", "-o", "loop,noatime", str(self._file), str(self.mounted))
+        _run("mount", "-o", "loop,noatime,errors=remount-ro", str(self._file), str(self.mounted))
 
     def cut(self) -> None:
         """Take the power away: what was not synced is lost."""
@@ -81,6 +83,15 @@ class Disk:
             fcntl.ioctl(folder, EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH)
         finally:
             os.close(folder)
+
+    def turn_read_only(self) -> None:
+        """Let the file system find an error of its own: it takes no writes any more."""
+        (device,) = [
+            line.split()[0]
+            for line in Path("/proc/mounts").read_text().splitlines()
+            if str(self.mounted) in line
+        ]
+        Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("1")
 
     def again(self) -> None:
         """Switch it on again: the file system replays its journal."""
@@ -158,10 +169,48 @@ def cuts(folder: Path, count: int, mutant: str) -> dict[str, object]:
     return {"cuts": count, "confirmed": total, "losses": losses}
 
 
+def read_only(folder: Path) -> dict[str, object]:
+    """Let the file system turn read-only under a store at work; return what it said then and has later."""
+    disk = Disk(folder)
+    state, said = disk.mounted / "state", []
+    try:
+        store = open_small(state)
+        for n in range(20):
+            store.append_soon([draft(n=n)]).result(30)
+        disk.turn_read_only()
+        began_s = time.monotonic()
+        for _ in range(2):
+            try:
+                store.append_soon([draft("late")]).result(30)
+                said.append("stored")
+            except StoreError as error:
+                said.append(type(error).__name__)
+        answered_s, state_then = time.monotonic() - began_s, str(store.state)
+        rows = store._readers.look(lambda view: read_after(view, 0, 100))
+        epoch = store.epoch
+        store.close()
+        disk.again()
+        store = open_small(state)
+        left = store._readers.look(lambda view: read_after(view, 0, 100))
+        same = store.epoch == epoch
+        store.append_soon([draft("again")]).result(30)
+        store.close()
+    finally:
+        disk.unmount()
+    return {
+        "said": said,
+        "answered_s": answered_s,
+        "state": state_then,
+        "readable": len(rows),
+        "left": [row.subject for row in left],
+        "same_epoch": same,
+    }
+
+
 if __name__ == "__main__":
     where, how_many, what = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""
     try:
-        print(json.dumps(cuts(where, how_many, what)))
+        print(json.dumps(read_only(where) if what == "read_only" else cuts(where, how_many, what)))
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", b"") or str(error).encode()
         print(said.decode(errors="replace").strip(), file=sys.stderr)
