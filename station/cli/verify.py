@@ -50,6 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"station {report.station}, epoch {report.epoch}: {count} records up to {report.head}, "
             f"{report.heads} signed heads, {report.blobs} blobs"
         )
+    if earlier := len(list((state / "quarantine").glob("[0-9]*-*"))):
+        print(
+            f"earlier journals kept in {state / 'quarantine'}: {earlier}; see records.lost and epoch.salvaged"
+        )
     print("nothing is wrong" if report.ok else "something is wrong: keep a copy of the folder as it is")
     return 0 if report.ok else 1
 

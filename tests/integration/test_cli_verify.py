@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from station.cli.main import main
 from station.store.draft import Draft
 from station.store.open import open_store
+from tests.support.journal import STATION, open_small
 from tests.support.manual_clock import ManualClock
 
 
@@ -17,7 +19,7 @@ def state(tmp_path: Path) -> Path:
     """The state folder of a station that has written three records and stopped."""
     folder = tmp_path / "state"
     clock = ManualClock()
-    store = open_store(folder, "DEMO-01", clock, consumers=[("central", True)], ballast_bytes=4096)
+    store = open_store(folder, STATION, clock, consumers=[("central", True)], ballast_bytes=4096)
     draft = Draft(
         type="carril.lane_mode.changed",
         subject="lane",
@@ -35,7 +37,7 @@ def state(tmp_path: Path) -> Path:
 def test_a_sound_folder_is_proven(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--state", str(state)]) == 0
     said = capsys.readouterr().out
-    assert "station DEMO-01, epoch " in said
+    assert f"station {STATION}, epoch " in said
     assert "3 records" in said
     assert said.endswith("nothing is wrong\n")
 
@@ -56,3 +58,13 @@ def test_a_folder_without_a_journal_is_one_sentence(
         f"carril: {tmp_path}/journal/station.db does not exist: {tmp_path} holds no journal; "
         "give the --state of a station that has run\n"
     )
+
+
+def test_a_journal_that_began_anew_says_where_the_earlier_ones_are(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(state / "journal")
+    open_small(state).close()
+    assert main(["verify", "--state", str(state)]) == 0
+    said = capsys.readouterr().out
+    assert f"earlier journals kept in {state / 'quarantine'}: 1; see records.lost" in said
