@@ -134,9 +134,12 @@ def handle_problems(app: FastAPI) -> None:
         # A component that only ranges of statuses name is not found by FastAPI itself.
         schema["components"]["schemas"]["ProblemBody"] = ProblemBody.model_json_schema()
         for parameter in _parameters(schema):
-            match parameter["schema"].pop("anyOf", None):
-                case [something, {"type": "null"}]:  # it is absent; no text of a query means null
-                    parameter["schema"] |= something
+            match parameter["schema"]:
+                case {
+                    "anyOf": [something, {"type": "null"}],
+                    **rest,
+                }:  # no text of a query means null
+                    parameter["schema"] = rest | something
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the description

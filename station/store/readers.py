@@ -111,7 +111,9 @@ class Readers:
                 return fn(view)
             except (sqlite3.Error, UnicodeDecodeError) as error:
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
-                    raise StoreBusy(f"The look-up took longer than {LIMIT_S} s.") from error
+                    late = StoreBusy(f"The look-up took longer than {LIMIT_S} s.")
+                    # ``close`` interrupts, too: then time is not the reason.
+                    raise (late if self._is_open else StoreUnavailable("The journal is not open.")) from error
                 if database.fault_of(error) is database.Fault.CORRUPT:
                     self.distrust(view.tip.epoch, error)
                 raise StoreUnavailable(f"The journal cannot be read: {error}.") from error

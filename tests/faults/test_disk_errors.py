@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.power import Disk, read_log, run_recorded
+from tests.support.power_child import WITH_BLOB
 from tests.support.promises import loss
 
 
@@ -29,6 +30,8 @@ def test_one_failure_anywhere_is_told_truly_and_survived(recorder: Path, fast: P
     assert len(results) > 30
     failed = [name for result in results for name in result["outcomes"] if name != "stored"]
     assert failed  # the failures did reach callers
+    blobs = [result["outcomes"][WITH_BLOB] for result in results]
+    assert sum(outcome != "stored" for outcome in blobs) > 5  # its file has many steps
     for result in results:
         for n, outcome in enumerate(result["outcomes"]):
             present = result["subjects"].count(f"s{n}")
@@ -49,6 +52,16 @@ def test_one_failure_anywhere_is_told_truly_and_survived(recorder: Path, fast: P
         assert loss(fast / "cut", disk.notes) == "", result
     if error == errno.EIO:
         assert sum(result["reopened"] for result in results) > 20
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+@pytest.mark.fault("F4", "F6")
+def test_a_start_that_the_disk_fails_once_ends_no_epoch(recorder: Path, fast: Path, error: int) -> None:
+    results = broken(recorder, fast, "start", error)
+    assert sum(result["fired"] for result in results) > 5
+    assert {result["said"] for result in results} <= {"", "StoreUnavailable", "StoreFull"}
+    assert len({result["epoch"] for result in results}) == 1
+    assert {result["seq"] for result in results} == {20}
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EROFS])

@@ -60,9 +60,9 @@ def cut_at(
     tries: int = 1,
 ) -> list[str]:
     """Cut before these operations, once losing everything unsynced and ``tries`` times some of it."""
-    losses = []
+    losses, chosen = [], set(points)
     for index, now in states(entries, disk):
-        if index not in points:
+        if index not in chosen:
             continue
         for luck in (None, *[chance] * tries):
             now.lose_power(fast / "cut", luck)

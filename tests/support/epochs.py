@@ -18,12 +18,22 @@ from station.store.readers import Tip, View
 from station.store.salvage import Salvage
 from station.store.schema import SET_HEAD
 from station.store.startup import open_journal, renew_journal
-from tests.support.journal import place_of
+from tests.support.journal import draft, open_small, place_of
 
 DB = "journal/station.db"
 SALVAGED = "carril.record.salvaged"
 LOST = "carril.records.lost"
 CLOSED = "carril.epoch.salvaged"
+
+
+def write(state: Path, count: int = 5) -> tuple[str, int]:
+    """Append ``count`` records and stop; returns epoch and head."""
+    store = open_small(state)
+    for n in range(count):
+        store.append_soon([draft(n=n)]).result(10)
+    found = store.epoch, store.published
+    store.close()
+    return found
 
 
 def sql(state: Path, statement: str, *values: Any) -> None:

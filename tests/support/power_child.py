@@ -30,6 +30,8 @@ from tests.support.promises import BLOB_FREED, BLOB_TOLD, blob_content
 T = TypeVar("T")
 
 TRIMMED_FROM = 4
+WITH_BLOB = 3
+"""Of the records during which the disk fails."""
 
 
 def work(store: Store, recorder: Recorder, groups: int) -> None:
@@ -161,9 +163,35 @@ def _patiently(call: Callable[[], T]) -> T | None:
     return None
 
 
+def break_start(folder: Path, error: int) -> list[dict[str, Any]]:
+    """Let the k-th operation of a start fail, for k = 1, 2, …; what the start after it finds."""
+    recorder, results = Recorder(), list[dict[str, Any]]()
+    store = open_small(folder / "state")
+    store.append_soon([draft(n=n) for n in range(20)]).result(10)
+    store.close()
+    recorder.record(folder / "state", None)
+    while not results or results[-1]["fired"]:
+        recorder.fail(len(results) + 1, error)
+        said = ""
+        try:
+            startup.open_journal(place_of(folder / "state")).close()
+        except StoreError as failure:
+            said = type(failure).__name__
+        fired = recorder.fired
+        recorder.fail(0, 0)
+        journal = startup.open_journal(place_of(folder / "state"))
+        results.append({"fired": fired, "said": said, "epoch": journal.epoch.hex(), "seq": journal.seq})
+        journal.close()
+    return results
+
+
 def _outcome(store: Store, recorder: Recorder, n: int) -> str:
-    future = store.append_soon([draft(f"s{n}", text="x" * 9000)])
     try:
+        blobs: tuple[BlobRef, ...] = ()
+        if n == WITH_BLOB:
+            blobs = (BlobRef("photo", store.keep_blob(blob_content(n), "text/plain")),)
+            recorder.note(BLOB_TOLD + n)
+        future = store.append_soon([draft(f"s{n}", text="x" * 9000, blobs=blobs)])
         recorder.note(future.result(15).last)
     except StoreError as error:
         return type(error).__name__
@@ -250,15 +278,22 @@ MUTANTS = {
 }
 
 
+BREAKS: dict[str, Callable[[Path, int], Any]] = {
+    "break": break_at_each,
+    "outage": break_for_a_while,
+    "start": break_start,
+}
+
+
 def main() -> None:
     order = json.loads(sys.argv[1])
     if order["mutant"]:
         MUTANTS[order["mutant"]]()
     if order["do"] == "record":
         record(Path(order["state"]), Path(order["log"]), order["groups"])
-    elif order["do"] in ("break", "outage"):
-        breaks: Callable[[Path, int], Any] = break_at_each if order["do"] == "break" else break_for_a_while
-        Path(order["results"]).write_text(json.dumps(breaks(Path(order["folder"]), order["error"])))
+    elif order["do"] in BREAKS:
+        results = BREAKS[order["do"]](Path(order["folder"]), order["error"])
+        Path(order["results"]).write_text(json.dumps(results))
     else:
         restart([Path(folder) for folder in order["folders"]])
     sys.stdout.flush()
