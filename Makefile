@@ -34,29 +34,25 @@ run: setup
 	@$(MAKE) web || echo 'carril: the station runs without its screen.' >&2
 	exec $(BIN)/carril run --port $(PORT) --state .state
 
-# Two streams, one for each core: the browser and whole lanes in real time; beside them first what only computes
-# or writes (with the coverage gate), then single devices and broken links on sockets.
+# Three streams on two cores, since what runs in real time mostly waits: the browser and whole lanes; single
+# devices, broken links and the journal on sockets and disks; and what only computes, with the coverage gate.
 LANE := $(foreach name,demo_lane directives hold_orders hil_io hil_lane_full linestream_resume poll_client push_camera real_photo \
 	recorded_passage tutorial,tests/integration/test_$(name).py) \
 	$(foreach name,history poison sick_computer,tests/faults/test_$(name).py)
-WIRE := tests/contract tests/interop $(filter-out $(LANE),$(wildcard tests/faults/test_*.py)) $(foreach name,connections modbus_driver supervised_board, \
-	tests/integration/test_$(name).py)
-PURE := tests/unit tests/property $(filter-out $(LANE) $(WIRE),$(wildcard tests/integration/test_*.py))
+WIRE := tests/contract tests/interop $(filter-out $(LANE),$(wildcard tests/faults/test_*.py tests/integration/test_*.py))
+PURE := tests/unit tests/property
 
 test: check web
 	@scripts/debian-packages 'make test drives the screen with chromium, asks mbpoll and curl for a second opinion and breaks disks with gcc' \
 		chromium mbpoll curl gcc libc6-dev || echo 'carril: the tests that need them are skipped.' >&2
-	beside() {
-		failed=0
-		nice -n 19 $(BIN)/pytest $(PURE) --cov --timeout 300 -p no:cacheprovider || failed=1
-		$(BIN)/pytest $(WIRE) -p no:cacheprovider || failed=1
-		return $$failed
-	}
-	beside >.venv/beside.log 2>&1 & beside=$$!
+	beside() { log=$$1; shift; nice "$$@" -p no:cacheprovider >.venv/$$log.log 2>&1; }
+	beside pure -n 19 $(BIN)/pytest $(PURE) --cov --timeout 300 & pure=$$!
+	beside wire -n 9 $(BIN)/pytest $(WIRE) & wire=$$!
 	failed=0
 	$(BIN)/pytest tests/browser $(LANE) || failed=1
-	wait $$beside || failed=1
-	cat .venv/beside.log
+	wait $$pure || failed=1
+	wait $$wire || failed=1
+	cat .venv/pure.log .venv/wire.log
 	exit $$failed
 
 # --- the parts ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from station.domain.values import Identity, PlateIdentity
@@ -52,6 +53,7 @@ def status_of(identity: Identity, text: str) -> ReadStatus:
     return "accepted" if plate.status == "accepted" else "probable"
 
 
+@lru_cache(maxsize=64)  # the lane asks at every step, and reads are few
 def resolve(reads: tuple[PlateEvidence, ...]) -> Identity:
     """Fold the reads of one passage.
 

@@ -175,6 +175,5 @@ async def test_a_client_has_two_downloads_at_once(central: Served) -> None:
         assert (await waiting).status_code == 206
     # Read to the end or dropped: both places are free again.
     async with asyncio.timeout(10):
-        while (await central.client.get(url, headers={"Range": "bytes=0-1"})).status_code != 206:
+        while central.services.downloads._held:
             await asyncio.sleep(0.01)
-    assert central.services.downloads._held == {}

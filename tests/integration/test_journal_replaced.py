@@ -57,7 +57,7 @@ async def test_files_that_somebody_replaced_are_noticed_before_anybody_is_told(
     assert store.before is not None
     assert (store.before.epoch.hex(), store.first_seq) == (epoch, store.before.last + 1)
     assert store.before.last >= 5  # no number that was told is given again
-    (opening,) = await store.records_after(store.before.last)
+    opening, *_ = await store.records_after(store.before.last)
     assert opening.type == "carril.epoch.opened"
     assert opening.prio == 0
     assert (await append(store, [draft("after")])).epoch == store.epoch

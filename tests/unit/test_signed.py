@@ -49,3 +49,8 @@ def test_a_signature_is_the_same_with_and_without_a_point() -> None:
     assert signed["version"] == 3
     assert type(signed["version"]) is int
     assert canonical(signed) == canonical(sent) == canonical({**sent, "version": 3})
+
+
+def test_what_is_no_object_is_refused() -> None:
+    with pytest.raises(ValidationError, match="valid dictionary or instance of Numbers"):
+        Numbers.model_validate([1])
