@@ -42,15 +42,18 @@ class AckBody(Strict):
 
 
 class Cursor(BaseModel):
-    """How far a consumer has acknowledged."""
+    """How far a consumer has acknowledged; nothing is removed that a ``required`` one has not."""
 
     epoch: str
     acked: int
+    required: bool
 
 
-class Moved(Cursor):
+class Moved(BaseModel):
     """A cursor after an acknowledgement; ``moved`` is false when it had been there before."""
 
+    epoch: str
+    acked: int
     moved: bool
 
 
@@ -94,7 +97,7 @@ async def consumer(name: str, services: Lent) -> Cursor:
     acked = services.store.acked.get(name)
     if acked is None:
         raise _unknown(name)
-    return Cursor(epoch=services.store.epoch, acked=acked)
+    return Cursor(epoch=services.store.epoch, acked=acked, required=name in services.store.required)
 
 
 _ACK_REFUSALS = refusals("not-found", "epoch-changed", "beyond-head", "invalid", "store-unavailable")

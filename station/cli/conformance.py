@@ -95,7 +95,13 @@ def check(kit: Kit) -> Iterator[Result]:
         raise UserError(f"no Carril station answers at {kit.server.url}{came}; give its address") from error
     if not known:
         raise UserError(f"no Carril station answers at {kit.server.url}; give its address")
-    has_cursor = kit.ask("GET", f"/v1/consumers/{kit.name}").status != 404
+    cursor = kit.ask("GET", f"/v1/consumers/{kit.name}")
+    has_cursor = cursor.status != 404
+    if cursor.status == 200 and cursor.json().get("required"):
+        raise UserError(
+            f"{kit.name!r} is a required consumer of {kit.server.url}: records that only it needs would be "
+            "acknowledged unread. Give --name of one that has required = false in the lane file"
+        )
     for promise in PROMISES:
         if promise.needs_cursor and not has_cursor:
             yield Result(promise.name, promise.sentence, NOT_ASKED, _lack(kit))

@@ -31,7 +31,7 @@ from station.api.services import Services
 from station.cli.before import journal_before
 from station.cli.errors import UserError
 from station.cli.facts import issuers, lane_facts, port_salt
-from station.cli.report import LaneReport, short_of_room
+from station.cli.report import LaneReport, store_reasons
 from station.cli.server import Server
 from station.cli.simulation import Order, Simulation
 from station.cli.state import keep_last_good
@@ -301,8 +301,8 @@ class Daemon:
         decides = self.scripted.decides_utc_us
         at = view.at or f"{self.store.epoch}:{self.store.published}"
         officer = SimulatedOfficerView(decides_utc_us=decides) if view.simulated else None
-        if short := short_of_room(self.store):
-            reasons = (*view.condition_reasons, *short)
+        if told := store_reasons(self.store):
+            reasons = (*view.condition_reasons, *told)
             view = view.model_copy(update={"condition": "degraded", "condition_reasons": reasons})
         return view.model_copy(update={"at": at, "centre": self.centre(), "simulated_officer": officer})
 

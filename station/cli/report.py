@@ -15,9 +15,18 @@ from station.store.journal import Store
 from station.store.quota import Pressure
 
 
-def short_of_room(store: Store) -> tuple[str, ...]:
-    """Return ``manual`` when room is nearly used up: only a person can help."""
-    return ("manual",) if store.pressure >= Pressure.MANUAL else ()
+def store_reasons(store: Store) -> tuple[str, ...]:
+    """Return what a person must know of the journal.
+
+    ``manual``: room is nearly used up. ``new_epoch``: the journal was lost or damaged and began anew, until
+    the required consumers have taken that. ``damaged_records``: the feed withholds some.
+    """
+    said = {
+        "manual": store.pressure >= Pressure.MANUAL,
+        "new_epoch": store.is_news,
+        "damaged_records": bool(store.damaged),
+    }
+    return tuple(code for code, is_so in said.items() if is_so)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,7 @@ class LaneReport:
     def health(self) -> LaneHealth:
         """Return how the lane is now."""
         core = self.lane.core
-        reasons = (*degraded_reasons(core), *short_of_room(self.store))
+        reasons = (*degraded_reasons(core), *store_reasons(self.store))
         lane = "degraded" if reasons else "ok"
         return LaneHealth(
             lane="out_of_service" if core.mode == "out_of_service" else lane,

@@ -74,6 +74,8 @@ def lines(value: dict[str, Any], indent: int = 0) -> list[str]:
         elif isinstance(inner, list) and any(isinstance(each, dict) for each in inner):
             for shown in (lines(each, indent + 2) for each in inner):
                 below += ["  " * (indent + 1) + "- " + line.lstrip() for line in shown[:1]] + shown[1:]
+        elif inner is None:
+            written.append(f"{label:<24} -")
         elif inner not in ("", []):
             text = ", ".join(map(str, inner)) if isinstance(inner, list) else str(inner)
             written.append(f"{label:<24} {text}")

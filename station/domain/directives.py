@@ -147,6 +147,12 @@ class Terms(Strict):
         """Whether it was over when it was issued: a withdrawal, whatever this computer's clock says."""
         return self.to_us <= moment_us(self.issued_at)
 
+    @model_validator(mode="after")
+    def _has_a_time(self) -> Self:
+        if self.to_us < self.from_us and not self.withdraws:
+            raise ValueError("valid_to is before valid_from; a withdrawal has a valid_to up to issued_at")
+        return self
+
     def signed(self) -> dict[str, Any]:
         """Return what the signature is over, as it was sent: what was left out stays out."""
         return self.model_dump(mode="json", exclude_unset=True, exclude={"sig"})

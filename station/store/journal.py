@@ -97,6 +97,17 @@ class Store:
         return self._writer.journal.before
 
     @property
+    def required(self) -> frozenset[str]:
+        """Consumers without whose acknowledgement nothing is removed."""
+        return frozenset(each.name for each in self._place.consumers if each.required)
+
+    @property
+    def is_news(self) -> bool:
+        """Whether this epoch followed another one, and a required consumer has not yet taken its opening."""
+        acked = self._writer.journal.acked
+        return self.before is not None and any(acked.get(name, 0) < self.first_seq for name in self.required)
+
+    @property
     def damaged(self) -> tuple[int, ...]:
         """Records whose bytes were found changed when the journal was opened; the feed withholds them."""
         return self._writer.journal.damaged

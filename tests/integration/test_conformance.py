@@ -241,6 +241,14 @@ def test_without_its_consumer_it_runs_the_rest_and_says_what_to_add(
     assert liar.acks == []
 
 
+def test_it_never_acknowledges_for_whom_the_records_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    liar = populated("")
+    with lying(liar) as place:
+        assert main.main(["conformance", place.url, "--name", "central"]) == 2
+    assert "'central' is a required consumer" in capsys.readouterr().err
+    assert liar.acks == []
+
+
 @pytest.mark.parametrize("what", ["nobody", "html"])
 def test_what_is_no_station_is_not_run(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     liar = populated("")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from station.cli.daemon import Daemon
-from station.cli.report import LaneReport, short_of_room
+from station.cli.report import LaneReport, store_reasons
 from station.domain.events import PortalNoted
 from station.lane.record import lane_view
 from station.lane.vault import RAW_MEDIA, StoreVault
@@ -93,7 +93,7 @@ def test_from_95_percent_on_the_lane_is_degraded_and_says_manual(store: Store) -
     daemon.lane_file = SimpleNamespace(consumers=[SimpleNamespace(name="central", required=True)])
     for ratio, reasons in ((0.94, ()), (0.955, ("manual",))):
         fill_to(store, ratio)
-        assert short_of_room(store) == reasons
+        assert store_reasons(store) == reasons
         view = daemon._overlay(lane_view(lane.core))
         health = report.health()
         for told in (view.condition_reasons, health.reasons):
@@ -113,3 +113,19 @@ async def test_metrics_tell_of_room_and_of_what_went(tmp_path: Path) -> None:
     assert "carril_store_blob_quota_ratio 0.5" in lines
     for what in ("records", "blobs", "orphans"):
         assert f"carril_store_trimmed_{what}_total 0.0" in lines
+
+
+async def test_a_new_epoch_is_told_until_the_centre_has_taken_it(tmp_path: Path) -> None:
+    store = await asyncio.to_thread(open_small, tmp_path / "state")
+    await store.append([draft()])
+    await asyncio.to_thread(store.close)
+    (tmp_path / "state" / "mark.bin").unlink()
+    store = await asyncio.to_thread(open_small, tmp_path / "state")
+    try:
+        assert store_reasons(store) == ("new_epoch",)
+        await store.ack("central", store.epoch, store.first_seq - 1, [])
+        assert store_reasons(store) == ("new_epoch",), "what was before is not its opening"
+        await store.ack("central", store.epoch, store.first_seq, [])
+        assert store_reasons(store) == ()
+    finally:
+        await asyncio.to_thread(store.close)

@@ -54,6 +54,7 @@ def rig() -> Rig:
         {"valid_to": "2026-01-01"},
         {"valid_to": "2026-01-01T00:00:00+01:00"},
         {"valid_to": "nonsenseZ"},
+        {"valid_from": "2027-01-01T00:00:00Z", "valid_to": "2026-12-01T00:00:00Z"},
         {"sig": "AA=="},
         {"id": "../etc"},
         {"unknown": 1},
