@@ -17,7 +17,9 @@ class Cursors(Feed):
         if name not in self.liar.acked and self.liar.lie != "unknown-consumer":
             raise Refusal(404, "not-found")
         epoch = "0" * 32 if self.liar.lie == "cursor" else self.liar.epoch.hex()
-        return self.json({"epoch": epoch, "acked": self.liar.acked.get(name, 0), "required": name == "central"})
+        return self.json(
+            {"epoch": epoch, "acked": self.liar.acked.get(name, 0), "required": name == "central"}
+        )
 
     def ack(self, name: str, body: bytes) -> Answer:
         liar = self.liar

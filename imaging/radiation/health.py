@@ -1,0 +1,163 @@
+"""Is the portal itself well? Panels that repeat themselves, drift, fall silent or no longer scatter as counts do.
+
+A true count rate is Poisson, so its scatter is known: too little of it is an average, a stuck register or a made-up
+number; too much is a bad connection or a divider that fails. All figures are of background records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+BLOCK = 60
+"""Records of one dispersion figure."""
+DAY_BLOCKS = 288
+"""Blocks of 60 records, 5 s apart, in 24 h."""
+CHANGED = 0.5
+"""Relative change of the dispersion from what was learnt that is a finding: our choice."""
+STUCK_CHANCE = 1e-8
+SILENT_CHANCE = 1e-7
+LEARN_RECORDS = 720
+"""Records (1 h) from which the panels' shares are learnt."""
+SLACK, DRIFT_AT = 1.0, 10.0
+"""Allowance and limit of the CUSUM, in standard deviations: by chance once in some 2·10⁹ records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a panel: ``code`` is stuck, silent, drift or dispersion; ``value`` its figure."""
+
+    code: str
+    detector: int
+    value: float
+
+
+def dispersion(counts: Sequence[float]) -> float:
+    """Return Σ(x − m)²/m/(n − 1): 1 for Poisson counts that are not averaged. Needs two counts, not all 0."""
+    mean = sum(counts) / len(counts)
+    return sum((x - mean) ** 2 for x in counts) / mean / (len(counts) - 1)
+
+
+def step_dispersion(counts: Sequence[float]) -> float:
+    """Return Σ(x_{i+1} − x_i)²/(2m(n − 1)): as ``dispersion``, but slow drift does not enter."""
+    mean = sum(counts) / len(counts)
+    steps = zip(counts, counts[1:], strict=False)
+    return sum((after - before) ** 2 for before, after in steps) / (2 * mean * (len(counts) - 1))
+
+
+def equal_run(mean: float) -> int:
+    """Return the least number of equal successive counts that chance does not make (1e-8): r of (2πm)^(−(r−1)/2)/√r.
+
+    ``mean`` must be above 0.
+    """
+    run = 2
+    while (2 * math.pi * max(mean, 1.0)) ** (-(run - 1) / 2) / math.sqrt(run) > STUCK_CHANCE:
+        run += 1
+    return run
+
+
+def zero_run(mean: float) -> int:
+    """Return the least number of zeros in a row that chance does not make (1e-7); ``mean`` counts a record, above 0."""
+    return math.floor(-math.log(SILENT_CHANCE) / mean) + 1
+
+
+@dataclass(slots=True)
+class _Panel:
+    last: int | None = None
+    run: int = 0
+    zeros: int = 0
+    total: int = 0
+    records: int = 0
+    block: list[int] = field(default_factory=list)
+    figures: deque[float] = field(default_factory=lambda: deque(maxlen=DAY_BLOCKS))
+    learnt: float | None = None
+    high: float = 0.0
+    low: float = 0.0
+
+
+class PanelHealth:
+    """All panels of one channel of a portal, over background records. A finding is told once until it has ended."""
+
+    def __init__(self, detectors: int, *, averaged: bool, neutron: bool = False) -> None:
+        """``averaged``: the device sends running means, whose equal successive values mean nothing."""
+        self._panels = [_Panel() for _ in range(detectors)]
+        self._averaged, self._neutron = averaged, neutron
+        self._learnt_records = 0
+        self._shares: list[float] = []
+        self._standing: set[tuple[str, int]] = set()
+
+    def push(self, counts: Sequence[int | None]) -> list[Finding]:
+        """Take one record; return what is newly found."""
+        found: list[Finding] = []
+        for number, (panel, count) in enumerate(zip(self._panels, counts, strict=True)):
+            if count is not None:
+                found += self._alone(number, panel, count)
+        present = [count for count in counts if count is not None]
+        if len(present) == len(counts) and not self._neutron:
+            found += self._together(present)
+        return found
+
+    def dispersions(self) -> tuple[float | None, ...]:
+        """Return the median dispersion of each panel over the last day; ``None`` before its first 60 records."""
+        return tuple(median(panel.figures) if panel.figures else None for panel in self._panels)
+
+    def _alone(self, number: int, panel: _Panel, count: int) -> list[Finding]:
+        panel.records += 1
+        panel.total += count
+        panel.run = panel.run + 1 if count == panel.last else 1
+        panel.zeros = panel.zeros + 1 if count == 0 else 0
+        panel.last = count
+        mean = panel.total / panel.records
+        if self._neutron:
+            silent = mean > 0 and panel.zeros >= zero_run(mean)
+            return self._tell("silent", number, silent, panel.zeros)
+        stuck = not self._averaged and mean > 0 and panel.run >= equal_run(mean)
+        return self._tell("stuck", number, stuck, panel.run) + self._scatter(number, panel, count)
+
+    def _scatter(self, number: int, panel: _Panel, count: int) -> list[Finding]:
+        panel.block.append(count)
+        if len(panel.block) < BLOCK:
+            return []
+        block, panel.block = panel.block, []
+        if not any(block):
+            return []
+        panel.figures.append(dispersion(block) if self._averaged else step_dispersion(block))
+        if panel.learnt is None:
+            if len(panel.figures) == DAY_BLOCKS:
+                panel.learnt = median(panel.figures)
+            return []
+        now = median(panel.figures)
+        return self._tell("dispersion", number, abs(now / panel.learnt - 1) > CHANGED, now)
+
+    def _together(self, counts: list[int]) -> list[Finding]:
+        total = sum(counts)
+        if total == 0:
+            return []
+        if not self._shares:
+            self._learnt_records += 1
+            if self._learnt_records >= LEARN_RECORDS:
+                totals = [panel.total for panel in self._panels]
+                self._shares = [each / sum(totals) for each in totals]
+            return []
+        found = []
+        for number, (panel, count, share) in enumerate(zip(self._panels, counts, self._shares, strict=True)):
+            sigma = math.sqrt(share * (1 - share) * total)
+            z = (count - share * total) / sigma if sigma else 0.0
+            panel.high = min(2 * DRIFT_AT, max(0.0, panel.high + z - SLACK))
+            panel.low = min(2 * DRIFT_AT, max(0.0, panel.low - z - SLACK))
+            drift = max(panel.high, panel.low)
+            found += self._tell("drift", number, drift > DRIFT_AT, drift)
+        return found
+
+    def _tell(self, code: str, number: int, is_so: bool, value: float) -> list[Finding]:
+        key = (code, number)
+        if not is_so:
+            self._standing.discard(key)
+            return []
+        if key in self._standing:
+            return []
+        self._standing.add(key)
+        return [Finding(code, number, round(float(value), 3))]

@@ -1,0 +1,71 @@
+"""The sequential test against exact figures, simulation, and its own bound."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from imaging.radiation.sprt import Sprt, SprtConfig, alarm_probability, alpha_for
+
+FAST = SprtConfig(2, 6, 1e-3, 0.01, 0.2)
+SLOW = SprtConfig(2, 6, 1e-3, 0.01, 1.0)
+
+
+@pytest.mark.parametrize(("config", "false", "found"), [(FAST, 4.83e-4, 0.9927), (SLOW, 2.68e-4, 0.9958)])
+def test_one_test_alone(config: SprtConfig, false: float, found: float) -> None:
+    assert alarm_probability(config, 2, 600, restarts=False) == pytest.approx(false, rel=2e-3)
+    assert alarm_probability(config, 6, 600, restarts=False) == pytest.approx(found, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "seconds", "false"),
+    [(FAST, 10, 1.56e-3), (FAST, 60, 1.03e-2), (SLOW, 10, 7.63e-4), (SLOW, 60, 4.88e-3)],
+)
+def test_begun_again_it_breaks_the_bound_of_one_test(config: SprtConfig, seconds: int, false: float) -> None:
+    records = round(seconds / config.interval_s)
+    assert alarm_probability(config, 2, records) == pytest.approx(false, rel=4e-3)
+    one = config.alpha / (1 - config.beta)
+    assert (alarm_probability(config, 2, records) > one) == (false > one)
+
+
+def test_the_test_itself_alarms_as_computed() -> None:
+    chance = np.random.default_rng(7)
+    alarms, steps = 0, []
+    for counts in chance.poisson(6, (4000, 60)):
+        test = Sprt(SLOW)
+        found = next((n for n, count in enumerate(counts, 1) if test.push(int(count))), None)
+        if found is not None and test.runs == 0:
+            alarms += 1
+            steps.append(found)
+    assert alarms / 4000 == pytest.approx(0.9958, abs=3 * math.sqrt(0.9958 * 0.0042 / 4000))
+    assert np.mean(steps) == pytest.approx(3.55, abs=0.1)
+
+
+def test_alpha_is_that_of_the_whole_occupancy() -> None:
+    alpha = alpha_for(2, 6, 10, 1e-4)
+    false = alarm_probability(SprtConfig(2, 6, alpha), 2, 10)
+    assert false <= 1e-4
+    assert alarm_probability(SprtConfig(2, 6, alpha * 1.02), 2, 10) > 0.9e-4
+
+
+def test_it_goes_on_after_a_clear_and_alarms_once() -> None:
+    test = Sprt(SLOW)
+    assert not any(test.push(0) for _ in range(20))
+    assert (test.runs, test.alarmed) == (10, False)
+    assert [test.push(30) for _ in range(3)] == [True, False, False]
+    assert test.peak >= SLOW.alarm_at
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"background": 0}, {"source": 1}, {"alpha": 0}, {"beta": 1}, {"interval_s": 0}]
+)
+def test_what_gives_no_test_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="no sequential test"):
+        SprtConfig(**{"background": 2, "source": 6, "alpha": 1e-3, **wrong})
+
+
+def test_no_alpha_is_said() -> None:
+    with pytest.raises(ValueError, match="no α"):
+        alpha_for(2, 6, 10, 1e-30)

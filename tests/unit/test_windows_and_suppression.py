@@ -1,0 +1,92 @@
+"""Energy windows and suppression against the figures of seeded simulations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from imaging.radiation.suppression import Suppression, half_detected, null_limit
+from imaging.radiation.windows import is_testable, ratio_limit, ratio_score
+
+
+@pytest.mark.parametrize("suppression", [0.0, 0.15, 0.30])
+def test_suppression_leaves_the_ratio_as_it_is(suppression: float) -> None:
+    chance, n = np.random.default_rng(3), 400_000
+    low, high = chance.poisson(700 * (1 - suppression), n), chance.poisson(300 * (1 - suppression), n)
+    low_b, high_b = chance.poisson(14_000, n), chance.poisson(6_000, n)
+    z = (np.log(low / high) - np.log(low_b / high_b)) / np.sqrt(1 / low + 1 / high + 1 / low_b + 1 / high_b)
+    assert z.std() == pytest.approx(1, abs=0.005)
+    above = (z > 3).mean()
+    assert above == pytest.approx(1.14e-3, abs=3 * math.sqrt(1.14e-3 / n))
+    assert ratio_score(*(int(x[0]) for x in (low, high, low_b, high_b))) == pytest.approx(z[0])
+
+
+def test_the_limit_shares_what_is_allowed() -> None:
+    assert ratio_limit(1.35e-3, 1) == pytest.approx(3, abs=1e-3)
+    assert ratio_limit(1e-4, 46, 2) == pytest.approx(4.73, abs=0.02)
+
+
+def test_it_asks_for_expected_counts_in_both() -> None:
+    assert is_testable(2000, 2000, 20, 1)
+    assert not is_testable(2000, 1999, 20, 1)
+
+
+@pytest.mark.parametrize("counts", [(0, 1, 1, 1), (1, 1, 1, 0)])
+def test_no_ratio_is_made_of_nothing(counts: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="not defined"):
+        ratio_score(*counts)
+
+
+@pytest.mark.parametrize(
+    ("b", "mean", "far"), [(500, 0.052, 0.127), (1000, 0.037, 0.091), (3100, 0.021, 0.052)]
+)
+def test_chance_alone_shows_some_suppression(b: float, mean: float, far: float) -> None:
+    chance, n = np.random.default_rng(5), 20_000
+    counts = chance.poisson(b * 0.2, (n, 50))
+    background = chance.poisson(b * 20, n) / 20
+    sums = np.cumsum(np.pad(counts, ((0, 0), (1, 0))), axis=1)
+    least = (sums[:, 10:] - sums[:, :-10]).min(axis=1) / 2
+    s = 1 - least / background
+    assert s.mean() == pytest.approx(mean, abs=1.5e-3)
+    limit = null_limit(b, 20, 50)
+    assert limit == pytest.approx(far, abs=1.5e-3)
+    assert (s > limit).mean() == pytest.approx(1e-3, abs=8e-4)
+    one = Suppression()
+    for count in counts[0]:
+        one.push(int(count))
+    assert one.of(background[0]) == pytest.approx(max(0, s[0]))
+
+
+@pytest.mark.parametrize(
+    ("intervals", "factor"), [(10, 3.55), (20, 3.55), (35, 3.746), (50, 3.87), (600, 4.47), (9000, 4.47)]
+)
+def test_the_factor_grows_with_the_occupancy(intervals: int, factor: float) -> None:
+    limit = null_limit(1000, 20, intervals)
+    assert limit == pytest.approx(factor * math.sqrt(0.55 / 1000), rel=1e-3)
+
+
+@pytest.mark.parametrize(("b", "counting_s", "intervals"), [(1000, 20, 9), (0, 20, 50), (1000, 0, 50)])
+def test_where_it_is_not_defined_there_is_no_limit(b: float, counting_s: float, intervals: int) -> None:
+    assert null_limit(b, counting_s, intervals) is None
+
+
+def test_a_gap_ends_the_mean_and_a_missing_number_is_no_zero() -> None:
+    s = Suppression()
+    for total in [100] * 9 + [None] + [100] * 9:
+        s.push(total)
+    assert s.of(500) is None
+    s.push(100)
+    assert s.of(500) == 0
+    s.gap()
+    for _ in range(10):
+        s.push(50)
+    assert (s.of(500), s.of(0), s.intervals) == (0.5, None, 29)
+    for _ in range(10):
+        s.push(200)
+    assert s.of(100) == 0, "more than the background is no suppression"
+
+
+def test_half_of_the_sources_that_just_make_up_for_it_are_found() -> None:
+    assert half_detected(1000, 4, 0.1) == pytest.approx(4 * math.sqrt(1000) + 100)
