@@ -1,8 +1,8 @@
 """How much a demonstration shows: exact binomial probabilities and Clopper–Pearson limits.
 
 A detection probability or a false alarm probability is shown by a number of trials; nothing here is
-approximated. The exact limits are those of C. J. Clopper and E. S. Pearson, Biometrika 26:404 (1934); acceptance
-sizes of portals are discussed by T. Burr and A. Gavron, Modern Instrumentation 1:28 (2012).
+approximated. The exact limits are those of C. J. Clopper and E. S. Pearson, Biometrika 26:404 (1934);
+acceptance sizes of portals are discussed by T. Burr and A. Gavron, Modern Instrumentation 1:28 (2012).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Is the portal itself well? Panels that repeat themselves, drift, fall silent or no longer scatter as counts do.
+"""Is the portal itself well? Panels that repeat themselves, drift, fall silent or scatter as counts do not.
 
-A true count rate is Poisson, so its scatter is known: too little of it is an average, a stuck register or a made-up
-number; too much is a bad connection or a divider that fails. All figures are of background records.
+A true count rate is Poisson, so its scatter is known: too little of it is an average, a stuck register or a
+made-up number; too much is a bad connection or a divider that fails. All figures are of background records.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 
 BLOCK = 60
@@ -44,14 +45,14 @@ def dispersion(counts: Sequence[float]) -> float:
 def step_dispersion(counts: Sequence[float]) -> float:
     """Return Σ(x_{i+1} − x_i)²/(2m(n − 1)): as ``dispersion``, but slow drift does not enter."""
     mean = sum(counts) / len(counts)
-    steps = zip(counts, counts[1:], strict=False)
+    steps = pairwise(counts)
     return sum((after - before) ** 2 for before, after in steps) / (2 * mean * (len(counts) - 1))
 
 
 def equal_run(mean: float) -> int:
-    """Return the least number of equal successive counts that chance does not make (1e-8): r of (2πm)^(−(r−1)/2)/√r.
+    """Return how many equal successive counts of mean m chance does not make: (2πm)^(−(r−1)/2)/√r <= 1e-8.
 
-    ``mean`` must be above 0.
+    A mean below 1 counts as 1.
     """
     run = 2
     while (2 * math.pi * max(mean, 1.0)) ** (-(run - 1) / 2) / math.sqrt(run) > STUCK_CHANCE:
@@ -60,7 +61,7 @@ def equal_run(mean: float) -> int:
 
 
 def zero_run(mean: float) -> int:
-    """Return the least number of zeros in a row that chance does not make (1e-7); ``mean`` counts a record, above 0."""
+    """Return how many zeros in a row chance does not make (1e-7); ``mean``: counts a record, above 0."""
     return math.floor(-math.log(SILENT_CHANCE) / mean) + 1
 
 
@@ -79,7 +80,10 @@ class _Panel:
 
 
 class PanelHealth:
-    """All panels of one channel of a portal, over background records. A finding is told once until it has ended."""
+    """All panels of one channel of a portal, over background records.
+
+    A finding is told once until it has ended.
+    """
 
     def __init__(self, detectors: int, *, averaged: bool, neutron: bool = False) -> None:
         """``averaged``: the device sends running means, whose equal successive values mean nothing."""
@@ -101,7 +105,7 @@ class PanelHealth:
         return found
 
     def dispersions(self) -> tuple[float | None, ...]:
-        """Return the median dispersion of each panel over the last day; ``None`` before its first 60 records."""
+        """Return each panel's median dispersion over the last day; ``None`` before its first 60 records."""
         return tuple(median(panel.figures) if panel.figures else None for panel in self._panels)
 
     def _alone(self, number: int, panel: _Panel, count: int) -> list[Finding]:

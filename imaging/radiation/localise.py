@@ -1,8 +1,8 @@
 """Where along the vehicle the source is: the shape of the counts as it passes the panels.
 
-A point source that passes at distance ``d`` gives net counts of the shape g = 1/(1 + ((s − s₀)/d)²), where s is the
-place behind the vehicle's nose that is before the panels. A constant beside it takes up what the vehicle shields.
-The inverse square neglects collimation and cargo: ``d`` is fitted at commissioning.
+A point source that passes at distance ``d`` gives net counts of the shape g = 1/(1 + ((s − s₀)/d)²), where s
+is the place behind the vehicle's nose that is before the panels. A constant beside it takes up what the
+vehicle shields. The inverse square neglects collimation and cargo: ``d`` is fitted at commissioning.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LEAST_SAMPLES = 5
 class HotSpot:
     """Place of the largest activity, in metres behind the nose.
 
-    ``sigma_m`` is that of the counts alone; ``band_sigma_m`` (below) adds what else is not known. ``fwhm_m`` is the
-    full width at half maximum; ``height`` the net counts of one interval at the peak.
+    ``sigma_m`` is that of the counts alone; ``band_sigma_m`` (below) adds what else is not known. ``fwhm_m``
+    is the full width at half maximum; ``height`` the net counts of one interval at the peak.
     """
 
     s_m: float
@@ -45,10 +45,10 @@ def locate(
 ) -> HotSpot | None:
     """Return the hot spot, or ``None`` where there is none between the ends of what was seen.
 
-    ``s_m`` (n,): place before the panels at the middle of each interval, metres behind the nose, in any order (a
-    vehicle may reverse). ``counts`` (n,): counts of each interval. ``background``: counts of one interval without
-    a vehicle. ``distance_m``: from the panels to the lane's middle. ``length_m``: of the vehicle; nothing behind
-    its end is a place of it.
+    ``s_m``, float64 (n,): place before the panels at the middle of each interval, metres behind the nose, in
+    any order (a vehicle may reverse). ``counts``, float64 (n,): counts of each interval. ``background``:
+    counts of one interval without a vehicle. ``distance_m``: from the panels to the lane's middle.
+    ``length_m``: of the vehicle; nothing behind its end is a place of it.
     """
     if s_m.size < LEAST_SAMPLES:
         return None
@@ -109,8 +109,8 @@ def band_sigma_m(
 ) -> float:
     """Return the standard error of the place on the vehicle: counts, speed, begin of the occupancy, geometry.
 
-    ``travel_m``: way since the occupancy began; ``sigma_speed``: relative error of the speed; ``sigma_t_s``: error of
-    the begin; ``sigma_x_m``: of the places of beams and panels, and of the nose.
+    ``travel_m``: way since the occupancy began; ``sigma_speed``: relative error of the speed; ``sigma_t_s``:
+    error of the begin; ``sigma_x_m``: of the places of beams and panels, and of the nose.
     """
     terms = (sigma_m, travel_m * sigma_speed, speed_mps * sigma_t_s, sigma_x_m)
     return math.hypot(*terms)

@@ -2,7 +2,7 @@
 
 After each record the logarithm of the likelihood ratio grows by n·ln(λ1/λ0) − (λ1 − λ0)·dt. It alarms at
 ln((1 − β)/α) and clears at ln(β/(1 − α)). Cleared, it begins again while the vehicle stands there, so Wald's
-bound α/(1 − β) holds for each run of it and not for the occupancy: ``alpha_for`` finds the α for all runs together.
+bound α/(1 − β) holds for each run of it and not for the occupancy: ``alpha_for`` finds the α for all runs.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Sprt:
 def alarm_probability(config: SprtConfig, rate: float, records: int, *, restarts: bool = True) -> float:
     """Return the exact probability of an alarm within so many records at a true ``rate`` per second.
 
-    The value after j records of a run is a line over the counts of that run, so the probability of each pair of
-    (records in the run, counts in it) is followed; without ``restarts`` the first clear ends it.
+    The value after j records of a run is a line over the counts of that run, so the probability of each pair
+    of (records in the run, counts in it) is followed; without ``restarts`` the first clear ends it.
     """
     weight = pmf(rate * config.interval_s, 0, _most(config, rate))
     runs = [1.0] + [0.0] * records
@@ -113,7 +113,7 @@ def _most(config: SprtConfig, rate: float) -> int:
 
 
 def alpha_for(background: float, source: float, records: int, p: float, interval_s: float = 1.0) -> float:
-    """Return an α, as large as may be, at which an occupancy of so many records alarms falsely with at most ``p``.
+    """Return an α, as large as may be, whose occupancies of so many records alarm falsely with at most ``p``.
 
     Raises ``ValueError`` where even the least α does not do.
     """

@@ -1,7 +1,7 @@
 """How much of the background a vehicle shields: recorded, and a reason to trust "no alarm" less.
 
-s = 1 − min F₂/B̂, where F₂ is the moving mean rate over 2 s. The least of many means is low by chance alone, so s
-counts as seen only above the 99.9 % point of what an empty portal shows (simulated, B̂ from 20 s).
+s = 1 − min F₂/B̂, where F₂ is the moving mean rate over 2 s. The least of many means is low by chance alone,
+so s counts as seen only above the 99.9 % point of what an empty portal shows (simulated, B̂ from 20 s).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Energy windows: a change of the ratio of low to high energies, which cargo that shields does not make.
 
-z = [ln(L/H) − ln(L_b/H_b)] / √(1/L + 1/H + 1/L_b + 1/H_b) is near to normal where the expected counts are large;
-suppression takes from both windows alike and leaves z as it is. J. Ely et al., NIM A 560:373 (2006).
+z = [ln(L/H) − ln(L_b/H_b)] / √(1/L + 1/H + 1/L_b + 1/H_b) is near to normal where the expected counts are
+large; suppression takes from both windows alike and leaves z as it is. J. Ely et al., NIM A 560:373 (2006).
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def ratio_score(low: int, high: int, low_background: int, high_background: int) 
 
 
 def ratio_limit(p_occupancy: float, windows: int, tests: int = 1) -> float:
-    """Return the z above which an occupancy of so many windows alarms; the lower tail is no alarm: it is heavier."""
+    """Return the z above which an occupancy of so many windows alarms.
+
+    The lower tail is heavier, and is no alarm.
+    """
     return NormalDist().inv_cdf(1 - p_occupancy / (tests * windows))
 
 

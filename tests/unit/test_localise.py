@@ -12,10 +12,10 @@ B, D, V = 3100 * 0.2, 2.5, 2.2
 S = np.arange(-4, 20, V * 0.2)
 
 
-def passage(source: float, place: float, seed: int, runs: int) -> NDArray[np.int64]:
+def passage(source: float, place: float, seed: int, runs: int) -> NDArray[np.float64]:
     """Counts of 200 ms intervals; ``source`` is the net rate per second at the peak."""
     mean = B + source * 0.2 / (1 + ((S - place) / D) ** 2)
-    return np.random.default_rng(seed).poisson(mean, (runs, S.size))
+    return np.random.default_rng(seed).poisson(mean, (runs, S.size)).astype(np.float64)
 
 
 @pytest.mark.parametrize(("source", "rms"), [(500, 0.31), (1000, 0.16), (3000, 0.063)])
@@ -36,7 +36,7 @@ def test_it_is_as_good_as_the_bound_and_knows_it(source: float, rms: float) -> N
 def test_a_reversal_and_a_shielded_background_move_nothing() -> None:
     s = np.concatenate([np.arange(-2, 9, 0.4), np.arange(9, 4, -0.4), np.arange(4, 16, 0.4)])
     mean = 0.8 * B + 300 / (1 + ((s - 6) / D) ** 2)
-    found = locate(s, np.random.default_rng(2).poisson(mean), B, D)
+    found = locate(s, np.random.default_rng(2).poisson(mean).astype(np.float64), B, D)
     assert found is not None
     assert found.s_m == pytest.approx(6, abs=4 * found.sigma_m)
 
@@ -44,7 +44,7 @@ def test_a_reversal_and_a_shielded_background_move_nothing() -> None:
 def test_goods_that_are_spread_are_told_from_a_point() -> None:
     point = locate(S, passage(3000, 7, 3, 1)[0], B, D)
     spread = sum(400 * 0.2 / (1 + ((S - x) / D) ** 2) for x in np.arange(2, 14, 1.0))
-    goods = locate(S, np.random.default_rng(4).poisson(B + spread), B, D)
+    goods = locate(S, np.random.default_rng(4).poisson(B + spread).astype(np.float64), B, D)
     assert point is not None
     assert goods is not None
     assert (point.distributed, goods.distributed) == (False, True)

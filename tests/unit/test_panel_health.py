@@ -21,7 +21,8 @@ from imaging.radiation.health import (
 
 
 def poisson(mean: float, records: int, seed: int = 1, panels: int = 4) -> list[list[int]]:
-    return np.random.default_rng(seed).poisson(mean, (records, panels)).tolist()
+    counts: list[list[int]] = np.random.default_rng(seed).poisson(mean, (records, panels)).tolist()
+    return counts
 
 
 def test_the_scatter_of_counts_is_one_and_that_of_a_running_mean_is_not() -> None:
