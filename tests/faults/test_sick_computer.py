@@ -96,6 +96,7 @@ def test_a_disk_that_turns_read_only_puts_the_lane_out_of_service(sick: Sick) ->
     began_s = time.monotonic()
     station.until(lambda: mode(station)[0] != "out_of_service", "it is well again", RECOVERED_S)
     record = station.send_on(vehicle)
+    assert record["coverage"]["scanner"]["state"] == "failed", "its scan found a descriptor"
     assert_evidence_is_there(station, record)
     assert [r["id"] for r in station.feed()][: len(known)] == [r["id"] for r in known]
     assert not station.records("epoch.opened"), "a disk that refuses to write is no damaged journal"
@@ -145,7 +146,7 @@ def test_without_descriptors_nothing_is_lost_in_silence(sick: Sick) -> None:
     station.until(lambda: station.records("occupancy.started", inspection_id=vehicle), "it is in the portal")
     known = station.feed()
     said = len(station.said())
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (_open_files(pid), before[1]))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (_first_free(pid), before[1]))
     try:
         time.sleep(BLIND_S / RATE)  # its scan and its photographs find no descriptor
     finally:
@@ -153,6 +154,7 @@ def test_without_descriptors_nothing_is_lost_in_silence(sick: Sick) -> None:
     station.until(lambda: mode(station)[0] != "out_of_service", "it is well again", RECOVERED_S)
     record = station.send_on(vehicle)
     assert "Too many open files" in station.said()[said:], "the fault did not strike"
+    assert record["coverage"]["scanner"]["state"] == "failed", "its scan found a descriptor"
     assert_evidence_is_there(station, record)
     assert [r["id"] for r in station.feed()][: len(known)] == [r["id"] for r in known]
     assert not station.records("epoch.opened")
@@ -166,8 +168,10 @@ def test_want_of_descriptors_does_not_flood_the_log(sick: Sick) -> None:
     assert "socket.accept() out of system resource" not in said
 
 
-def _open_files(pid: int) -> int:
-    return max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1
+def _first_free(pid: int) -> int:
+    """Return the least number that is free: below it nothing can be opened."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    return next(number for number in range(len(used) + 1) if number not in used)
 
 
 CLOCKS = {

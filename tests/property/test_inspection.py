@@ -217,4 +217,4 @@ class Vehicle(RuleBasedStateMachine):
 
 
 TestVehicle = Vehicle.TestCase
-TestVehicle.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestVehicle.settings = settings(max_examples=settings().max_examples, stateful_step_count=50, deadline=None)
