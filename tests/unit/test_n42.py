@@ -1,7 +1,8 @@
-"""N42.42-2012: the standard's own examples as they are, our documents as they were, and nothing that is not one."""
+"""N42.42-2012: the standard's own examples as they are, our documents as they were, and nothing else."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ def test_what_we_write_is_what_we_read() -> None:
 
 def test_what_we_write_is_valid(schema: Any) -> None:
     schema.validate(write(PASSAGE).decode())
-    bare = Document("x", Instrument("", ""), (), (Measurement("2026-11-27T01:59:50Z", 1, "Background"),))
+    empty = Measurement("2026-11-27T01:59:50Z", 1, "Background")
+    bare = Document(PASSAGE.uuid, Instrument("", ""), (), (empty,))
     schema.validate(write(bare).decode())
 
 
@@ -247,10 +249,8 @@ def test_a_damaged_document_is_read_or_refused(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(whole) - 1))
         whole[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    try:
+    with contextlib.suppress(NotN42):
         read(bytes(whole))
-    except NotN42 as error:
-        assert str(error)
 
 
 def test_a_control_character_costs_no_document() -> None:

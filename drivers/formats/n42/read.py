@@ -1,7 +1,7 @@
-"""Read an N42.42-2012 document of a portal; prefixes of the namespace do not matter, and no entity is expanded.
+"""Read an N42.42-2012 document of a portal; prefixes do not matter, and no entity is expanded.
 
-``CountData`` has one value per energy window, and windows may overlap (Annex D: 0–100, 0–3000, 100–400 keV): they
-are never added. A spectrum counts with the sum of its channels.
+``CountData`` has one value per energy window, and windows may overlap (Annex D: 0–100, 0–3000, 100–400 keV):
+they are never added. A spectrum counts with the sum of its channels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write an N42.42-2012 document: element order as the NIST schema wants it, checked against it in the tests."""
+"""Write an N42.42-2012 document, its elements in the order of the NIST schema."""
 
 from __future__ import annotations
 
