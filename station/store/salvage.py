@@ -1,10 +1,10 @@
 """After a new epoch: the records of the journals in quarantine, taken over a few at a time.
 
 From the lowest cursor of all consumers on, each sound record is appended again as a salvaged one; what is
-missing is told as lost, and one closing record says that all is accounted for. Of the records below it those come
-first that are kept although all consumers have them: refused, under a legal hold, with blobs that wait for a
-receipt. Progress stands in the same transaction, so a killed salvage goes on where it was. Nothing in quarantine
-is changed or removed.
+missing is told as lost, and one closing record says that all is accounted for. Of the records below it those
+come first that are kept although all consumers have them: refused, under a legal hold, of a directive in
+force, with blobs that wait for a receipt. Progress stands in the same transaction, so a killed salvage goes
+on where it was. Nothing in quarantine is changed or removed.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ _GET = schema.compiled(select(_table).where(_table.c.dir == bindparam("folder"))
 _STILL_KEPT = (
     "SELECT seq FROM nack",
     "SELECT seq FROM record WHERE subject IN (SELECT subject FROM legal_hold)",
+    "SELECT seq FROM record WHERE subject IN (SELECT id FROM directive WHERE length(body) > 0)",
     "SELECT seq FROM record_blob JOIN blob USING (sha256) JOIN consumer ON blobs = 1 WHERE state = 0 AND NOT "
     "EXISTS (SELECT 1 FROM blob_receipt AS r WHERE r.consumer = consumer.name AND r.sha256 = blob.sha256)",
 )

@@ -1,4 +1,4 @@
-"""A new epoch keeps what all consumers have and somebody still needs: refused, held, blobs without a receipt."""
+"""A new epoch keeps what all consumers have and somebody still needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def test_more_than_it_can_open_with_comes_with_the_salvage(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_it_can_open_with_comes_with_the_salvage(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inherit, "MOST", 100)
     monkeypatch.setattr(inherit, "TAIL", 20)
     store = open_small(state)
