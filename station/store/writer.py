@@ -196,20 +196,13 @@ class Writer:
         self.stats.commit_seconds.add(time.monotonic() - started)
         self.stats.group_records.add(tx.seq - before)
         self._publish(tx)
+        tx.settle()
         self.bell.ring(group, tx.seq if tx.seq > before else None)
 
     def _transaction(self) -> Transaction:
-        journal = self.journal
-        return Transaction(
-            connection=journal.connection,
-            epoch=journal.epoch,
-            published=journal.seq,
-            seq=journal.seq,
-            hash=journal.hash,
-            now_us=self._place.now_us(),
-            acked=dict(journal.acked),
-            blob_bytes=journal.blob_bytes,
-        )
+        journal, now_us = self.journal, self._place.now_us()
+        start = (journal.connection, journal.epoch, journal.seq, journal.seq, journal.hash, now_us)
+        return Transaction(*start, acked=dict(journal.acked), blob_bytes=journal.blob_bytes)
 
     def _apply(self, group: list[Waiter], tx: Transaction) -> None:
         """Run all operations in one transaction; when one is refused, again with a savepoint around each."""
@@ -362,6 +355,7 @@ class Writer:
         """Tell the group what the reopened journal says: its records are there together or not at all."""
         failure = judged(tx, self.journal, cause)
         if failure is None:
+            tx.settle()
             self.bell.ring(group, tx.seq)
         else:
             self.bell.fail(group, failure)

@@ -30,6 +30,7 @@ from tests.support.trimming import (
     count_steps,
     fill,
     hold,
+    in_force,
     killed_at,
     opening,
     page,
@@ -121,6 +122,20 @@ def test_held_and_refused_records_stay_and_are_served_one_by_one(opened: list[St
     fill(store, 500)
     ack(store, store.published)
     within(5, lambda: min(stored(store)) > 7)
+
+
+def test_the_records_of_a_directive_in_force_stay(opened: list[Store], tmp_path: Path) -> None:
+    store = opening(opened, tmp_path)
+    fill(store, 2, "H-1")
+    in_force(store, "H-1")
+    last = fill(store, 700)
+    ack(store, last)
+    rest(store)
+    assert stored(store)[:2] == [1, 2]
+    in_force(store, "H-1", is_so=False)
+    fill(store, 500)
+    ack(store, store.published)
+    within(5, lambda: min(stored(store)) > 2)
 
 
 async def _reoffered(store: Store, seq: int) -> int:

@@ -169,5 +169,3 @@ def test_numbers_that_cannot_be_signed_are_refused(number: float) -> None:
     car = {"seq": number, "mark": "TTX 1"}
     with pytest.raises(ValidationError, match="cannot be signed"):
         directives.envelope("M-1", kind="manifest", body={**MANIFEST, "consist": [car]})
-
-
