@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1/blobs", tags=["central"])
 log = logging.getLogger("carril.api")
 
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the bytes, in hex")]
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _TURN_S = 2.0
 """How long a download waits for its turn: a screen asks for all pictures of a truck at once."""
 _BYTES: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}

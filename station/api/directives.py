@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from cryptography.exceptions import InvalidSignature
@@ -15,7 +16,7 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from station.api.problems import Problem, from_store, refusals
-from station.domain.decision import Refused
+from station.domain.decision import Refused, VersionConflict
 from station.domain.directives import (
     DirectiveConflict,
     Envelope,
@@ -134,12 +135,15 @@ class _Desk:
     host: LaneHost
     store: Store
     issuers: Mapping[str, Issuer]
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One at a time from the look at the known version to the record: else an older one could follow."""
 
     async def one(self, item: dict[str, Any]) -> Result:
         """Take or refuse one of a batch."""
         name = item.get("id") if isinstance(item.get("id"), str) else None
         try:
-            status, _ = await self.take(envelope_of(item))
+            envelope = await asyncio.to_thread(envelope_of, item)
+            status, _ = await self.take(envelope)
         except ValidationError as error:
             errors = [
                 {"field": ".".join(map(str, found["loc"][1:])) or "kind", "message": found["msg"]}
@@ -154,17 +158,24 @@ class _Desk:
 
     async def take(self, envelope: Envelope) -> tuple[Literal[200, 201], Taken]:
         """Take what is genuine and newer; raises ``Problem``."""
-        signed = envelope.signed()
-        payload = canonical(signed)
-        _check_signature(self.issuers, envelope, payload)
+        issuer = _issuer(self.issuers, envelope)
+        # Off the loop: long bodies take their time, and nobody has shown a key yet.
+        payload = await asyncio.to_thread(_genuine, issuer, envelope)
         digest = hashlib.sha256(payload).hexdigest()
-        known = await self.store.read(lambda view: find_directive(view, envelope.id))
-        version = (known.version, known.sha256.hex()) if known else None
+        async with self.turn:
+            return await self._put(envelope, digest)
+
+    async def _put(self, envelope: Envelope, digest: str) -> tuple[Literal[200, 201], Taken]:
         try:
+            known, of = await self.store.read(lambda view: _known(view, envelope.id))
+            if known and of not in (None, (envelope.issuer, envelope.kind)):
+                detail = "This id is that of another issuer's, or of another kind. Nothing was changed."
+                raise Problem(409, "refused", detail)
+            version = (known.version, known.sha256.hex()) if known else None
             if known and not check_newer(version, envelope, digest):
                 return 200, _taken(self.store, known)
-            whole = {**signed, "sig": envelope.sig}
-            size = len(canonical(whole))
+            whole = {**envelope.signed(), "sig": envelope.sig}
+            size = len(await asyncio.to_thread(canonical, whole))
             if size > MAX_BYTES:
                 detail = f"It has {size} bytes, at most {MAX_BYTES} are taken: send it in parts."
                 raise Problem(413, "too-large", f"{detail} Nothing was changed.")
@@ -172,9 +183,12 @@ class _Desk:
             receipt = await self.host.command(command)
         except DirectiveConflict as conflict:
             raise Problem(409, conflict.code, str(conflict), version=conflict.stored) from None
+        except VersionConflict as conflict:
+            inspection = self.host.lane.core.inspection
+            now = inspection.version if inspection else None
+            raise Problem(409, conflict.code, str(conflict), version=now) from None
         except Refused as refused:
-            version_now = self.host.lane.core.inspection.version if self.host.lane.core.inspection else None
-            raise Problem(409, refused.code, str(refused), version=version_now) from None
+            raise Problem(409, refused.code, str(refused)) from None
         except StoreError as error:
             raise from_store(error) from None
         place = Place(epoch=receipt.epoch, seq=receipt.first)
@@ -233,16 +247,32 @@ def directives_router(host: LaneHost, store: Store, issuers: Mapping[str, Issuer
     return router
 
 
-def _check_signature(issuers: Mapping[str, Issuer], envelope: Envelope, payload: bytes) -> None:
+def _issuer(issuers: Mapping[str, Issuer], envelope: Envelope) -> Issuer:
     issuer = issuers.get(envelope.issuer)
     if issuer is None or envelope.kind not in issuer.kinds:
-        what = f"a directive of kind {envelope.kind!r} from {envelope.issuer!r}"
+        what = f"directive of kind {envelope.kind!r} from {envelope.issuer!r}"
         raise Problem(403, "forbidden", f"The lane file allows no {what}: see [[issuer]].")
+    return issuer
+
+
+def _genuine(issuer: Issuer, envelope: Envelope) -> bytes:
+    """Return what was signed, in canonical form; raises ``Problem`` unless the issuer signed it."""
+    payload = canonical(envelope.signed())
     try:
         issuer.key.verify(base64.b64decode(envelope.sig), payload)
     except InvalidSignature:
         detail = f"The signature is not that of {envelope.issuer!r} over this directive. Nothing was changed."
         raise Problem(403, "forbidden", detail) from None
+    return payload
+
+
+def _known(view: View, directive_id: str) -> tuple[StoredDirective | None, tuple[str, str] | None]:
+    """Return the newest version, and whose of which kind its id is, as far as that is still kept."""
+    found = find_directive(view, directive_id)
+    if found is None:
+        return None, None
+    signed = found.envelope() if found.body else _recorded(view, found.seq)
+    return found, (str(signed["issuer"]), found.kind) if signed else None
 
 
 def _whole(store: Store, view: View, directive_id: str) -> Directive | None:

@@ -169,16 +169,23 @@ def _store(_: Request, error: Exception) -> Response:
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler of this class alone
     sent = request.headers.get("content-type", "")
-    errors = [_field(found, sent) for found in error.errors()]
+    errors = [_field(found, sent, error.body) for found in error.errors()]
     in_body = any(found["field"].split(".")[0] == "body" for found in errors)
     status, name = (422, "invalid") if in_body else (400, "bad-parameter")
     detail = "; ".join(f"{found['field']}: {found['message']}" for found in errors)
     return Problem(status, name, detail, errors=errors).response()
 
 
-def _field(found: Mapping[str, Any], sent: str) -> dict[str, str]:
+def _path(where: Sequence[object], body: Any) -> tuple[object, ...]:
+    """Return the path in what was sent, without the name of the kind that was chosen by a member of it."""
+    kind = body.get("kind") if isinstance(body, dict) else None
+    tagged = len(where) > 1 and where[0] == "body" and where[1] == kind and kind not in body
+    return (where[0], *where[2:]) if tagged else tuple(where)
+
+
+def _field(found: Mapping[str, Any], sent: str, body: Any) -> dict[str, str]:
     """Say which field is wrong, and how, for the person who wrote the client."""
-    where: Sequence[object] = found["loc"]
+    where: Sequence[object] = _path(found["loc"], body)
     kind, message = found["type"], str(found["msg"])
     if kind == "json_invalid":
         where, message = where[:1], f"is not JSON at character {where[-1]}: {found['ctx']['error']}"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from station.cli.archive import Archive, Cursor
 from station.cli.client import TIMEOUT_S, Answer, Later, Server, ask, no_answer, raise_later, server
-from station.cli.download import fetch
+from station.cli.download import OTHER_BYTES, fetch
 from station.cli.errors import UserError
 from station.cli.pages import (
     BadPage,
@@ -37,6 +37,8 @@ WAIT_S = 30
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 MOST_RETRY_AFTER_S = 60
+UNVERIFIED = -1
+"""Size of a blob whose bytes are not those of its name: its receipt says so."""
 ONCE_TRIES = 5
 """How often ``--once`` tries in vain before it gives up: some 8 s."""
 _AGAIN = {"carril.record.salvaged", "carril.record.reoffered"}
@@ -240,6 +242,8 @@ class Consumer:
                     else:
                         self._tell(f"blob {digest} of record {item.seq} cannot be had: {missing}")
                         lines.append(_line(head | {"blob": digest, "missing": missing}))
+                        if missing == OTHER_BYTES:
+                            sizes[digest] = UNVERIFIED
         cursor.owed = list(sizes.items())
         if self._archive:
             self._archive.keep(cursor, lines)
@@ -258,7 +262,8 @@ class Consumer:
         if self._archive is None or self._acked == (cursor.epoch, cursor.seq):
             return
         for digest, size in cursor.owed:
-            body = {"consumer": self._name, "bytes": size, "verified": True}
+            is_own = size != UNVERIFIED
+            body = {"consumer": self._name, "bytes": size if is_own else 0, "verified": is_own}
             answer = self._ask("POST", f"/v1/blobs/{digest}/receipt", body)
             if not 200 <= answer.status < 300 and answer.status != 404:  # an older station takes no receipts
                 self._tell(f"the receipt for blob {digest} is refused: {answer.told()}")

@@ -16,6 +16,9 @@ TRIES = 3
 _REFUSAL_BYTES = 64 * 1024
 
 
+OTHER_BYTES = "its bytes are not those of its name"
+
+
 def fetch(server: Server, archive: Archive, digest: str) -> str:
     """Have a blob durably in the archive; return why it cannot be had, or nothing.
 
@@ -28,7 +31,7 @@ def fetch(server: Server, archive: Archive, digest: str) -> str:
             return missing
         if archive.finish(digest):
             return ""
-    return "its bytes are not those of its name"
+    return OTHER_BYTES
 
 
 def _gather(server: Server, part: Path, digest: str) -> str:

@@ -97,4 +97,6 @@ class ReleaseVoted(InspectionEvent):
     agency: str
     verdict: Literal["release", "secondary", "hold"]
     modulation: Literal["red", "green"] | None
+    withdrawn: bool = False
+    """It was taken back, and counts no more."""
     integration_no: str | None

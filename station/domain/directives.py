@@ -291,7 +291,7 @@ class Directive:
         """Return what time asks of it.
 
         While the clock is not synchronised a hold is in force whatever it says: to stop a vehicle too many is
-        the smaller fault.
+        the smaller fault. A manifest then agrees in part at best.
         """
         if synchronised and now_utc_us >= self.to_us:
             return "expire"

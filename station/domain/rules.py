@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from station.domain.closures import Seen, differences
@@ -18,6 +18,11 @@ from station.domain.values import Args, Coverage, CoverageState, Incomplete, Lev
 
 MOST_DIFFERENCES = 16
 """Seals and placards that are told one by one; any of them asks for the same."""
+MAX_HITS = 64
+"""Orders of the centre for one vehicle; of more those go that ask for least."""
+MAX_VOTES = 32
+RANK = ("hold", "secondary", "scan", "notify")
+"""Actions of a hold, the one that asks for most first."""
 ORDER = (Level.CLEAR, Level.REVIEW_IMAGE, Level.SECONDARY, Level.HOLD, Level.EMERGENCY)
 
 
@@ -97,11 +102,25 @@ class Directed:
     seen: Seen | None = None
     """Seals and placards as an officer saw them at the vehicle."""
 
+    def with_hit(self, hit: Hit) -> Directed:
+        """Return this with one more hit; of too many those stay that ask for most."""
+        hits = (*self.hits, hit)
+        least = max(range(len(hits)), key=lambda n: (RANK.index(hits[n].action), -n))
+        return replace(self, hits=hits[:least] + hits[least + 1 :] if len(hits) > MAX_HITS else hits)
+
+    def with_vote(self, vote: Vote) -> Directed:
+        """Return this with a vote, which takes the place of an earlier version of it."""
+        return replace(self, votes=(*self.without_vote(vote.directive_id).votes, vote))
+
+    def without_vote(self, directive_id: str) -> Directed:
+        """Return this without a vote that was withdrawn."""
+        return replace(self, votes=tuple(v for v in self.votes if v.directive_id != directive_id))
+
     @property
     def modulation(self) -> str | None:
-        """Return why the fiscal selection closes Release, ``red`` or ``absent``; the last word counts."""
-        said = [vote.modulation for vote in self.votes if vote.modulation]
-        if said[-1:] == ["red"]:
+        """Return why the fiscal selection closes Release, ``red`` or ``absent``: each agency's last word."""
+        said = {vote.agency: vote.modulation for vote in self.votes if vote.modulation}
+        if "red" in said.values():
             return "red"
         return "absent" if self.modulation_required and not said else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -46,6 +47,9 @@ def _without_point(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
+    exact = not isinstance(value, int) or abs(value) < 2**53
+    if not exact or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("numbers must be finite, and integers below 2^53: others cannot be signed")
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
     return int(value) if whole else value
 
@@ -62,5 +66,8 @@ Moment = Annotated[str, Field(max_length=32), AfterValidator(_moment)]
 
 
 def moment_us(moment: str) -> int:
-    """Return UTC in microseconds."""
-    return round(datetime.fromisoformat(moment).timestamp() * 1e6)
+    """Return UTC in microseconds.
+
+    The feed's integers reach from 1684 to 2255: what lies beyond counts as their end.
+    """
+    return min(max(round(datetime.fromisoformat(moment).timestamp() * 1e6), 1 - 2**53), 2**53 - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from station.domain.decision import Refused
 from station.domain.directive_events import (
@@ -27,7 +27,7 @@ from station.domain.directives import (
 from station.domain.identity import folded
 from station.domain.inspection import Inspection
 from station.domain.manifest import match
-from station.domain.rules import Vote
+from station.domain.rules import MAX_VOTES, Vote
 from station.domain.values import CoverageState
 from station.lane import orders
 from station.lane.core import Core, Pending
@@ -66,6 +66,8 @@ class Directives:
         self._open_bytes = 0
         self._by_plate: dict[str, set[str]] = {}
         """Ids by plate as it is compared: a vehicle is not held against ten thousand."""
+        self._told: tuple[str, set[tuple[str, int]]] = ("", set())
+        """Inspection, and id and version of what was told of it: also of what it does not keep."""
         self._coming: set[str] = set()
         """Those of which a version is on its way to the journal."""
         self._looked: object = None
@@ -94,6 +96,7 @@ class Directives:
 
     def _remove(self, key: str) -> None:
         if directive := self._open.pop(key, None):
+            self._changes += 1
             self._open_bytes -= directive.size
             for plate in directive.plates:
                 self._by_plate[plate].discard(key)
@@ -112,10 +115,10 @@ class Directives:
             raise Refused("This id is that of another issuer's, or of another kind. Nothing was changed.")
         check_newer(command.known, envelope, command.sha256)
         new = Directive.of(envelope, command.sha256, command.size)
-        over = self._over(envelope, before)
+        over = self._over(envelope, was_known=command.known is not None)
         if over is None:
             self._make_sure_of_room(new, before)
-        asked = self._asked(envelope) if over is None else None
+        asked = self._asked(envelope, over)
         if isinstance(envelope, ReleaseEnvelope) and over is None:
             over = "done" if asked else "not_applicable"
         core.emit(
@@ -133,7 +136,8 @@ class Directives:
             self._tell(before, DirectiveClosed, how="superseded")
         if asked is not None and isinstance(envelope, ReleaseEnvelope):
             said = envelope.body.model_dump(include={"agency", "verdict", "modulation", "integration_no"})
-            core.tell(ReleaseVoted, directive_id=envelope.id, directive_version=envelope.version, **said)
+            said |= {"directive_id": envelope.id, "directive_version": envelope.version}
+            core.tell(ReleaseVoted, **said, withdrawn=over == "withdrawn")
         if over is not None:
             self._tell(new, DirectiveClosed, how=over)
         self._coming.add(envelope.id)
@@ -147,7 +151,8 @@ class Directives:
             if asked is not None and isinstance(envelope, ReleaseEnvelope):
                 body, told = envelope.body, asked.directed
                 vote = Vote(envelope.id, body.agency, body.verdict, body.modulation)
-                asked.direct(replace(told, votes=(*told.votes, vote)[-32:]))
+                is_over = over == "withdrawn"
+                asked.direct(told.without_vote(vote.directive_id) if is_over else told.with_vote(vote))
 
         return Pending(stored, lambda: self._coming.discard(envelope.id))
 
@@ -160,20 +165,28 @@ class Directives:
                 "withdraw some. Nothing was changed."
             )
 
-    def _asked(self, envelope: Envelope) -> Inspection | None:
-        """Return the inspection that a vote is about; ``None`` where it cannot count.
+    def _asked(self, envelope: Envelope, over: Closed | None) -> Inspection | None:
+        """Return the inspection whose votes this one joins, or leaves; ``None`` where it cannot count.
 
-        Raises ``VersionConflict`` if the authority saw another state of it.
+        Raises ``VersionConflict`` if the authority saw another state of it, ``Refused`` beyond so many.
         """
         inspection = self._core.inspection
-        if not isinstance(envelope, ReleaseEnvelope) or inspection is None or not self._synchronised:
+        if not isinstance(envelope, ReleaseEnvelope) or inspection is None:
             return None
         if envelope.body.inspection_id != inspection.inspection_id:
             return None
+        others = inspection.directed.without_vote(envelope.id).votes
+        if over == "withdrawn":
+            return inspection if len(others) < len(inspection.directed.votes) else None
+        begun = self._synchronised and self._core.now.utc_ns // 1000 >= envelope.from_us
+        if over is not None or not begun:
+            return None
         inspection.check_version(envelope.body.inspection_version)
+        if len(others) >= MAX_VOTES:
+            raise Refused(f"{MAX_VOTES} votes stand about this vehicle: withdraw one. Nothing was changed.")
         return inspection
 
-    def _over(self, envelope: Envelope, before: Directive | None) -> Closed | None:
+    def _over(self, envelope: Envelope, *, was_known: bool) -> Closed | None:
         """Return how a version is closed as soon as it is received, if it is."""
         facts = self._core.facts
         if not envelope.concerns(facts.lane_id, facts.direction):
@@ -181,7 +194,7 @@ class Directives:
         past = self._synchronised and self._core.now.utc_ns // 1000 >= envelope.to_us
         if not past and not envelope.withdraws:
             return None
-        return "withdrawn" if before is not None else "expired"
+        return "withdrawn" if was_known else "expired"
 
     @property
     def _synchronised(self) -> bool:
@@ -198,7 +211,8 @@ class Directives:
         if asked and self._core.now_s - self._ticked_s >= LOOK_EVERY_S:
             self._ticked_s, self._was_synchronised = self._core.now_s, synchronised
             for directive in list(self._open.values()):
-                self._let_time_pass(directive)
+                if directive.envelope.id not in self._coming:  # else a newer version is about to close it
+                    self._let_time_pass(directive)
             moments = (each.next_us for each in self._open.values())
             self._due_us = min(moments, default=NEVER_US) if synchronised else NEVER_US
 
@@ -208,6 +222,8 @@ class Directives:
         if asked == "expire":
             self._remove(directive.envelope.id)
             self._tell(directive, DirectiveClosed, how="expired")
+        elif asked == "wait" and directive.armed and self._synchronised:
+            self._add(replace(directive, armed=False))  # armed while nobody knew the time
         elif asked == "arm" and not directive.armed:
             self._add(replace(directive, armed=True))
             unreadable = tuple(name for name in directive.keys if name not in READABLE)
@@ -223,7 +239,9 @@ class Directives:
         if looked == self._looked:
             return
         self._looked = looked
-        told = {(hit.directive_id, hit.version) for hit in inspection.directed.hits}
+        if self._told[0] != inspection.inspection_id:
+            known = {(hit.directive_id, hit.version) for hit in inspection.directed.hits}
+            self._told = (inspection.inspection_id, known)
         plates = {folded(read.text) for read in inspection.reads} - {""}
         found = [
             self._open[key]
@@ -231,11 +249,19 @@ class Directives:
             if self._open[key].armed
         ]
         for directive in found:
-            names = directive.names(plates)
-            if names and (directive.envelope.id, directive.envelope.version) not in told:
+            names, key = directive.names(plates), (directive.envelope.id, directive.envelope.version)
+            if names and key not in self._told[1]:
+                self._told[1].add(key)
                 self._hit(directive, names)
+            self._use_up(directive, plates, inspection)
         if "manifest" in inspection.fitted:
-            self._match([each.envelope for each in found if isinstance(each.envelope, ManifestEnvelope)])
+            self._match([each.envelope for each in found if self._is_of_this_lane(each.envelope)])
+
+    def _is_of_this_lane(self, envelope: Envelope) -> TypeGuard[ManifestEnvelope]:
+        """Whether this is a manifest of a truck that goes this way: another's papers are no papers."""
+        if not isinstance(envelope, ManifestEnvelope):
+            return False
+        return (envelope.body.mode, envelope.body.direction) == ("truck", self._core.facts.direction)
 
     def _match(self, candidates: list[ManifestEnvelope]) -> None:
         core, inspection = self._core, self._core.inspection
@@ -273,8 +299,13 @@ class Directives:
         if not isinstance(body, HoldBody):
             return
         orders.told(self._core, envelope.id, envelope.version, body, names, directive.plates)
-        if body.once:
-            self._remove(envelope.id)
+
+    def _use_up(self, directive: Directive, plates: set[str], inspection: Inspection) -> None:
+        """A hold of one time is done when its vehicle is known for sure, not at any read of its plate."""
+        body, plate = directive.envelope.body, inspection.identity.plate
+        sure = plate is not None and plate.status == "accepted" and folded(plate.text) in directive.plates
+        if isinstance(body, HoldBody) and body.once and sure and directive.names(plates):
+            self._remove(directive.envelope.id)
             self._tell(directive, DirectiveClosed, how="done")
 
     def _tell(

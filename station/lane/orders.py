@@ -17,14 +17,12 @@ from station.domain.directive_events import DirectiveAcknowledged, DirectiveHit,
 from station.domain.directives import HoldBody, Notes
 from station.domain.identity import PlateEvidence, folded, status_of
 from station.domain.inspection import Inspection
-from station.domain.rules import Hit, Order
+from station.domain.rules import RANK, Hit, Order
 from station.domain.view import DirectiveView
 from station.lane.core import Core, Pending
 
-MAX_HITS = 32
 MAX_SHOWN = 8
 """The screen shows one at a time, and each snapshot carries them."""
-RANK = ("hold", "secondary", "scan", "notify")
 
 
 def told(
@@ -69,8 +67,7 @@ def told(
         boot_id=core.now.boot_id,
     )
     hit = Hit(directive_id, version, body.action, body.hold_kind, body.quiet, order)
-    hits = (*inspection.directed.hits, hit)[-MAX_HITS:]
-    inspection.direct(replace(inspection.directed, hits=hits))
+    inspection.direct(inspection.directed.with_hit(hit))
 
 
 def _best(reads: tuple[PlateEvidence, ...], plates: set[str]) -> str:

@@ -310,8 +310,7 @@ def _hit(passage: Passage, data: Mapping[str, Any]) -> None:
     )
     name, version = data["directive_id"], data["directive_version"]
     hit = Hit(name, version, data["action"], data["hold_kind"], data["discreet"], order)
-    told = passage.inspection.directed
-    passage.inspection.directed = replace(told, hits=(*told.hits, hit))
+    passage.inspection.directed = passage.inspection.directed.with_hit(hit)
 
 
 def _received(passage: Passage, data: Mapping[str, Any]) -> None:
@@ -323,10 +322,13 @@ def _missed(passage: Passage, data: Mapping[str, Any]) -> None:
     orders.change(passage.inspection, data["directive_id"], data["directive_version"], missed=True)
 
 
+_VOTE = ("directive_id", "agency", "verdict", "modulation")
+
+
 def _vote(passage: Passage, data: Mapping[str, Any]) -> None:
-    vote = Vote(*(data[name] for name in ("directive_id", "agency", "verdict", "modulation")))
-    told = passage.inspection.directed
-    passage.inspection.directed = replace(told, votes=(*told.votes, vote))
+    vote, told = Vote(*(data[name] for name in _VOTE)), passage.inspection.directed
+    is_over = data.get("withdrawn", False)
+    passage.inspection.directed = told.without_vote(vote.directive_id) if is_over else told.with_vote(vote)
 
 
 def _manifest(passage: Passage, data: Mapping[str, Any]) -> None:

@@ -33,9 +33,7 @@ class Ballast:
         """Make the reserve where it is missing and twice its room is free; a failure changes nothing."""
         if not self.size:
             return
-        if not self._exists():
-            if (free_bytes(self.path.parent) or 0) < 2 * self.size:
-                return
+        if not self._exists() and (free_bytes(self.path.parent) or 0) >= 2 * self.size:
             self._make()
         self.spent = not self._exists()
 

@@ -146,7 +146,7 @@ class _Source:
         self._reader = reader
         self._files = BlobFiles(state / "blobs")
         station, epoch, *_ = reader.execute(schema.GET_STORE).fetchone()
-        seq, _, anchor_seq, anchor_hash = reader.execute(schema.GET_HEAD).fetchone()
+        seq, _, anchor_seq, _ = reader.execute(schema.GET_HEAD).fetchone()
         if after < anchor_seq:
             raise BundleError(f"records up to {anchor_seq} were removed: begin after {anchor_seq} or later")
         note = newest_note(reader, seq)
@@ -165,11 +165,9 @@ class _Source:
             )
         self._station, self._epoch, self._head, self._note = station, epoch, head, note
         self._after = after
-        self._prev = bytes(anchor_hash) if after == anchor_seq else self._hash_at(after)
-
-    def _hash_at(self, seq: int) -> bytes:
-        row = self._reader.execute(schema.GET_RECORD, {"seq": seq}).fetchone()
-        return Row.of(row).hash if row else b""
+        row = reader.execute(schema.GET_RECORD, {"seq": after + 1}).fetchone()
+        # What the first record says of the one before it holds also where that one is damaged.
+        self._prev = Row.of(row).prev if row else b""
 
     def _records(self) -> Iterator[Row]:
         """Yield the records, each checked."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
 from typing import Protocol
 
 from station.store.ops import Op
 from station.store.place import Journal
+
+REST_S = 10.0
 
 
 class Chore(Protocol):
@@ -23,3 +28,20 @@ class Chore(Protocol):
     def tidy(self, connection: sqlite3.Connection) -> None:
         """Do what SQLite allows only outside any transaction; called when idle and after steps."""
         ...
+
+
+class Chores:
+    """All chores, in their order. One whose step was refused rests: the disk is full, and will be a while."""
+
+    def __init__(self, chores: Iterable[Chore]) -> None:
+        self._from_s = dict.fromkeys(chores, 0.0)
+
+    def ready(self) -> list[Chore]:
+        """Return those that do not rest."""
+        now_s = time.monotonic()
+        return [chore for chore, from_s in self._from_s.items() if from_s <= now_s]
+
+    def took(self, chore: Chore, step: Future[object]) -> None:
+        """A step is over: stored, or refused."""
+        if not step.done() or step.exception() is not None:
+            self._from_s[chore] = time.monotonic() + REST_S

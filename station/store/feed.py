@@ -76,7 +76,9 @@ def read_page(view: View, epoch: str, after: int, limit: int, *, simulated: bool
     sound = sound_rows(found, seqs, view.tip.epoch, view.tip.seq, view.tip.hash)
     by_seq = {row.seq: row for row in found}
     items = [_item(seq, sound.get(seq) or by_seq.get(seq), seq in sound, simulated=simulated) for seq in seqs]
-    prev = anchor_hash if after == anchor_seq else _hash_at(view, after)
+    # What the next record says of the one before it holds also where that one is damaged.
+    next_ = sound.get(after + 1)
+    prev = next_.prev if next_ else anchor_hash if after == anchor_seq else _hash_at(view, after)
     return Page(view.tip.seq, anchor_seq + 1, last, prev, items, newest_note(view.connection, last))
 
 

@@ -22,17 +22,19 @@ from station.store.draft import BlobRef
 
 TAIL = 512
 """Standing alarms and the portals' last words are repeated more often than that."""
-MOST = 32_768
-"""Making a new epoch must not take long: what is more comes with the salvage."""
+MOST = 4096
+"""Making a new epoch must take less than the watchdog grants: what is more comes with the salvage."""
 
 _COLUMNS, _NUMBERS = 9, (0, 2, 4, 5)
 """Columns of a record, and those that are numbers."""
 _MEDIA = "application/octet-stream"
 _TAIL = "SELECT * FROM record ORDER BY seq DESC LIMIT ?"
 _SUBJECTS = (
-    "SELECT subject FROM open_subject UNION SELECT subject FROM legal_hold "
-    "UNION SELECT id FROM directive WHERE state IN ('received', 'armed')"
+    "SELECT subject FROM open_subject",
+    "SELECT id FROM directive WHERE state IN ('received', 'armed')",
+    "SELECT subject FROM legal_hold",
 )
+"""What a vehicle in the lane needs comes first, what waits for a court last."""
 _OF = "SELECT * FROM record WHERE subject = ? ORDER BY seq LIMIT ?"
 _NACKS = "SELECT consumer, seq, reason, tries FROM nack ORDER BY seq LIMIT 1000"
 _BLOBS = "SELECT role, sha256, media FROM record_blob JOIN blob USING (sha256) WHERE seq = ?"
@@ -81,7 +83,9 @@ def inherited(
     reader: sqlite3.Connection, files: BlobFiles, last: int, known: dict[int, bytes]
 ) -> Inheritance:
     """Return what can be read, up to record ``last``; ``known`` are hashes that the mark gives."""
-    subjects = [row[0] for row in look(reader, _SUBJECTS) if isinstance(row[0], str)]
+    subjects = [
+        row[0] for statement in _SUBJECTS for row in look(reader, statement) if isinstance(row[0], str)
+    ]
     nacks = [Nacked(*row) for row in look(reader, _NACKS) if _is_nack(row)]
     found: dict[int, Row] = {}
     for statement, values in _questions(subjects, nacks):
@@ -91,7 +95,9 @@ def inherited(
             row = Row.of(columns[:_COLUMNS])
             if row.seq <= last and known.get(row.seq, row.hash) == row.hash and is_sound(row):
                 found[row.seq] = row
-    chosen = [found[seq] for seq in sorted(found)[-MOST:]]
+        if len(found) >= MOST:
+            break
+    chosen = [found[seq] for seq in sorted(list(found)[:MOST])]
     blobs: dict[str, tuple[BlobRef, BlobRow]] = {}
     refs = []
     for row in chosen:
@@ -103,16 +109,18 @@ def inherited(
                 own.append(ref)
         refs.append(tuple(own))
     opened = open_subjects(reader)
-    nacked = tuple(nack for nack in nacks if nack.seq in found)
+    there = {row.seq for row in chosen}
+    nacked = tuple(nack for nack in nacks if nack.seq in there)
     return Inheritance(tuple(chosen), tuple(blobs.values()), tuple(refs), opened, nacked)
 
 
 def _questions(subjects: list[str], nacks: list[Nacked]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Return what to read, what is needed most first."""
     yield _TAIL, (TAIL,)
-    for subject in subjects:
-        yield _OF, (subject, MOST)
     for nack in nacks:
         yield "SELECT * FROM record WHERE seq = ?", (nack.seq,)
+    for subject in subjects:
+        yield _OF, (subject, MOST)
 
 
 def _is_nack(row: tuple[Any, ...]) -> bool:

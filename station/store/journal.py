@@ -10,6 +10,7 @@ import asyncio
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from station.store.blobs import BlobFiles, BlobRow, find_blob
@@ -44,6 +45,9 @@ DRAFT_BYTES = 1024
 """Envelope and objects of a draft in the queue: many small ones must fill it too."""
 
 Result = TypeVar("Result")
+
+LOOK_ROWS = 250
+"""So many of the largest records are read and checked well within the time of one look."""
 
 
 class Store:
@@ -254,8 +258,12 @@ class Store:
         return await self.read(lambda view: read_after(view, seq, limit))
 
     async def last_records(self, count: int) -> list[Row]:
-        """Return the last ``count`` published records, oldest first."""
-        return await self.read(lambda view: read_after(view, max(view.tip.seq - count, 0), count))
+        """Return the last ``count`` published records, oldest first, in looks that each end in time."""
+        published, found = self.published, list[Row]()
+        for after in range(max(published - count, 0), published, LOOK_ROWS):
+            size = min(LOOK_ROWS, published - after)
+            found += await self.read(partial(read_after, after=after, limit=size))
+        return found
 
     async def answer(self, client: str, key: str) -> StoredResponse | None:
         """Return what was answered to a command with this idempotency key, or ``None``."""

@@ -76,11 +76,15 @@ class MarkFile:
         self._generation = newest.generation if newest else 0
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.syncs = 0
-        size = os.fstat(self._file).st_size
-        if size < 2 * SLOT_BYTES:
-            # Both slots exist from the start: a later mark overwrites and never needs new room.
-            self._write(bytes(2 * SLOT_BYTES - size), size)
-            os.fsync(self._file)
+        try:
+            size = os.fstat(self._file).st_size
+            if size < 2 * SLOT_BYTES:
+                # Both slots exist from the start: a later mark overwrites and never needs new room.
+                self._write(bytes(2 * SLOT_BYTES - size), size)
+                os.fsync(self._file)
+        except BaseException:
+            self.close()  # it is tried again each second, and descriptors are few
+            raise
 
     def write(self, epoch: bytes, seq: int, hash_: bytes, utc_us: int) -> None:
         """Overwrite the older slot and sync; on ``OSError`` this descriptor must not be used again."""

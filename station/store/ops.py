@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Protocol
 
 from station.store import directives, nacks, schema, search
 from station.store.blobs import BlobFiles, find_blob
-from station.store.chain import SALVAGED, link, rows
+from station.store.canonical import canonical
+from station.store.chain import SALVAGED, Row, link, rows
 from station.store.crashpoint import crashpoint
 from station.store.draft import Draft, Encoded, Idem, Receipt, encode
 from station.store.errors import BeyondHead, Repeated, StoredResponse, UnknownConsumer, WrongEpoch
@@ -37,14 +38,23 @@ class Transaction:
     blob_bytes: int = 0
     """Bytes of all blobs that are there."""
 
-    def standing(self) -> tuple[int, bytes, dict[str, int], int]:
-        """Return what ``restore`` takes after a roll-back; the sequence number comes first."""
-        return self.seq, self.hash, dict(self.acked), self.blob_bytes
+    named: list[tuple[BlobFiles, bytes]] = field(default_factory=list)
+    """Blobs that a record of this transaction names: true once it is stored, and not before."""
 
-    def restore(self, standing: tuple[int, bytes, dict[str, int], int]) -> None:
+    def standing(self) -> tuple[int, bytes, dict[str, int], int, int]:
+        """Return what ``restore`` takes after a roll-back; the sequence number comes first."""
+        return self.seq, self.hash, dict(self.acked), self.blob_bytes, len(self.named)
+
+    def restore(self, standing: tuple[int, bytes, dict[str, int], int, int]) -> None:
         """Stand where it stood."""
-        self.seq, self.hash, acked, self.blob_bytes = standing
+        self.seq, self.hash, acked, self.blob_bytes, named = standing
         self.acked = dict(acked)
+        del self.named[named:]
+
+    def settle(self) -> None:
+        """It is stored: from now on its records tell whether their blobs may be removed."""
+        for files, digest in self.named:
+            files.named(digest)
 
     def add_blob(self, row: dict[str, Any]) -> None:
         """Enter a blob; one that is entered already changes nothing, unless its file had been removed."""
@@ -155,9 +165,17 @@ class Append:
         first, count = self.encoded[0], LOOK_BACK + self.records
         span = {"after": tx.seq - count, "upto": tx.seq, "count": count}
         for row in rows(tx.connection.execute(schema.RECORDS_AFTER, span)):
-            if row.subject == first.draft.subject and row.body == first.frame.body(tx.epoch, row.seq):
+            if row.subject == first.draft.subject and _is_told(row, first, tx.epoch):
                 return Receipt(tx.epoch.hex(), row.seq, row.seq + self.records - 1, tx.now_us)
         return None
+
+
+def _is_told(row: Row, encoded: Encoded, epoch: bytes) -> bool:
+    """Whether this is the record of a draft, in this epoch or taken over from the one before."""
+    if row.type != SALVAGED:
+        return row.body == encoded.frame.body(epoch, row.seq)
+    _, kind, data = row.told()
+    return kind == encoded.draft.type and canonical(data) == canonical(encoded.draft.data)
 
 
 def next_row(encoded: Encoded, epoch: bytes, seq: int, previous: bytes) -> dict[str, Any]:
@@ -182,7 +200,7 @@ def _keep_blobs(tx: Transaction, seq: int, encoded: Encoded, files: BlobFiles) -
         if find_blob(tx.connection, sha256) is None and (row := files.adopt(sha256, media)):
             tx.add_blob(row.values())
         tx.connection.execute(schema.ADD_RECORD_BLOB, {"seq": seq, "role": role, "sha256": sha256})
-        files.named(sha256)
+        tx.named.append((files, sha256))
 
 
 def _write_relations(connection: sqlite3.Connection, seq: int, encoded: Encoded) -> None:

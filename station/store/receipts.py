@@ -76,9 +76,9 @@ class Owed:
     """Blobs without its receipt; ``None`` for one that takes no blobs."""
 
 
-def read_owed(view: View, consumers: list[str]) -> dict[str, Owed]:
-    """Return what stands open with each of the consumers."""
-    takes = {name for (name,) in view.connection.execute(_TAKES_BLOBS)}
+def read_owed(view: View, consumers: list[str], *, blobs: bool = True) -> dict[str, Owed]:
+    """Return what stands open with each of the consumers, without ``blobs`` their refused records alone."""
+    takes = {name for (name,) in view.connection.execute(_TAKES_BLOBS)} if blobs else set()
     return {
         name: Owed(
             nacks.count(view.connection, name), _missing(view.connection, name) if name in takes else None

@@ -51,7 +51,8 @@ _also = _named.alias("also")
 
 def _in_use(seq: ColumnElement[int], subject: ColumnElement[str]) -> ColumnElement[bool]:
     refused = exists().where(_nack.c.consumer == _consumer.c.name, _nack.c.seq == seq)
-    return or_(refused, exists().where(schema.legal_hold.c.subject == subject))
+    in_force = exists().where(schema.directive.c.id == subject, schema.DIRECTIVE_OPEN)
+    return or_(refused, exists().where(schema.legal_hold.c.subject == subject), in_force)
 
 
 _named_later = exists().where(_also.c.sha256 == _named.c.sha256, _also.c.seq > _named.c.seq)

@@ -1,8 +1,10 @@
 """After a new epoch: the records of the journals in quarantine, taken over a few at a time.
 
 From the lowest cursor of all consumers on, each sound record is appended again as a salvaged one; what is
-missing is told as lost, and one closing record says that all is accounted for. Progress stands in the same
-transaction, so a killed salvage goes on where it was. Nothing in quarantine is changed or removed.
+missing is told as lost, and one closing record says that all is accounted for. Of the records below it those
+come first that are kept although all consumers have them: refused, under a legal hold, of a directive in
+force, with blobs that wait for a receipt. Progress stands in the same transaction, so a killed salvage goes
+on where it was. Nothing in quarantine is changed or removed.
 """
 
 from __future__ import annotations
@@ -48,6 +50,13 @@ _PUT = schema.compiled(
     )
 )
 _GET = schema.compiled(select(_table).where(_table.c.dir == bindparam("folder")))
+_STILL_KEPT = (
+    "SELECT seq FROM nack",
+    "SELECT seq FROM record WHERE subject IN (SELECT subject FROM legal_hold)",
+    "SELECT seq FROM record WHERE subject IN (SELECT id FROM directive WHERE length(body) > 0)",
+    "SELECT seq FROM record_blob JOIN blob USING (sha256) JOIN consumer ON blobs = 1 WHERE state = 0 AND NOT "
+    "EXISTS (SELECT 1 FROM blob_receipt AS r WHERE r.consumer = consumer.name AND r.sha256 = blob.sha256)",
+)
 _WAS_SEALED = schema.compiled(
     select(schema.record.c.seq).where(
         schema.record.c.subject == bindparam("subject"), schema.record.c.type == bindparam("sealed")
@@ -78,9 +87,13 @@ class Source:
         self.epoch = old.before.epoch if old.before else bytes(16)
         self.last = old.before.last if old.before else 0
         self.known = {mark.seq: mark.hash} if mark and mark.epoch == self.epoch else {}
-        self.start = _carried(folder.name, later) or Progress(
-            folder.name, max(self._first(), self._floor(earlier)), 0, done=False
-        )
+        floor = self._floor(earlier)
+        self.first = max(self._first(), floor)
+        """The first record of those that are all taken over, or told as lost."""
+        self.kept = self._kept(floor)
+        """Records before it that are taken over, too."""
+        first = min(self.kept, default=self.first)
+        self.start = _carried(folder.name, later) or Progress(folder.name, first, 0, done=False)
         self.open = open_subjects(self.reader) if self.reader else None
         self.carver = Carver(path)
         self.is_scanned = False
@@ -98,6 +111,12 @@ class Source:
         if cursors and all(isinstance(seq, int) and 0 <= seq <= self.last for seq in cursors):
             return int(min(cursors)) + 1
         return 1
+
+    def _kept(self, floor: int) -> frozenset[int]:
+        if self.reader is None:
+            return frozenset()
+        found = {row[0] for statement in _STILL_KEPT for row in look(self.reader, statement)}
+        return frozenset(seq for seq in found if isinstance(seq, int) and floor <= seq < self.first)
 
     def _floor(self, earlier: list[Path]) -> int:
         """Return the first record of the epoch; 1 when nobody can tell any more."""
@@ -184,6 +203,12 @@ class Step:
         """Records that it adds."""
         return len(self.rows) + len(self.lost) + self.done
 
+    def lose(self, upto: int) -> None:
+        """What stands before ``upto`` and was not found is lost, if it is not at hand elsewhere."""
+        start = max(self.next_seq, self.source.first)
+        if start <= upto:
+            self.lost.append((start, upto))
+
     def prepare(self) -> None:
         """All of it needs the transaction."""
 
@@ -203,7 +228,7 @@ class Step:
         crashpoint("salvage_rows")
 
     def _closing(self, now: Progress) -> EpochSalvaged:
-        start, last = self.source.start.next_seq, self.source.last
+        start, last = max(self.source.start.next_seq, self.source.first), self.source.last
         salvaged_here = now.salvaged - self.source.start.salvaged
         counts = {"salvaged": salvaged_here, "gaps": last - start + 1 - salvaged_here}
         told = {"epoch": self.source.name, "from": start, "to": last} | counts
@@ -312,6 +337,9 @@ class Salvage:
         looked = size = blob_bytes = 0
         upto = min(source.carver.upto, source.last)
         for seq in source.carver.after(now.next_seq):
+            is_owed = seq < source.first
+            if is_owed and seq not in source.kept:
+                continue
             if looked == STEP_ROWS or size > STEP_BYTES or blob_bytes > STEP_BLOB_BYTES:
                 upto = seq - 1
                 break
@@ -319,10 +347,9 @@ class Salvage:
             row = source.chosen(seq)
             if row is None:
                 continue
-            if seq > step.next_seq:
-                step.lost.append((step.next_seq, seq - 1))
+            step.lose(seq - 1)
             step.next_seq = seq + 1
-            step.counted += 1
+            step.counted += not is_owed
             original, _, _ = row.told()
             if original not in self._taken:
                 step.rows.append(row)
@@ -330,7 +357,7 @@ class Salvage:
                 blob_bytes += self._bytes_of_blobs(source, row)
         step.done = upto >= source.last
         if step.next_seq <= upto and (step.done or step.next_seq == now.next_seq):
-            step.lost.append((step.next_seq, upto))
+            step.lose(upto)
             step.next_seq = upto + 1
         return step
 

@@ -45,8 +45,12 @@ class ScanFile:
         try:
             make_folder(path.parent)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._size = os.fstat(self._file).st_size
-            sync_folder(path.parent)
+            try:
+                self._size = os.fstat(self._file).st_size
+                sync_folder(path.parent)
+            except OSError:
+                os.close(self._file)
+                raise
         except OSError as error:
             raise StoreUnavailable(f"The scan cannot be kept in {path}: {error}.") from error
         self._lock = threading.Lock()

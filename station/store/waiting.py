@@ -19,7 +19,10 @@ Subscriber = Callable[[int], None]
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """An operation and the future of its caller; ``outcome`` is its result or the exception."""
+    """An operation and the future of its caller; ``outcome`` is its result or the exception.
+
+    The writer may set the outcome of a waiter whom the watch has told already: what was told stays.
+    """
 
     op: Op
     future: Future[Any] | asyncio.Future[Any]
@@ -28,14 +31,14 @@ class Waiter:
     outcome: Any = None
     told: bool = field(default=False, init=False)
 
-    def tell(self) -> None:
+    def tell(self, outcome: Any) -> None:
         """Resolve the future; the caller may have been cancelled, which changes nothing."""
         if self.future.done():
             return
-        if isinstance(self.outcome, BaseException):
-            self.future.set_exception(self.outcome)
+        if isinstance(outcome, BaseException):
+            self.future.set_exception(outcome)
         else:
-            self.future.set_result(self.outcome)
+            self.future.set_result(outcome)
 
 
 class Bell:
@@ -57,20 +60,22 @@ class Bell:
 
         return stop
 
-    def ring(self, waiters: Iterable[Waiter], published: int | None = None) -> None:
-        """Tell the waiters their outcomes and, after a commit, the subscribers how far it goes."""
+    def ring(
+        self, waiters: Iterable[Waiter], published: int | None = None, failure: StoreError | None = None
+    ) -> None:
+        """Tell the waiters their outcomes, or their failure, and after a commit the subscribers its end."""
         crashpoint("before_tell")
         with self._lock:
-            fresh = [waiter for waiter in waiters if not waiter.told]
-            for waiter in fresh:
+            fresh = [(waiter, failure or waiter.outcome) for waiter in waiters if not waiter.told]
+            for waiter, _ in fresh:
                 waiter.told = True
             subscribers = list(self._subscribers.values())
         calls: dict[asyncio.AbstractEventLoop, list[Callable[[], object]]] = {}
-        for waiter in fresh:
+        for waiter, outcome in fresh:
             if waiter.loop is None:
-                waiter.tell()
+                waiter.tell(outcome)
             else:
-                calls.setdefault(waiter.loop, []).append(waiter.tell)
+                calls.setdefault(waiter.loop, []).append(partial(waiter.tell, outcome))
         if published is not None:
             for loop, subscriber in subscribers:
                 # A call of its own: what a subscriber raises must not keep others from being told.
@@ -83,11 +88,7 @@ class Bell:
 
     def fail(self, waiters: Iterable[Waiter], error: StoreError) -> None:
         """Tell all waiters the same failure."""
-        failed = list(waiters)
-        for waiter in failed:
-            if not waiter.told:
-                waiter.outcome = error
-        self.ring(failed)
+        self.ring(waiters, failure=error)
 
 
 def _call(todo: list[Callable[[], object]]) -> None:

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from station.store import database
 from station.store.ballast import Ballast
-from station.store.chore import Chore
+from station.store.chore import Chore, Chores
 from station.store.crashpoint import crashpoint
 from station.store.database import Fault, fault_of
 from station.store.errors import (
@@ -76,7 +76,7 @@ class Writer:
         chores: Sequence[Chore] = (),
         stats: Stats | None = None,
     ) -> None:
-        self._chores, self._place = chores, place
+        self._chores, self._place = Chores(chores), place
         self._readers, self._ballast, self._intake = readers, ballast, Intake()
         self._group: list[Waiter] = []
         self._bugs, self._damages = Repeats(BUGS, BUGS_IN_S), Repeats(DAMAGES, DAMAGES_IN_S)
@@ -196,20 +196,13 @@ class Writer:
         self.stats.commit_seconds.add(time.monotonic() - started)
         self.stats.group_records.add(tx.seq - before)
         self._publish(tx)
+        tx.settle()
         self.bell.ring(group, tx.seq if tx.seq > before else None)
 
     def _transaction(self) -> Transaction:
-        journal = self.journal
-        return Transaction(
-            connection=journal.connection,
-            epoch=journal.epoch,
-            published=journal.seq,
-            seq=journal.seq,
-            hash=journal.hash,
-            now_us=self._place.now_us(),
-            acked=dict(journal.acked),
-            blob_bytes=journal.blob_bytes,
-        )
+        journal, now_us = self.journal, self._place.now_us()
+        start = (journal.connection, journal.epoch, journal.seq, journal.seq, journal.hash, now_us)
+        return Transaction(*start, acked=dict(journal.acked), blob_bytes=journal.blob_bytes)
 
     def _apply(self, group: list[Waiter], tx: Transaction) -> None:
         """Run all operations in one transaction; when one is refused, again with a savepoint around each."""
@@ -270,17 +263,23 @@ class Writer:
     def _do_chores(self, *, idle: bool) -> bool:
         """Let each chore take one step; whether one did."""
         busy = False
-        for chore in self._chores:
+        for chore in self._chores.ready():
             try:
-                if self.is_open and (op := chore.next(self.journal, idle=idle)):
-                    busy = True
-                    self._write([Waiter(op, Future(), None)])
+                busy |= self.is_open and self._step(chore, idle=idle)
                 if self.is_open and (busy or idle):
                     chore.tidy(self.journal.connection)
                     self.pages = used_pages(self.journal.connection)
             except Exception as error:
                 self._failed([], self._transaction(), error)
         return busy
+
+    def _step(self, chore: Chore, *, idle: bool) -> bool:
+        """Let a chore take a step; whether it did."""
+        op, done = chore.next(self.journal, idle=idle), Future[object]()
+        if op is not None:
+            self._write([Waiter(op, done, None)])
+            self._chores.took(chore, done)
+        return done.done() and done.exception() is None
 
     # --- failures -----------------------------------------------------------------------------
 
@@ -356,6 +355,7 @@ class Writer:
         """Tell the group what the reopened journal says: its records are there together or not at all."""
         failure = judged(tx, self.journal, cause)
         if failure is None:
+            tx.settle()
             self.bell.ring(group, tx.seq)
         else:
             self.bell.fail(group, failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,24 @@ def test_only_what_is_signed_and_newer_is_taken(station: Station) -> None:
         reply = put(station, "H-1", body)
         assert (reply.status, reply.json()["type"]) == (status, f"urn:carril:problem:{name}"), body
     assert put(station, "H-1", hold("H-1", body={**sent["body"], "action": "notify"})).json()["version"] == 1
+    wrong = put(station, "H-1", hold("H-1", version=True)).json()["errors"]
+    assert [error["field"] for error in wrong] == ["body.version"], "a path in what was sent"
+    batch = [{"id": "H-4", **hold("H-4")}, {"id": "M-1", **hold("M-1"), "version": float("inf")}]
+    results = station.call("POST", "/v1/directives:batch", {"items": batch}).json()["results"]
+    assert [result["status"] for result in results] == [201, 422], "each is taken or refused by itself"
+    # An id stays its issuer's and its kind's also when it is closed.
+    over = {"issued_at": "2026-02-01T00:00:00Z", "valid_to": "2026-02-01T00:00:00Z"}
+    assert put(station, "H-1", hold("H-1", 2, **over)).status == 200
+    other = put(station, "H-1", hold("H-1", 3, issuer="urn:carril:client:other"))
+    assert (other.status, other.json()["type"]) == (409, "urn:carril:problem:refused")
+    # Sent at one moment, the newest stands, whatever the order in which they come.
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(5):
+            name = f"R-{number}"
+            sends = [(name, hold(name, version)) for version in (3, 2, 5, 4, 1, 6)]
+            replies = list(pool.map(lambda send: put(station, *send), sends))
+            assert {reply.status for reply in replies} <= {200, 201, 409}
+            assert station.get(f"/v1/directives/{name}").json()["version"] == 6
     assert len(station.records("directive.received")) == 1, "what was refused changed nothing"
     assert station.get("/v1/directives/H-1").json()["state"] == "armed"
     assert station.get("/v1/directives/H-9").status == 404

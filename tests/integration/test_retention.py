@@ -21,7 +21,7 @@ from station.store.quota import Pressure, blob_quota, pressure_of
 from station.store.startup import open_journal
 from station.store.stats import Stats
 from station.store.verify import verify
-from tests.support.journal import draft, of_inspection, place_of
+from tests.support.journal import draft, of_inspection, open_small, place_of
 from tests.support.served import serve
 from tests.support.trimming import (
     QUOTA_BYTES,
@@ -30,6 +30,7 @@ from tests.support.trimming import (
     count_steps,
     fill,
     hold,
+    in_force,
     killed_at,
     opening,
     page,
@@ -121,6 +122,20 @@ def test_held_and_refused_records_stay_and_are_served_one_by_one(opened: list[St
     fill(store, 500)
     ack(store, store.published)
     within(5, lambda: min(stored(store)) > 7)
+
+
+def test_the_records_of_a_directive_in_force_stay(opened: list[Store], tmp_path: Path) -> None:
+    store = opening(opened, tmp_path)
+    fill(store, 2, "H-1")
+    in_force(store, "H-1")
+    last = fill(store, 700)
+    ack(store, last)
+    rest(store)
+    assert stored(store)[:2] == [1, 2]
+    in_force(store, "H-1", is_so=False)
+    fill(store, 500)
+    ack(store, store.published)
+    within(5, lambda: min(stored(store)) > 2)
 
 
 async def _reoffered(store: Store, seq: int) -> int:
@@ -313,3 +328,23 @@ def test_background_is_refused_first_then_all_but_the_vital(opened: list[Store],
     ack(store, store.published)
     within(3, lambda: store.pressure == Pressure.NONE)
     assert store.append_soon([draft(prio=3)]).exception(10) is None
+
+
+def test_a_full_journal_is_quiet_and_its_alarms_are_signed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_small(tmp_path / "state", quota_bytes=4_000_000)
+    try:
+        for size in (20_000, 500, 10):
+            with pytest.raises(StoreFull):
+                fill(store, 10_000, size=size)
+        alarm = fill(store, 1, prio=0, size=10)
+        within(5, lambda: stored(store, "SELECT max(seq) FROM signed_head") == [alarm])
+        with pytest.raises(StoreFull):
+            fill(store, 10_000, prio=0, size=500)
+        time.sleep(1.5)  # the last alarm's head finds no room, or does
+        caplog.clear()
+        time.sleep(2)
+        assert len(caplog.records) < 5
+    finally:
+        store.close()

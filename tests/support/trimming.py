@@ -57,6 +57,24 @@ def hold(store: Store, subject: str, *, on: bool = True) -> None:
     store._submitted(lambda: Hold(subject, on)).result(10)
 
 
+@dataclass(frozen=True)
+class InForce(Small):
+    """A directive that is not closed, or no longer."""
+
+    name: str
+    is_so: bool
+
+    def apply(self, tx: Transaction) -> None:
+        tx.connection.execute("DELETE FROM directive WHERE id = ?", (self.name,))
+        if self.is_so:
+            row = (self.name, "hold", 1, "armed", 0, 2**53 - 1, b"", "{}", 1, 2**53 - 1)
+            tx.connection.execute("INSERT INTO directive VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def in_force(store: Store, name: str, *, is_so: bool = True) -> None:
+    store._submitted(lambda: InForce(name, is_so)).result(10)
+
+
 class Counted(Small):
     """A look in the writer's own thread, between two steps."""
 

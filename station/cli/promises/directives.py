@@ -59,6 +59,9 @@ def _put(kit: Kit, name: str, hold: dict[str, Any]) -> Reply:
 # --- without a key --------------------------------------------------------------------------------
 
 
+LACKS = "it needs --issuer-key and --issuer"
+
+
 @promise("directive-unknown", "A directive that nobody sent is not found")
 def directive_unknown(kit: Kit) -> None:
     """Ask for one under a name that nobody has."""
@@ -76,7 +79,9 @@ def directive_kind(kit: Kit) -> None:
 
 @promise("directive-signature", "A directive that its issuer did not sign is refused and not kept")
 def directive_signature(kit: Kit) -> None:
-    """Sign a hold with a key that nobody knows."""
+    """Sign a hold with a key that nobody knows, in the name of an issuer that the station knows."""
+    if kit.issuer_key is None:
+        raise NotAsked(LACKS)
     name = _name()
     kit.refusal(_put(kit, name, _hold(kit, name, 1, None)), 403, "forbidden")
     kept = kit.ask("GET", f"/v1/directives/{name}")
@@ -106,7 +111,7 @@ def _life(kit: Kit) -> _Life:
         return known
     key = kit.issuer_key
     if key is None:
-        raise NotAsked("it needs --issuer-key and --issuer")
+        raise NotAsked(LACKS)
     name, began = _name(), kit.head()
     hold = _hold(kit, name, 2, key)
     taken, again = _put(kit, name, hold), _put(kit, name, hold)
