@@ -124,6 +124,19 @@ def remains(old: Path, mark: Mark | None, files: BlobFiles | None = None) -> Old
     return Old(replace(ends[-1], last=max(seqs)) if ends else NOTHING_KNOWN, cursors, legacy)
 
 
+def behind_all(place: Place, old: Old) -> Old:
+    """Return this with the highest number of all journals in quarantine: none is ever given again."""
+    folders = place.quarantine.iterdir() if place.quarantine.is_dir() else ()
+    ends = [
+        remains(folder / "journal" / place.database.name, read_mark(folder / place.mark.name)).before
+        for folder in folders
+        if re.match(r"\d{4}-", folder.name)
+    ]
+    last = max((end.last for end in ends if end), default=0)
+    before = old.before or NOTHING_KNOWN
+    return old if last <= before.last else replace(old, before=replace(before, last=last))
+
+
 def _is_seq(value: object) -> bool:
     return isinstance(value, int) and 0 <= value < _LARGEST_SEQ
 

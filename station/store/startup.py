@@ -22,7 +22,7 @@ from station.store.blobs import BlobFiles
 from station.store.chain import rows, sound_rows
 from station.store.crashpoint import crashpoint
 from station.store.database import Fault, fault_of
-from station.store.epoch import Old, create, quarantine, remains
+from station.store.epoch import Old, behind_all, create, quarantine, remains
 from station.store.errors import StoreFull, StoreUnavailable, WrongStation
 from station.store.files import is_full, make_folder, sync_folder
 from station.store.mark import Mark, MarkFile, read_mark
@@ -67,7 +67,8 @@ def _begin_epoch(place: Place, cause: str) -> Journal:
     folder = quarantine(place)
     log.error("a new epoch begins: %s; the old journal is kept in %s", cause, folder)
     blobs = BlobFiles(place.state / "blobs")
-    create(place, remains(folder / "journal" / place.database.name, read_mark(place.mark), blobs), cause)
+    old = remains(folder / "journal" / place.database.name, read_mark(place.mark), blobs)
+    create(place, behind_all(place, old), cause)
     return _open(place)
 
 

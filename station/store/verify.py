@@ -25,6 +25,10 @@ _BLOBS_AFTER = (
     "SELECT sha256, bytes, media, chunks, state FROM blob WHERE sha256 > ? ORDER BY sha256 LIMIT 100"
 )
 _INSPECTIONS_AFTER = "SELECT * FROM inspection WHERE id > ? ORDER BY id LIMIT 500"
+_BEYOND = "SELECT min(record.seq) FROM record, head WHERE record.seq > head.seq"
+_REFUSED_GONE = (
+    "SELECT consumer, nack.seq FROM nack LEFT JOIN record ON record.seq = nack.seq WHERE record.seq IS NULL"
+)
 _SHOWN = 20
 """Faults of one kind that are listed; of the others the number is enough."""
 
@@ -106,6 +110,7 @@ class _Check:
             if bad is None:
                 bad = rewritten
                 faults += self._check_search(index)
+            faults += self._check_ends()
         blobs, bad_blobs = _check_blobs(self.reader, files)
         kept = ""
         if head is not None:
@@ -239,6 +244,14 @@ class _Check:
         return f"{name} is in this journal.", False
 
     # --- mark and search --------------------------------------------------------------------------
+
+    def _check_ends(self) -> list[str]:
+        """Look for what was added behind the head, and for refused records that are gone."""
+        (beyond,) = self.reader.execute(_BEYOND).fetchone()
+        faults = [] if beyond is None else [f"Record {beyond} stands behind the end of the journal."]
+        gone = self.reader.execute(_REFUSED_GONE).fetchall()
+        faults += [f"Record {seq}, which {name} has refused, is missing." for name, seq in gone]
+        return _short(faults)
 
     def _check_mark(self, mark: Mark | None) -> list[str]:
         if mark is None:

@@ -189,7 +189,8 @@ class Writer:
         crashpoint("before_commit")
         self._commit(tx)
         crashpoint("after_commit")
-        self._set_mark(tx)
+        if tx.seq > before:  # else the mark says so already: an acknowledgement or a look costs no sync
+            self._set_mark(tx)
         self._beat()
         database.check_identity(self._place.database, self.journal.identity)
         self.stats.commits += 1

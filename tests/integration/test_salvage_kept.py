@@ -79,3 +79,21 @@ def test_a_blob_that_waits_for_its_receipt_stays(state: Path) -> None:
     assert stored(store, "SELECT lower(hex(sha256)) FROM record_blob") == [name]
     store.close()
     assert verify(state).ok
+
+
+def test_no_number_is_given_again_though_two_journals_are_lost(state: Path) -> None:
+    store = open_small(state)
+    fill(store, 20, size=10)
+    store.close()
+    (state / "mark.bin").unlink()
+    store = open_small(state)
+    fill(store, 1, size=10)
+    salvage_ends(store, 1)
+    last = store.published
+    store.close()
+    (state / "mark.bin").unlink()
+    (state / "journal" / "station.db").write_bytes(b"")
+    store = open_small(state)
+    assert store.first_seq > 20
+    store.close()
+    assert last > 20

@@ -54,6 +54,17 @@ def test_an_untouched_folder_is_proven(state: Path) -> None:
     )
 
 
+def test_a_record_that_was_added_behind_the_end_is_named(state: Path) -> None:
+    columns = "type, prio, subject, time_us, flags, body, prev, hash"
+    change(state, f"INSERT INTO record SELECT 9999, {columns} FROM record WHERE seq = {LAST}")
+    assert "Record 9999 stands behind the end of the journal." in verify(state).faults
+
+
+def test_a_refused_record_that_is_gone_is_named(state: Path) -> None:
+    change(state, "INSERT INTO nack VALUES ('central', 9999, 'schema', 1, NULL)")
+    assert "Record 9999, which central has refused, is missing." in verify(state).faults
+
+
 @pytest.mark.parametrize(
     "forged", ["time_us + 1000", "time_us - 3600000000", "1", "-1", "9223372036854775807"]
 )
