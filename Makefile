@@ -34,30 +34,25 @@ run: setup
 	@$(MAKE) web || echo 'carril: the station runs without its screen.' >&2
 	exec $(BIN)/carril run --port $(PORT) --state .state
 
-# Four streams on two cores. Two run in real time and mostly wait: the browser with the bench, and whole lanes.
-# Two take what is left: single devices, broken links and the journal on sockets and disks; and what only
-# computes, with the coverage gate.
-some = $(foreach name,$(2),tests/$(1)/test_$(name).py)
-GLASS := tests/browser $(call some,integration,hil_io hil_lane_full tutorial)
-LANE := $(call some,integration,demo_lane directives hold_orders linestream_resume poll_client push_camera real_photo recorded_passage) \
-	$(call some,faults,device_faults field_faults history kill9_lane poison sick_computer)
-WIRE := tests/contract tests/interop $(filter-out $(GLASS) $(LANE),$(wildcard tests/faults/test_*.py tests/integration/test_*.py))
+# Three streams on two cores, since what runs in real time mostly waits: the browser and whole lanes; single
+# devices, broken links and the journal on sockets and disks; and what only computes, with the coverage gate.
+LANE := $(foreach name,demo_lane directives hold_orders hil_io hil_lane_full linestream_resume poll_client push_camera real_photo \
+	recorded_passage tutorial,tests/integration/test_$(name).py) \
+	$(foreach name,history poison sick_computer,tests/faults/test_$(name).py)
+WIRE := tests/contract tests/interop $(filter-out $(LANE),$(wildcard tests/faults/test_*.py tests/integration/test_*.py))
 PURE := tests/unit tests/property
 
 test: check web
 	@scripts/debian-packages 'make test drives the screen with chromium, asks mbpoll and curl for a second opinion and breaks disks with gcc' \
 		chromium mbpoll curl gcc libc6-dev || echo 'carril: the tests that need them are skipped.' >&2
-	streams=
-	beside() { log=.venv/$$1.log; shift; "$$@" -p no:cacheprovider >$$log 2>&1 & streams+="$$!:$$log "; }
-	beside pure nice -n 19 $(BIN)/pytest $(PURE) --cov --timeout 300
-	beside wire nice -n 10 $(BIN)/pytest $(WIRE)
-	beside lane $(BIN)/pytest $(LANE)
+	beside() { log=$$1; shift; nice "$$@" -p no:cacheprovider >.venv/$$log.log 2>&1; }
+	beside pure -n 19 $(BIN)/pytest $(PURE) --cov --timeout 300 & pure=$$!
+	beside wire -n 9 $(BIN)/pytest $(WIRE) & wire=$$!
 	failed=0
-	$(BIN)/pytest $(GLASS) || failed=1
-	for stream in $$streams; do
-		wait $${stream%:*} || failed=1
-		cat $${stream#*:}
-	done
+	$(BIN)/pytest tests/browser $(LANE) || failed=1
+	wait $$pure || failed=1
+	wait $$wire || failed=1
+	cat .venv/pure.log .venv/wire.log
 	exit $$failed
 
 # --- the parts ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rfc8785 import CanonicalizationError
 
 from station.api.problems import Problem, from_store, refusals
 from station.domain.decision import Refused, VersionConflict
@@ -257,7 +258,10 @@ def _issuer(issuers: Mapping[str, Issuer], envelope: Envelope) -> Issuer:
 
 def _genuine(issuer: Issuer, envelope: Envelope) -> bytes:
     """Return what was signed, in canonical form; raises ``Problem`` unless the issuer signed it."""
-    payload = canonical(envelope.signed())
+    try:
+        payload = canonical(envelope.signed())
+    except CanonicalizationError as error:
+        raise Problem(422, "invalid", f"It cannot be signed: {error}. Nothing was changed.") from None
     try:
         issuer.key.verify(base64.b64decode(envelope.sig), payload)
     except InvalidSignature:

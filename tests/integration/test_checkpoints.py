@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from station.store import heads
+from station.store import chore, heads
 from station.store.heads import Head, load_key, notes_after, public_keys, read_note
 from station.store.journal import Store
 from station.store.mark import read_mark
@@ -150,6 +150,7 @@ def test_a_head_that_could_not_be_stored_is_made_again(
         apply(self, tx)
 
     monkeypatch.setattr(heads._AddHead, "apply", full_once)
+    monkeypatch.setattr(chore, "REST_S", 0.2)
     store.append_soon([of_inspection("i1", "carril.inspection.sealed")]).result(10)
     wait_for(lambda: bool(signed(store)))
     assert failed == [1]

@@ -78,7 +78,7 @@ def test_what_we_write_is_what_we_read() -> None:
 def test_what_we_write_is_valid(schema: Any) -> None:
     schema.validate(write(PASSAGE).decode())
     empty = Measurement("2026-11-27T01:59:50Z", 1, "Background")
-    bare = Document(PASSAGE.uuid, Instrument("", ""), (), (empty,))
+    bare = Document(PASSAGE.uuid, Instrument("unknown", "unknown"), PASSAGE.detectors[:1], (empty,))
     schema.validate(write(bare).decode())
 
 

@@ -19,7 +19,7 @@ class NotN42(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """The portal; ``versions`` by component, at least one."""
+    """The portal. The schema wants a manufacturer, a model and at least one of ``versions``, by component."""
 
     manufacturer: str
     model: str
