@@ -59,7 +59,7 @@ class Screen:
 @pytest.mark.timeout(180)
 def test_the_first_truck_is_sealed_delivered_and_proven(station: Station) -> None:
     def clear() -> list[Any]:
-        # A computer that stands still for a moment leaves a gap in the counts: that truck is rightly not clear.
+        # A computer that stands still for a moment leaves a gap in the counts: not clear, rightly.
         found = station.records("inspection.sealed", outcome="decided")
         return [sealed for sealed in found if sealed["recommendation"]["level"] == "clear"]
 
