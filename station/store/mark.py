@@ -1,7 +1,7 @@
 """The high-water mark: a second file that says how far the journal had come.
 
 One flipped bit in SQLite's write-ahead log silently drops every commit behind it, and the database calls
-itself sound. ``mark.bin`` is written and synced after each commit and before anyone is told, so that
+itself sound. ``mark.bin`` is written and synced after each commit of records, before anyone is told, so that
 acknowledged ≤ mark ≤ head always holds and a shortened journal is seen.
 
 Two slots of 4,096 bytes are written in turn (slot = generation mod 2), little endian; the highest valid
