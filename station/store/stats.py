@@ -42,7 +42,7 @@ class Stats:
     group_records: Histogram = field(
         default_factory=lambda: Histogram((1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
     )
-    """Records of one commit: how well appends share a sync."""
+    """Records of each commit that has any: how well appends share a sync."""
     log_bytes: int = 0
     """Size of the write-ahead log after the last commit: a reader's own ``stat`` would wait for the disk."""
     commits: int = 0

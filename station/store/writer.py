@@ -191,11 +191,11 @@ class Writer:
         crashpoint("after_commit")
         if tx.seq > before:  # else the mark says so already: an acknowledgement or a look costs no sync
             self._set_mark(tx)
+            self.stats.group_records.add(tx.seq - before)
         self._beat()
         database.check_identity(self._place.database, self.journal.identity)
         self.stats.commits += 1
         self.stats.commit_seconds.add(time.monotonic() - started)
-        self.stats.group_records.add(tx.seq - before)
         self._publish(tx)
         tx.settle()
         self.bell.ring(group, tx.seq if tx.seq > before else None)

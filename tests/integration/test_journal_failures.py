@@ -233,7 +233,7 @@ def io_error(*_: Any) -> None:
     raise error
 
 
-@pytest.mark.parametrize("step", ["_apply", "_commit", "_set_mark"])
+@pytest.mark.parametrize("step", ["_apply", "_commit", "_publish"])
 async def test_an_acknowledgement_alone_is_never_called_durable_on_a_failed_disk(
     store: Store, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -245,8 +245,8 @@ async def test_an_acknowledgement_alone_is_never_called_durable_on_a_failed_disk
     async with asyncio.timeout(10):
         while store.state is not State.OPEN:
             await asyncio.sleep(0.005)
-    # Only after the mark had its turn may it be there.
-    assert store.acked["central"] == (1 if step == "_set_mark" else 0)
+    # Only after the commit may it be there.
+    assert store.acked["central"] == (1 if step == "_publish" else 0)
 
 
 async def test_a_refused_draft_beside_it_does_not_make_an_acknowledgement_durable(

@@ -55,9 +55,9 @@ async def test_producers_share_commits_and_keep_their_own_order(store: Store) ->
     assert all(each == sorted(each) for each in seqs)
     stats = store.stats
     assert stats.group_records.total == 64 * 20
-    # Counts, not times: at most a commit per 10 records, and one sync of the mark for each commit.
+    # Counts, not times: at most a commit per 10 records, and one sync of the mark for each that has records.
     assert stats.commits <= 64 * 20 / 10
-    assert stats.mark_syncs == stats.commits
+    assert stats.mark_syncs == stats.group_records.count
     assert stats.commit_seconds.count == stats.commits
 
 

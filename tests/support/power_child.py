@@ -19,7 +19,7 @@ from station.store.draft import BlobRef, Receipt
 from station.store.errors import StoreError
 from station.store.feed import read_after
 from station.store.journal import Store
-from station.store.ops import Ack, Op
+from station.store.ops import Ack, Op, Transaction
 from station.store.place import Journal
 from station.store.receipts import KeepReceipt
 from station.store.writer import Writer
@@ -209,8 +209,13 @@ def normal_sync() -> None:
 def mark_before_commit() -> None:
     """The mark says more than the journal holds."""
     commit, set_mark = Writer._commit, Writer._set_mark
-    Writer._commit = set_mark  # type: ignore[method-assign]
-    Writer._set_mark = commit  # type: ignore[method-assign]
+
+    def early(writer: Writer, tx: Transaction) -> None:
+        set_mark(writer, tx)
+        commit(writer, tx)
+
+    Writer._commit = early  # type: ignore[method-assign]
+    Writer._set_mark = lambda writer, tx: None  # type: ignore[method-assign]
 
 
 def mark_not_synced() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,17 @@ def schema(shared_data: Path) -> Any:
 
 def test_what_we_write_is_what_we_read() -> None:
     assert read(write(PASSAGE)) == PASSAGE
+
+
+def test_a_panel_without_data_is_not_written_and_an_alarm_needs_no_words() -> None:
+    silent = replace(
+        PASSAGE.measurements[0], counts=(DetectorCounts("ML", 0.2, None), DetectorCounts("MU", 0.2, 1))
+    )
+    (alarm,) = PASSAGE.analyses[0].alarms
+    plain = Analysis("device", (replace(alarm, time=None, description=""),))
+    found = read(write(replace(PASSAGE, measurements=(silent,), analyses=(plain,))))
+    assert [counts.detector for counts in found.measurements[0].counts] == ["MU"]
+    assert found.analyses == (plain,)
 
 
 def test_what_we_write_is_valid(schema: Any) -> None:
