@@ -152,8 +152,8 @@ def to_look(screen: Screen, fixture: Fixture, look: str) -> None:
     if look in ("stale", "stale_alarm", "stale_order", "lost"):
         fixture.silent = True
         screen.until("document.querySelector('.band')")
-    if look == "lost":
-        screen.until("/try/.test(document.querySelector('.band').innerText)")
+    if look in ("stale_order", "lost"):  # the longest sentences of the band
+        screen.until("/try|intento/.test(document.querySelector('.band').innerText)")
     # Whatever else is on the screen, an alarm of the first rank has a band of its own.
     first = any(alarm.priority == 1 for alarm in view.alarms)
     assert (

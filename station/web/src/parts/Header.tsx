@@ -20,7 +20,7 @@ function Mode() {
 }
 
 function Age() {
-  const s = Number.isFinite(ageS.value) ? number(ageS.value, 1) : "–";
+  const s = Number.isFinite(ageS.value) ? number(ageS.value, ageS.value < 10 ? 1 : 0) : "–";
   if (stale.value) return <span class="badge">{t("data.old", { s })}</span>;
   return <span class={ageS.value > LATE_S ? "strong" : "muted"}>{t("data.age", { s })}</span>;
 }
