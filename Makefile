@@ -34,25 +34,26 @@ run: setup
 	@$(MAKE) web || echo 'carril: the station runs without its screen.' >&2
 	exec $(BIN)/carril run --port $(PORT) --state .state
 
-# Three streams on two cores, since what runs in real time mostly waits: the browser and whole lanes; single
-# devices, broken links and the journal on sockets and disks; and what only computes, with the coverage gate.
-LANE := $(foreach name,demo_lane directives hold_orders hil_io hil_lane_full linestream_resume poll_client push_camera real_photo \
-	recorded_passage tutorial,tests/integration/test_$(name).py) \
-	$(foreach name,history poison sick_computer,tests/faults/test_$(name).py)
-WIRE := tests/contract tests/interop $(filter-out $(LANE),$(wildcard tests/faults/test_*.py tests/integration/test_*.py))
-PURE := tests/unit tests/property
+# Three streams on two cores, since what runs in real time mostly waits: the screen and the bench; whole lanes;
+# and what only computes, with the coverage gate, before single devices and the journal on sockets and disks.
+GLASS := tests/browser $(foreach name,demo_lane hil_io hil_lane_full tutorial,tests/integration/test_$(name).py)
+LANES := $(filter-out $(GLASS),$(shell grep -l tests.support.station tests/faults/test_*.py tests/integration/test_*.py))
+PURE  := tests/unit tests/property
+WIRE  := tests/contract tests/interop \
+	$(filter-out $(GLASS) $(LANES),$(wildcard tests/faults/test_*.py tests/integration/test_*.py))
 
 test: check web
 	@scripts/debian-packages 'make test drives the screen with chromium, asks mbpoll and curl for a second opinion and breaks disks with gcc' \
 		chromium mbpoll curl gcc libc6-dev || echo 'carril: the tests that need them are skipped.' >&2
-	beside() { log=$$1; shift; nice "$$@" -p no:cacheprovider >.venv/$$log.log 2>&1; }
-	beside pure -n 19 $(BIN)/pytest $(PURE) --cov --timeout 300 & pure=$$!
-	beside wire -n 9 $(BIN)/pytest $(WIRE) & wire=$$!
+	beside() { $(BIN)/pytest -p no:cacheprovider "$${@:2}" >.venv/$$1.log 2>&1; }
+	beside lanes $(LANES) & lanes=$$!
+	{ renice -n 19 $$BASHPID >/dev/null; beside pure $(PURE) --cov --timeout 300 && pure=0 || pure=1; \
+		beside wire $(WIRE) && exit $$pure; } & rest=$$!
 	failed=0
-	$(BIN)/pytest tests/browser $(LANE) || failed=1
-	wait $$pure || failed=1
-	wait $$wire || failed=1
-	cat .venv/pure.log .venv/wire.log
+	$(BIN)/pytest $(GLASS) || failed=1
+	wait $$lanes || failed=1
+	wait $$rest || failed=1
+	cat .venv/lanes.log .venv/pure.log .venv/wire.log
 	exit $$failed
 
 # --- the parts ------------------------------------------------------------------------------------

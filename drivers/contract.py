@@ -67,6 +67,8 @@ __all__ = [
 Check = Callable[[DriverCase], Awaitable[None]]
 CLOSE_LIMIT_S = 1.0
 """Longest time that ``close`` may take."""
+LEAK_LIMIT_S = 10.0
+"""What is held longer than this is not on its way out but leaks."""
 RECONNECTS = 100
 SLICED_BYTES = 8_000
 """So many bytes are cut into single ones; the rest of a longer recording is cut into longer pieces."""
@@ -88,7 +90,7 @@ async def _expect_no_leak(before: tuple[int, int, int], what: str) -> None:
     def clean() -> bool:
         return all(now <= then for now, then in zip(held(), before, strict=True))
 
-    if not await within(2.0, clean):
+    if not await within(LEAK_LIMIT_S, clean):
         raise ContractBroken(f"{what}: (threads, tasks, descriptors) were {before} and are {held()}")
 
 

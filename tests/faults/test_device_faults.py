@@ -124,6 +124,11 @@ def test_a_device_breaks_and_comes_back(station: Station, case: Case) -> None:
         gaps = not mine and any(seen["gaps"] for seen in record["radiation"]["occupancies"])
         if not blind and not gaps and not station.starved(began, case.device):
             break  # else the next vehicle: this one was hit by a second fault, which nobody wanted
+    doubted |= {  # a frozen device may be found out when its vehicle has gone
+        change["device"]
+        for change in station.records("device_health.changed")
+        if change["seq"] > began and "frozen" in (change["cause"] or "") and change["device"] != case.device
+    }
     if station.records("counts.missed")[missed:]:
         doubted.add("rpm1")  # the vehicle before lost its end marker with the link: this one may be two
     assert not blind

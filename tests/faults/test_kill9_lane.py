@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.station import Station, running_station
 
-STOP_LIMIT_S = 3.0
+STOP_LIMIT_S = 8.0
+"""Three seconds, and what a busy computer adds; less than the ten of its wait."""
 SOME_LINES_BYTES = 200_000
 SLOW = 1.5
 
@@ -49,7 +50,7 @@ def back_again(station: Station, before: Any) -> Any:
     """Start again, keep the officer away, and return the same inspection as it comes back."""
     station.start()
     with station.officer_away():
-        after = station.until_state("awaiting_decision", limit_s=5)
+        after = station.until_state("awaiting_decision")
         assert after["inspection_id"] == before["inspection_id"]
         assert after["version"] > before["version"], "what the officer saw before does not count any more"
         assert "restarted" in after["flags"]
