@@ -22,6 +22,7 @@ from station.domain.directives import (
     DirectiveConflict,
     Envelope,
     HoldTerms,
+    Known,
     LaneModeTerms,
     ManifestTerms,
     ReleaseTerms,
@@ -168,19 +169,15 @@ class _Desk:
 
     async def _put(self, envelope: Envelope, digest: str) -> tuple[Literal[200, 201], Taken]:
         try:
-            known, of = await self.store.read(lambda view: _known(view, envelope.id))
-            if known and of not in (None, (envelope.issuer, envelope.kind)):
-                detail = "This id is that of another issuer's, or of another kind. Nothing was changed."
-                raise Problem(409, "refused", detail)
-            version = (known.version, known.sha256.hex()) if known else None
-            if known and not check_newer(version, envelope, digest):
-                return 200, _taken(self.store, known)
+            found, known = await self.store.read(lambda view: _known(view, envelope.id))
+            if found and not check_newer(known, envelope, digest):
+                return 200, _taken(self.store, found)
             whole = {**envelope.signed(), "sig": envelope.sig}
             size = len(await asyncio.to_thread(canonical, whole))
             if size > MAX_BYTES:
                 detail = f"It has {size} bytes, at most {MAX_BYTES} are taken: send it in parts."
                 raise Problem(413, "too-large", f"{detail} Nothing was changed.")
-            command = PutDirective(envelope, digest, whole, size, version)
+            command = PutDirective(envelope, digest, whole, size, known)
             receipt = await self.host.command(command)
         except DirectiveConflict as conflict:
             raise Problem(409, conflict.code, str(conflict), version=conflict.stored) from None
@@ -270,27 +267,29 @@ def _genuine(issuer: Issuer, envelope: Envelope) -> bytes:
     return payload
 
 
-def _known(view: View, directive_id: str) -> tuple[StoredDirective | None, tuple[str, str] | None]:
-    """Return the newest version, and whose of which kind its id is, as far as that is still kept."""
+def _known(view: View, directive_id: str) -> tuple[StoredDirective | None, Known | None]:
+    """Return the newest version, and what a newer one is held against."""
     found = find_directive(view, directive_id)
     if found is None:
         return None, None
-    signed = found.envelope() if found.body else _recorded(view, found.seq)
-    return found, (str(signed["issuer"]), found.kind) if signed else None
+    issuer = found.issuer or (_sent(view, found) or {}).get("issuer")  # an older station kept it there alone
+    return found, Known(found.version, found.sha256.hex(), issuer, found.kind)
 
 
 def _whole(store: Store, view: View, directive_id: str) -> Directive | None:
     found = find_directive(view, directive_id)
     if found is None:
         return None
-    envelope = found.envelope() if found.body else _recorded(view, found.seq)
+    envelope = _sent(view, found)
     return Directive(**_taken(store, found).model_dump(), kind=found.kind, envelope=envelope)
 
 
-def _recorded(view: View, seq: int) -> dict[str, Any] | None:
-    """Return the envelope that a record has, if it is still kept."""
+def _sent(view: View, found: StoredDirective) -> dict[str, Any] | None:
+    """Return the envelope, of a closed or damaged one from its record; ``None`` if that is gone."""
+    with contextlib.suppress(ValueError):
+        return found.envelope()
     with contextlib.suppress(Trimmed):
-        row, sound = read_record(view, seq)
+        row, sound = read_record(view, found.seq)
         if row and sound:
             envelope: dict[str, Any] = row.told()[2]["envelope"]
             return envelope

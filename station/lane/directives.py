@@ -10,7 +10,9 @@ from station.domain.decision import Refused
 from station.domain.directive_events import (
     DirectiveArmed,
     DirectiveClosed,
+    DirectiveEvent,
     DirectiveReceived,
+    DirectiveUnreadable,
     ManifestMatched,
     ReleaseVoted,
 )
@@ -20,8 +22,10 @@ from station.domain.directives import (
     Directive,
     Envelope,
     HoldBody,
+    Known,
     ManifestEnvelope,
     ReleaseEnvelope,
+    Unreadable,
     check_newer,
 )
 from station.domain.identity import folded
@@ -52,8 +56,7 @@ class PutDirective:
     """What was signed, and the signature."""
     size: int
     """Bytes of ``signed`` as JSON."""
-    known: tuple[int, str] | None
-    """Version and SHA-256 that the journal has of it."""
+    known: Known | None
 
 
 class Directives:
@@ -68,6 +71,8 @@ class Directives:
         """Ids by plate as it is compared: a vehicle is not held against ten thousand."""
         self._told: tuple[str, set[tuple[str, int]]] = ("", set())
         """Inspection, and id and version of what was told of it: also of what it does not keep."""
+        self._unreadable: set[str] = set()
+        """Ids of those that no vehicle can be held against."""
         self._coming: set[str] = set()
         """Those of which a version is on its way to the journal."""
         self._looked: object = None
@@ -80,9 +85,15 @@ class Directives:
         """Inspection and manifest that belong together."""
 
     def load(self, known: Iterable[Directive]) -> None:
-        """Take up those that were open when the station stopped."""
+        """Take up those that were open when the station stopped, and that their issuer may still send."""
         for directive in known:
+            envelope = directive.envelope
+            if envelope.issuer and (envelope.issuer, envelope.kind) not in self._core.facts.senders:
+                self._tell(directive, DirectiveClosed, how="issuer_removed")
+                continue
             self._add(directive)
+            if isinstance(envelope, Unreadable) and not envelope.told:
+                self._tell(directive, DirectiveUnreadable, kind=envelope.kind, why=envelope.why)
 
     def _add(self, directive: Directive) -> None:
         key = directive.envelope.id
@@ -90,6 +101,8 @@ class Directives:
         self._open[key] = directive
         self._open_bytes += directive.size
         self._due_us = 0  # it has moments of its own
+        if isinstance(directive.envelope, Unreadable):
+            self._unreadable.add(key)
         for plate in directive.plates:
             self._by_plate.setdefault(plate, set()).add(key)
         self._changes += 1
@@ -98,6 +111,7 @@ class Directives:
         if directive := self._open.pop(key, None):
             self._changes += 1
             self._open_bytes -= directive.size
+            self._unreadable.discard(key)
             for plate in directive.plates:
                 self._by_plate[plate].discard(key)
                 if not self._by_plate[plate]:
@@ -106,14 +120,12 @@ class Directives:
     # --- what comes in --------------------------------------------------------------------------
 
     def put(self, command: PutDirective) -> Pending:
-        """Take a new version; raises ``DirectiveConflict``, or ``Refused`` when it cannot be taken now."""
+        """Take a new version; raises ``DirectiveConflict``, or ``Refused`` when it cannot be taken."""
         core, envelope = self._core, command.envelope
         if envelope.id in self._coming:
             raise Refused("Another version of it is being written. Repeat it. Nothing was changed.")
-        before = self._open.get(envelope.id)
-        if before and (before.envelope.issuer, before.envelope.kind) != (envelope.issuer, envelope.kind):
-            raise Refused("This id is that of another issuer's, or of another kind. Nothing was changed.")
         check_newer(command.known, envelope, command.sha256)
+        before = self._open.get(envelope.id)
         new = Directive.of(envelope, command.sha256, command.size)
         over = self._over(envelope, was_known=command.known is not None)
         if over is None:
@@ -189,12 +201,13 @@ class Directives:
     def _over(self, envelope: Envelope, *, was_known: bool) -> Closed | None:
         """Return how a version is closed as soon as it is received, if it is."""
         facts = self._core.facts
-        if not envelope.concerns(facts.lane_id, facts.direction):
-            return "not_applicable"
+        ours = envelope.concerns(facts.lane_id, facts.direction)
         past = self._synchronised and self._core.now.utc_ns // 1000 >= envelope.to_us
-        if not past and not envelope.withdraws:
+        if ours and not past and not envelope.withdraws:
             return None
-        return "withdrawn" if was_known else "expired"
+        if was_known:
+            return "withdrawn"
+        return "expired" if ours else "not_applicable"
 
     @property
     def _synchronised(self) -> bool:
@@ -203,8 +216,9 @@ class Directives:
     # --- time and vehicles ----------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Arm what is due, close what is over, tell what nobody has received."""
+        """Arm what is due, close what is over, tell what nobody has received, or nobody can read."""
         orders.tick(self._core)
+        self._warn()
         now_utc_us, synchronised = self._core.now.utc_ns // 1000, self._synchronised
         # Ten thousand are not asked every second: the next moment of any of them is known.
         asked = now_utc_us >= self._due_us or synchronised != self._was_synchronised
@@ -215,6 +229,14 @@ class Directives:
                     self._let_time_pass(directive)
             moments = (each.next_us for each in self._open.values())
             self._due_us = min(moments, default=NEVER_US) if synchronised else NEVER_US
+
+    def _warn(self) -> None:
+        """Alarm as long as an order is open that cannot be read: it must not look as if there were none."""
+        core, alarm = self._core, self._core.book.find("order_unreadable")
+        if alarm is None and self._unreadable:
+            core.raise_lane_alarm("order_unreadable", values={"directive": min(self._unreadable)})
+        elif alarm is not None and alarm.values.get("directive") not in self._unreadable:
+            core.end_alarm(alarm.alarm_id)  # the next one, if any, has an alarm of its own
 
     def _let_time_pass(self, directive: Directive) -> None:
         now_utc_us = self._core.now.utc_ns // 1000
@@ -257,7 +279,7 @@ class Directives:
         if "manifest" in inspection.fitted:
             self._match([each.envelope for each in found if self._is_of_this_lane(each.envelope)])
 
-    def _is_of_this_lane(self, envelope: Envelope) -> TypeGuard[ManifestEnvelope]:
+    def _is_of_this_lane(self, envelope: Envelope | Unreadable) -> TypeGuard[ManifestEnvelope]:
         """Whether this is a manifest of a truck that goes this way: another's papers are no papers."""
         if not isinstance(envelope, ManifestEnvelope):
             return False
@@ -308,8 +330,6 @@ class Directives:
             self._remove(directive.envelope.id)
             self._tell(directive, DirectiveClosed, how="done")
 
-    def _tell(
-        self, directive: Directive, event: type[DirectiveArmed | DirectiveClosed], **fields: object
-    ) -> None:
+    def _tell(self, directive: Directive, event: type[DirectiveEvent], **fields: object) -> None:
         envelope = directive.envelope
         self._core.emit(event, directive_id=envelope.id, directive_version=envelope.version, **fields)

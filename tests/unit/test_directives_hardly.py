@@ -60,12 +60,12 @@ def test_a_vote_that_closes_release_is_never_pushed_out() -> None:
     put(rig, vote(rig, "V-hold", verdict="hold"))
     put(rig, vote(rig, "V-red", modulation="red"))
     for number in range(MAX_VOTES - 2):
-        put(rig, vote(rig, f"V-{number}", agency="OTHER"))
+        known = put(rig, vote(rig, f"V-{number}", agency="OTHER"))
     with pytest.raises(Refused, match="withdraw one"):
         put(rig, vote(rig, "V-more", agency="OTHER"))
     assert rig.seen.level == "hold"
     assert "modulation" in rig.locks
-    put(rig, vote(rig, "V-1", 2, agency="OTHER", verdict="secondary"), (1, "x"))
+    put(rig, vote(rig, "V-1", 2, agency="OTHER", verdict="secondary"), known)
     assert len(rig.lane.core.inspection.directed.votes) == MAX_VOTES  # type: ignore[union-attr]
 
 

@@ -209,4 +209,4 @@ def test_a_start_and_a_list_cost_what_is_open(rig: Rig) -> None:
         ):
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert used in plan, plan
-    assert schema.SCHEMA == 3
+    assert schema.SCHEMA == 4
