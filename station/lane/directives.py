@@ -81,8 +81,10 @@ class Directives:
         self._ticked_s = 0.0
         self._due_us = 0
         self._was_synchronised = False
-        self._used: tuple[str, str | None] | None = None
-        """Inspection and manifest that belong together."""
+        self._used: tuple[str, str, set[str]] | None = None
+        """Inspection and manifest that belong together, and the plates that were read."""
+        self._gone: tuple[str, set[str]] | None = None
+        """Manifest and plates of the vehicle that has left with it."""
 
     def load(self, known: Iterable[Directive]) -> None:
         """Take up those that were open when the station stopped, and that their issuer may still send."""
@@ -166,7 +168,11 @@ class Directives:
                 is_over = over == "withdrawn"
                 asked.direct(told.without_vote(vote.directive_id) if is_over else told.with_vote(vote))
 
-        return Pending(stored, lambda: self._coming.discard(envelope.id))
+        def lost() -> None:
+            self._coming.discard(envelope.id)
+            self._changes += 1  # what waited for it is looked at again
+
+        return Pending(stored, lost)
 
     def _make_sure_of_room(self, new: Directive, before: Directive | None) -> None:
         if before is None and len(self._open) >= MAX_OPEN:
@@ -290,12 +296,10 @@ class Directives:
         if inspection is None or inspection.coverage.lpr.state == CoverageState.WAITING:
             return  # the plate may still come
         arrival_us = inspection.opened_utc_us if self._synchronised else None
-        found = match(
-            [(each.id, each.version, each.body) for each in candidates],
-            [(folded(read.text), read.region) for read in inspection.reads],
-            arrival_us,
-        )
-        self._used = (inspection.inspection_id, found.directive_id) if found.directive_id else None
+        reads = [(folded(read.text), read.region) for read in inspection.reads]
+        found = match([(each.id, each.version, each.body) for each in candidates], reads, arrival_us)
+        plates, used = {plate for plate, _ in reads}, found.directive_id
+        self._used = (inspection.inspection_id, used, plates) if used else None
         checks = inspection.checks
         if found.status == "none":
             checks.presume("manifest", "none")
@@ -306,13 +310,20 @@ class Directives:
         inspection.direct(replace(inspection.directed, manifest=found))
 
     def _close_used(self) -> None:
-        """A manifest is of one movement: it is done when its vehicle was let go or sent on."""
+        """A manifest is of one movement: it is done when its vehicle was let go or sent on.
+
+        A version that is on its way meanwhile is of the same movement, if it still names the vehicle.
+        """
         core, used = self._core, self._used
-        if used is None or core.seals != used[0]:
+        if used is not None and core.seals == used[0]:
+            self._used = None
+            if core.last is not None and core.last["verdict"] != "aborted":
+                self._gone = used[1:]
+        if self._gone is None or self._gone[0] in self._coming:
             return
-        self._used = None
-        directive = self._open.get(used[1] or "")
-        if directive is not None and core.last is not None and core.last["verdict"] != "aborted":
+        (key, plates), self._gone = self._gone, None
+        directive = self._open.get(key)
+        if directive is not None and not plates.isdisjoint(directive.plates):
             self._remove(directive.envelope.id)
             self._tell(directive, DirectiveClosed, how="done")
 
@@ -323,7 +334,12 @@ class Directives:
         orders.told(self._core, envelope.id, envelope.version, body, names, directive.plates)
 
     def _use_up(self, directive: Directive, plates: set[str], inspection: Inspection) -> None:
-        """A hold of one time is done when its vehicle is known for sure, not at any read of its plate."""
+        """A hold of one time is done when its vehicle is known for sure, not at any read of its plate.
+
+        While a newer version is on its way that one decides: this one is closed by it, or looked at again.
+        """
+        if directive.envelope.id in self._coming:
+            return
         body, plate = directive.envelope.body, inspection.identity.plate
         sure = plate is not None and plate.status == "accepted" and folded(plate.text) in directive.plates
         if isinstance(body, HoldBody) and body.once and sure and directive.names(plates):
