@@ -150,8 +150,8 @@ class Terms(Strict):
 
     @model_validator(mode="after")
     def _has_a_time(self) -> Self:
-        if self.to_us < self.from_us and not self.withdraws:
-            raise ValueError("valid_to is before valid_from; a withdrawal has a valid_to up to issued_at")
+        if self.to_us < self.from_us:
+            raise ValueError("valid_to is before valid_from; of a withdrawal they may be equal")
         return self
 
     def signed(self) -> dict[str, Any]:

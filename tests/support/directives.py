@@ -13,6 +13,16 @@ from station.domain.directives import Envelope, Known, envelope_of
 from station.lane.directives import PutDirective
 from tests.support.lane_rig import ISSUER, Rig
 
+MANIFEST: dict[str, Any] = {
+    "source": "ace_truck",
+    "trip_no": "SCAC12345",
+    "mode": "truck",
+    "direction": "in",
+    "port": "2304",
+    "conveyance": {"plate": "R4K7719"},
+    "accepted_at": "2026-01-01T00:00:00Z",
+}
+"""Of the truck that the rig drives."""
 SIG = "A" * 86 + "=="
 """Of the right form, and nobody's."""
 

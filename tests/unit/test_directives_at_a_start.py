@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 
-from station.domain.directives import Envelope
+from station.api.directives import _known
+from station.domain.decision import Refused
+from station.domain.directives import Envelope, check_newer
 from station.store import directives as kept
 from station.store.canonical import canonical
 from station.store.directives import StoredDirective
+from station.store.readers import Tip, View
 from tests.support import directives, lane_rig
 from tests.support.directives import put, states
 from tests.support.lane_rig import ISSUER, Rig, facts, projection
 
 PLATE = "R4K7719"
+TRUST = {"program": "fast", "list_version": 1, "as_of": "2026-01-01T00:00:00Z", "full": True, "parties": []}
 OVER = {"valid_to": "2026-01-02T00:00:00Z"}
 
 
@@ -228,7 +232,13 @@ def test_an_id_is_its_issuers_while_records_are_held_in_its_name(rig: Rig) -> No
     told = rig.records()
     with projection(told) as table:
         table.execute(kept.FORGET, late)
-        assert table.execute("SELECT id, issuer FROM directive").fetchall() == [("H-1", ISSUER)]
+        assert table.execute("SELECT id FROM directive").fetchall() == [("H-1",)]
+        # Its record may be gone long since: here there is none.
+        _, known = _known(View(table, Tip(bytes(16), 1, told[-1][0], bytes(32))), "H-1")
+        with pytest.raises(Refused, match="another issuer"):
+            check_newer(known, hold(version=2, issuer="urn:carril:client:other"), "")
+        with pytest.raises(Refused, match="another kind"):
+            check_newer(known, directives.envelope("H-1", kind="trust", version=2, body=TRUST), "")
         table.execute("DELETE FROM legal_hold")
         table.execute(kept.FORGET, late)
         assert table.execute("SELECT id FROM directive").fetchall() == []

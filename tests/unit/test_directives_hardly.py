@@ -12,19 +12,10 @@ from station.domain.directives import Envelope
 from station.domain.rules import MAX_HITS, MAX_VOTES
 from station.domain.signed import moment_us
 from tests.support import directives
-from tests.support.directives import put, states
+from tests.support.directives import MANIFEST, put, states
 from tests.support.lane_rig import Rig, facts
 
 PLATE, OTHER = "R4K7719", "ZZZ1111"
-MANIFEST = {
-    "source": "ace_truck",
-    "trip_no": "SCAC12345",
-    "mode": "truck",
-    "direction": "in",
-    "port": "2304",
-    "conveyance": {"plate": PLATE},
-    "accepted_at": "2026-01-01T00:00:00Z",
-}
 OVER = {"valid_to": "2026-01-01T00:00:00Z"}
 
 
