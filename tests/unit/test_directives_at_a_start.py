@@ -15,6 +15,7 @@ from station.api.directives import _known
 from station.domain.decision import Refused
 from station.domain.directives import Envelope, check_newer
 from station.store import directives as kept
+from station.store import inherit
 from station.store.canonical import canonical
 from station.store.directives import StoredDirective
 from station.store.readers import Tip, View
@@ -153,6 +154,19 @@ def test_an_order_that_cannot_be_read_is_told_and_shown_and_the_lane_works_on(ri
     assert "H-1" in held(rig)
     rig.arrive(plate=PLATE)
     assert rig.seen.level == "hold"
+
+
+@pytest.mark.usefixtures("damaged")
+def test_a_new_epoch_takes_an_unreadable_order_over_and_its_salvage_brings_none_back(rig: Rig) -> None:
+    known = put(rig, hold())
+    rig.restart()
+    with projection(rig.records()) as table:
+        subjects = [row[0] for statement in inherit._SUBJECTS for row in inherit.look(table, statement)]
+    assert subjects == ["H-1"]
+    put(rig, hold(version=2, **OVER), known)
+    _, kind, data = next(told for told in rig.records() if told[1] == "carril.directive.unreadable")
+    with projection(rig.records()) as table:
+        assert not kept.is_news(table, kind, {**data, "directive_version": 2})
 
 
 @pytest.mark.usefixtures("damaged")
