@@ -6,22 +6,25 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter, Body, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from rfc8785 import CanonicalizationError
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, core_schema
 
-from station.api.problems import Problem, from_store, refusals
+from station.api.problems import Problem, from_store, invalid, refusals
 from station.domain.decision import Refused, VersionConflict
 from station.domain.directives import (
     DirectiveConflict,
     Envelope,
     HoldTerms,
+    Known,
     LaneModeTerms,
     ManifestTerms,
     ReleaseTerms,
@@ -126,7 +129,25 @@ _TAKEN: dict[int | str, dict[str, Any]] = {
 }
 
 
-_AnyTerms = HoldTerms | ManifestTerms | ReleaseTerms | TrustTerms | LaneModeTerms
+_AnyTerms = Annotated[
+    HoldTerms | ManifestTerms | ReleaseTerms | TrustTerms | LaneModeTerms, Field(discriminator="kind")
+]
+_TERMS: TypeAdapter[Any] = TypeAdapter(_AnyTerms)
+
+
+class _Sent(dict[str, Any]):
+    """A directive as it was sent: described as what it must be, and checked later, off the loop."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        terms = handler.generate_schema(_AnyTerms)
+        return core_schema.no_info_wrap_validator_function(lambda sent, _: sent, terms)
+
+
+def _named(directive_id: str, sent: dict[str, Any]) -> Envelope:
+    """Return the directive of this name; raises ``pydantic.ValidationError``."""
+    terms = _TERMS.validate_python(sent)
+    return envelope_of({**terms.model_dump(exclude_unset=True), "id": directive_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,44 +164,47 @@ class _Desk:
         """Take or refuse one of a batch."""
         name = item.get("id") if isinstance(item.get("id"), str) else None
         try:
-            envelope = await asyncio.to_thread(envelope_of, item)
-            status, _ = await self.take(envelope)
-        except ValidationError as error:
-            errors = [
-                {"field": ".".join(map(str, found["loc"][1:])) or "kind", "message": found["msg"]}
-                for found in error.errors()
-            ]
-            problem = Problem(422, "invalid", "Nothing was changed.", errors=errors)
+            status, _ = await self.take(item, envelope_of)
+        except RequestValidationError as wrong:
+            problem = invalid(wrong)
         except Problem as refused:
             problem = refused
         else:
             return Result(id=name, status=status)
         return Result(id=name, status=problem.status, problem=problem.body())
 
-    async def take(self, envelope: Envelope) -> tuple[Literal[200, 201], Taken]:
-        """Take what is genuine and newer; raises ``Problem``."""
-        issuer = _issuer(self.issuers, envelope)
+    async def take(
+        self, sent: dict[str, Any], read: Callable[[dict[str, Any]], Envelope]
+    ) -> tuple[Literal[200, 201], Taken]:
+        """Take what is genuine and newer; raises ``Problem`` or ``RequestValidationError``."""
         # Off the loop: long bodies take their time, and nobody has shown a key yet.
-        payload = await asyncio.to_thread(_genuine, issuer, envelope)
-        digest = hashlib.sha256(payload).hexdigest()
+        envelope, digest = await asyncio.to_thread(self._checked, sent, read)
         async with self.turn:
             return await self._put(envelope, digest)
 
+    def _checked(
+        self, sent: dict[str, Any], read: Callable[[dict[str, Any]], Envelope]
+    ) -> tuple[Envelope, str]:
+        """Return what was sent, once it is sound and genuine, and the SHA-256 of what was signed."""
+        try:
+            envelope = read(sent)
+        except ValidationError as error:
+            found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+            raise RequestValidationError(found, body=sent) from None
+        payload = _genuine(_issuer(self.issuers, envelope), envelope)
+        return envelope, hashlib.sha256(payload).hexdigest()
+
     async def _put(self, envelope: Envelope, digest: str) -> tuple[Literal[200, 201], Taken]:
         try:
-            known, of = await self.store.read(lambda view: _known(view, envelope.id))
-            if known and of not in (None, (envelope.issuer, envelope.kind)):
-                detail = "This id is that of another issuer's, or of another kind. Nothing was changed."
-                raise Problem(409, "refused", detail)
-            version = (known.version, known.sha256.hex()) if known else None
-            if known and not check_newer(version, envelope, digest):
-                return 200, _taken(self.store, known)
+            found, known = await self.store.read(lambda view: _known(view, envelope.id))
+            if found and not check_newer(known, envelope, digest):
+                return 200, _taken(self.store, found)
             whole = {**envelope.signed(), "sig": envelope.sig}
             size = len(await asyncio.to_thread(canonical, whole))
             if size > MAX_BYTES:
                 detail = f"It has {size} bytes, at most {MAX_BYTES} are taken: send it in parts."
                 raise Problem(413, "too-large", f"{detail} Nothing was changed.")
-            command = PutDirective(envelope, digest, whole, size, version)
+            command = PutDirective(envelope, digest, whole, size, known)
             receipt = await self.host.command(command)
         except DirectiveConflict as conflict:
             raise Problem(409, conflict.code, str(conflict), version=conflict.stored) from None
@@ -204,12 +228,11 @@ def directives_router(host: LaneHost, store: Store, issuers: Mapping[str, Issuer
     @router.put("/{directive_id}", status_code=201, responses=_TAKEN)
     async def put(
         directive_id: Annotated[DirectiveId, Path()],
-        terms: Annotated[_AnyTerms, Body(discriminator="kind")],
+        terms: Annotated[_Sent, Body()],
         response: Response,
     ) -> Taken:
         """Send a directive, a newer version of one, or its withdrawal (a newer version that is over)."""
-        envelope = envelope_of({**terms.model_dump(exclude_unset=True), "id": directive_id})
-        response.status_code, taken = await desk.take(envelope)
+        response.status_code, taken = await desk.take(terms, partial(_named, directive_id))
         return taken
 
     @router.get("", responses=refusals("invalid", "store-unavailable"))
@@ -258,10 +281,7 @@ def _issuer(issuers: Mapping[str, Issuer], envelope: Envelope) -> Issuer:
 
 def _genuine(issuer: Issuer, envelope: Envelope) -> bytes:
     """Return what was signed, in canonical form; raises ``Problem`` unless the issuer signed it."""
-    try:
-        payload = canonical(envelope.signed())
-    except CanonicalizationError as error:
-        raise Problem(422, "invalid", f"It cannot be signed: {error}. Nothing was changed.") from None
+    payload = canonical(envelope.signed())
     try:
         issuer.key.verify(base64.b64decode(envelope.sig), payload)
     except InvalidSignature:
@@ -270,27 +290,29 @@ def _genuine(issuer: Issuer, envelope: Envelope) -> bytes:
     return payload
 
 
-def _known(view: View, directive_id: str) -> tuple[StoredDirective | None, tuple[str, str] | None]:
-    """Return the newest version, and whose of which kind its id is, as far as that is still kept."""
+def _known(view: View, directive_id: str) -> tuple[StoredDirective | None, Known | None]:
+    """Return the newest version, and what a newer one is held against."""
     found = find_directive(view, directive_id)
     if found is None:
         return None, None
-    signed = found.envelope() if found.body else _recorded(view, found.seq)
-    return found, (str(signed["issuer"]), found.kind) if signed else None
+    issuer = found.issuer or (_sent(view, found) or {}).get("issuer")  # an older station kept it there alone
+    return found, Known(found.version, found.sha256.hex(), issuer, found.kind)
 
 
 def _whole(store: Store, view: View, directive_id: str) -> Directive | None:
     found = find_directive(view, directive_id)
     if found is None:
         return None
-    envelope = found.envelope() if found.body else _recorded(view, found.seq)
+    envelope = _sent(view, found)
     return Directive(**_taken(store, found).model_dump(), kind=found.kind, envelope=envelope)
 
 
-def _recorded(view: View, seq: int) -> dict[str, Any] | None:
-    """Return the envelope that a record has, if it is still kept."""
+def _sent(view: View, found: StoredDirective) -> dict[str, Any] | None:
+    """Return the envelope, of a closed or damaged one from its record; ``None`` if that is gone."""
+    with contextlib.suppress(ValueError):
+        return found.envelope()
     with contextlib.suppress(Trimmed):
-        row, sound = read_record(view, seq)
+        row, sound = read_record(view, found.seq)
         if row and sound:
             envelope: dict[str, Any] = row.told()[2]["envelope"]
             return envelope

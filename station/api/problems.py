@@ -168,12 +168,16 @@ def _store(_: Request, error: Exception) -> Response:
 
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler of this class alone
-    sent = request.headers.get("content-type", "")
+    return invalid(error, request.headers.get("content-type", "")).response()
+
+
+def invalid(error: RequestValidationError, sent: str = "application/json") -> Problem:
+    """Return the problem of a request, ``sent`` as this media type, that names each field in its words."""
     errors = [_field(found, sent, error.body) for found in error.errors()]
     in_body = any(found["field"].split(".")[0] == "body" for found in errors)
     status, name = (422, "invalid") if in_body else (400, "bad-parameter")
     detail = "; ".join(f"{found['field']}: {found['message']}" for found in errors)
-    return Problem(status, name, detail, errors=errors).response()
+    return Problem(status, name, detail, errors=errors)
 
 
 def _path(where: Sequence[object], body: Any) -> tuple[object, ...]:

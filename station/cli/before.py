@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from station.domain.directives import Directive, envelope_of
+from pydantic import ValidationError
+
+from station.domain.directives import Directive, Envelope, Unreadable, envelope_of
 from station.lane.core import LaneFacts
+from station.lane.directives import NEVER_US
 from station.lane.rawfile import LeftOver, discard, take_up
 from station.lane.restart import Before, Record, alarms_before, found_open, portals_before
 from station.lane.vault import StoreVault
@@ -17,8 +21,12 @@ from station.store.journal import Store
 
 REMEMBERED = 2000
 """Records in which a restart looks for alarms and the portals' last words, repeated every 500."""
+MAX_TOLD = 3
+"""Errors of a directive that its record names."""
 MAX_TRIES = 3
 """An inspection that ended so many starts is not read again but sealed as aborted."""
+
+log = logging.getLogger("carril.lane")
 
 
 async def journal_before(store: Store, facts: LaneFacts, scans: Path, vault: StoreVault) -> Before:
@@ -52,9 +60,32 @@ async def _cut_off(store: Store, scans: Path, vault: StoreVault) -> list[LeftOve
 
 
 def directive_of(stored: StoredDirective) -> Directive:
-    """Return an open directive as the lane works with it."""
-    envelope, armed = envelope_of(stored.envelope()), stored.state == "armed"
+    """Return an open directive as the lane works with it; one that cannot be read ends no start."""
+    envelope: Envelope | Unreadable
+    try:
+        envelope = envelope_of(stored.envelope())
+    except ValueError as error:
+        envelope = Unreadable(
+            id=stored.id,
+            version=stored.version,
+            kind=stored.kind,
+            issuer=stored.issuer or "",
+            from_us=stored.valid_from_us or 0,
+            to_us=stored.valid_to_us or NEVER_US,
+            why=_why(error),
+            told=stored.state == "unreadable",
+        )
+        log.error("directive %s, version %d, cannot be read: %s", stored.id, stored.version, envelope.why)
+    armed = stored.state == "armed" and not isinstance(envelope, Unreadable)
     return Directive.of(envelope, stored.sha256.hex(), len(stored.body.encode()), armed=armed)
+
+
+def _why(error: ValueError) -> str:
+    """Say what is wrong without what was sent: notes may hold a name."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors(include_input=False, include_url=False)[:MAX_TOLD]
+    return "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in found)
 
 
 def _records(rows: Iterable[Row]) -> list[Record]:

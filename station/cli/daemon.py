@@ -35,6 +35,7 @@ from station.cli.report import LaneReport, store_reasons
 from station.cli.server import Server
 from station.cli.simulation import Order, Simulation
 from station.cli.state import keep_last_good
+from station.domain.events import InspectionSealed
 from station.domain.view import CentreView, DeviceView, LaneView, SimulatedOfficerView
 from station.lane.core import BOARD, CHECK_OF_ROLE, LaneFacts
 from station.lane.evidence import Evidence
@@ -252,7 +253,7 @@ class Daemon:
     async def _tell_sealed(self) -> None:
         with self.bus.subscribe() as messages:
             async for message in messages.until(self.stop, 3600):
-                if message is not None and message.data.get("type") == "carril.inspection.sealed":
+                if message is not None and message.data.get("type") == InspectionSealed.type_name():
                     self.settings.sealed(message.data)
 
     # --- between the parts ------------------------------------------------------------------------

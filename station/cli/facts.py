@@ -34,7 +34,7 @@ def lane_facts(lane_file: LaneFile) -> LaneFacts:
         gb_averaging_s=lane_file.radiation.gb_averaging_s,
         scanner_disturbs=lane_file.radiation.scanner_disturbs,
         modulation_required=lane.modulation,
-        manifests=any("manifest" in issuer.kinds for issuer in lane_file.issuers),
+        senders=frozenset((urn, kind) for urn, issuer in issuers(lane_file).items() for kind in issuer.kinds),
     )
 
 

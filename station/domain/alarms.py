@@ -38,6 +38,7 @@ PRIORITY = {
     "vehicle_stalled": 2,
     "required_device_lost": 2,
     "lane_file_refused": 2,
+    "order_unreadable": 2,
     "station_only": 2,
 }
 

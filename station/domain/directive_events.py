@@ -35,6 +35,13 @@ class DirectiveArmed(DirectiveEvent):
     unreadable: tuple[str, ...]
 
 
+class DirectiveUnreadable(DirectiveEvent):
+    """A start could not read it: it names no vehicle and is not over. Send it again, newer."""
+
+    kind: str
+    why: str
+
+
 class DirectiveClosed(DirectiveEvent):
     """It is not in force any more, or never was."""
 

@@ -1,11 +1,12 @@
 """Directives: signed instructions of a central system, when they are in force, and which vehicle they mean.
 
     received ──▶ armed ──▶ closed
-        └──────────────────▶ closed     withdrawn | superseded | expired | not_applicable | done
+        └──────────────────▶ closed     withdrawn | superseded | expired | done | …
 
 Each change of state is a record of the feed, and so is each hit. A higher version takes the place of a lower
 one; a version that is over when it comes is the withdrawal. Signatures are checked before (station.api).
-Armed means in force here: what no rule of this version obeys stays received.
+Armed means in force here: what no rule of this version obeys stays received. What a start cannot read is
+unreadable until a newer version comes, its time is over, or a later start reads it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from station.domain.trust import TrustBody
 
 Action = Literal["hold", "secondary", "scan", "notify"]
 HoldKind = Literal["lookout", "targeting", "export_control", "person", "legal"]
-Closed = Literal["done", "withdrawn", "superseded", "expired", "not_applicable"]
+Closed = Literal["done", "withdrawn", "superseded", "expired", "not_applicable", "issuer_removed"]
 DISCREET = frozenset({"person", "lookout", "targeting"})
 """Kinds of a hold that warn nobody outside the booth unless they say so."""
 READABLE = ("plate",)
@@ -149,8 +150,8 @@ class Terms(Strict):
 
     @model_validator(mode="after")
     def _has_a_time(self) -> Self:
-        if self.to_us < self.from_us and not self.withdraws:
-            raise ValueError("valid_to is before valid_from; a withdrawal has a valid_to up to issued_at")
+        if self.to_us < self.from_us:
+            raise ValueError("valid_to is before valid_from; of a withdrawal they may be equal")
         return self
 
     def signed(self) -> dict[str, Any]:
@@ -239,14 +240,31 @@ _ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Annotated[Envelope, Field(discrim
 
 def envelope_of(signed: Mapping[str, Any]) -> Envelope:
     """Return the directive in a signed object; raises ``pydantic.ValidationError``."""
-    return _ENVELOPE.validate_python(dict(signed))
+    return _ENVELOPE.validate_python(signed)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An open directive whose envelope cannot be read, or is not what was received."""
+
+    id: str
+    version: int
+    kind: str
+    issuer: str
+    """Empty: nobody can tell."""
+    from_us: int
+    to_us: int
+    why: str
+    told: bool
+    """Whether the feed has it."""
+    body: None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """One version of a directive that is not closed: armed, or received only."""
+    """One version of a directive that is not closed: armed, or received only, or unreadable."""
 
-    envelope: Envelope
+    envelope: Envelope | Unreadable
     sha256: str
     """Of the canonical envelope: the same version with another one is a conflict."""
     keys: Mapping[str, str]
@@ -260,7 +278,7 @@ class Directive:
     armed: bool = False
 
     @classmethod
-    def of(cls, envelope: Envelope, sha256: str, size: int, *, armed: bool = False) -> Directive:
+    def of(cls, envelope: Envelope | Unreadable, sha256: str, size: int, *, armed: bool = False) -> Directive:
         """Return it with what is asked often at hand."""
         body = envelope.body
         keys = body.keys.given() if isinstance(body, HoldBody) else {}
@@ -270,7 +288,7 @@ class Directive:
     @property
     def obeyed(self) -> bool:
         """Whether it can ever be in force here."""
-        return self.envelope.kind not in KEPT
+        return not isinstance(self.envelope, Unreadable) and self.envelope.kind not in KEPT
 
     @property
     def next_us(self) -> int:
@@ -299,13 +317,26 @@ class Directive:
         return "arm" if begun and self.obeyed else "wait"
 
 
-def check_newer(known: tuple[int, str] | None, envelope: Envelope, sha256: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the journal has of a directive: its newest version, and whose of which kind its id is."""
+
+    version: int
+    sha256: str
+    issuer: str | None
+    """``None``: an older station took it, and nobody can tell any more."""
+    kind: str
+
+
+def check_newer(known: Known | None, envelope: Envelope, sha256: str) -> bool:
     """Return whether this is a new version, ``False``: exactly the one that is known.
 
-    Raises ``DirectiveConflict``.
+    Raises ``DirectiveConflict``, or ``Refused`` if the id is another's.
     """
-    if known is None or envelope.version > known[0]:
+    if known is None:
         return True
-    if (envelope.version, sha256) == known:
-        return False
-    raise DirectiveConflict(known[0])
+    if known.issuer is not None and (known.issuer, known.kind) != (envelope.issuer, envelope.kind):
+        raise Refused("This id is that of another issuer's, or of another kind. Nothing was changed.")
+    if envelope.version <= known.version and (envelope.version, sha256) != (known.version, known.sha256):
+        raise DirectiveConflict(known.version)
+    return envelope.version > known.version

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from station.domain.identity import folded
-from station.domain.signed import ListOf, Moment, Strict, Text, moment_us
+from station.domain.signed import Amount, ListOf, Moment, Strict, Text, moment_us
 from station.domain.values import Value
 
 Mode = Literal["truck", "rail", "sea", "air"]
@@ -56,14 +56,14 @@ class Equipment(Strict):
     type: Text | None = None
     iso_type: Text | None = None
     laden: bool | None = None
-    tare_kg: float | None = Field(default=None, ge=0)
+    tare_kg: Amount | None = None
     seals: ListOf[Seal] = ()
 
 
 class Car(Strict):
     """One car of a consist."""
 
-    seq: int = Field(ge=1)
+    seq: int = Field(ge=1, le=2**31)
     initial: Text | None = None
     number: Text | None = None
     aei_tag: Text | None = None
@@ -84,9 +84,9 @@ class Shipment(Strict):
     ref: Text | None = None
     description: str = Field(default="", max_length=500)
     hs6: ListOf[Annotated[str, Field(pattern=r"^[0-9]{4,6}$")]] = ()
-    qty: float | None = Field(default=None, ge=0)
+    qty: Amount | None = None
     package: Text | None = None
-    gross_kg: float | None = Field(default=None, ge=0)
+    gross_kg: Amount | None = None
     origin: Text | None = None
     shipper_ref: Text | None = None
     consignee_ref: Text | None = None

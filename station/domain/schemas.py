@@ -20,8 +20,10 @@ def _leaves(cls: type[Event]) -> list[type[Event]]:
 
 @cache
 def catalogue() -> dict[str, type[Event]]:
-    """Return every event class by its wire type."""
-    return {event.type_name(): event for event in _leaves(Event)}
+    """Return every event class by its wire type, by module whatever was imported first."""
+    home = Event.__module__
+    ordered = sorted(_leaves(Event), key=lambda event: (event.__module__ != home, event.__module__))
+    return {event.type_name(): event for event in ordered}
 
 
 def json_schema(name: str) -> dict[str, Any] | None:

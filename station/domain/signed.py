@@ -11,6 +11,8 @@ from station.domain.values import Value
 
 DirectiveId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(min_length=1, max_length=64)]
+Amount = Annotated[float, Field(ge=0, le=2**53 - 1)]
+"""As far as JSON's numbers are exact."""
 _T = TypeVar("_T")
 ListOf = Annotated[tuple[_T, ...], Field(strict=False, max_length=64)]
 """JSON has lists alone."""

@@ -67,8 +67,8 @@ class LaneFacts:
     design_s: float = 10.0
     gb_averaging_s: float = 1.0
     scanner_disturbs: bool = True
-    manifests: bool = False
-    """Whether somebody may send manifests."""
+    senders: frozenset[tuple[str, str]] = frozenset()
+    """URN and kind: who may send directives of which kinds."""
     modulation_required: bool = False
     """Whether Release waits for the fiscal selection."""
 
@@ -76,6 +76,11 @@ class LaneFacts:
     def simulated(self) -> bool:
         """Whether any device is not real: then every record is simulated."""
         return any(device.mode != "real" for device in self.devices)
+
+    @property
+    def manifests(self) -> bool:
+        """Whether somebody may send manifests."""
+        return any(kind == "manifest" for _, kind in self.senders)
 
     @property
     def fitted(self) -> frozenset[str]:

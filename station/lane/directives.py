@@ -10,7 +10,9 @@ from station.domain.decision import Refused
 from station.domain.directive_events import (
     DirectiveArmed,
     DirectiveClosed,
+    DirectiveEvent,
     DirectiveReceived,
+    DirectiveUnreadable,
     ManifestMatched,
     ReleaseVoted,
 )
@@ -20,8 +22,10 @@ from station.domain.directives import (
     Directive,
     Envelope,
     HoldBody,
+    Known,
     ManifestEnvelope,
     ReleaseEnvelope,
+    Unreadable,
     check_newer,
 )
 from station.domain.identity import folded
@@ -52,8 +56,7 @@ class PutDirective:
     """What was signed, and the signature."""
     size: int
     """Bytes of ``signed`` as JSON."""
-    known: tuple[int, str] | None
-    """Version and SHA-256 that the journal has of it."""
+    known: Known | None
 
 
 class Directives:
@@ -68,6 +71,8 @@ class Directives:
         """Ids by plate as it is compared: a vehicle is not held against ten thousand."""
         self._told: tuple[str, set[tuple[str, int]]] = ("", set())
         """Inspection, and id and version of what was told of it: also of what it does not keep."""
+        self._unreadable: set[str] = set()
+        """Ids of those that no vehicle can be held against."""
         self._coming: set[str] = set()
         """Those of which a version is on its way to the journal."""
         self._looked: object = None
@@ -76,13 +81,21 @@ class Directives:
         self._ticked_s = 0.0
         self._due_us = 0
         self._was_synchronised = False
-        self._used: tuple[str, str | None] | None = None
-        """Inspection and manifest that belong together."""
+        self._used: tuple[str, str, set[str]] | None = None
+        """Inspection and manifest that belong together, and the plates that were read."""
+        self._gone: tuple[str, set[str]] | None = None
+        """Manifest and plates of the vehicle that has left with it."""
 
     def load(self, known: Iterable[Directive]) -> None:
-        """Take up those that were open when the station stopped."""
+        """Take up those that were open when the station stopped, and that their issuer may still send."""
         for directive in known:
+            envelope = directive.envelope
+            if envelope.issuer and (envelope.issuer, envelope.kind) not in self._core.facts.senders:
+                self._tell(directive, DirectiveClosed, how="issuer_removed")
+                continue
             self._add(directive)
+            if isinstance(envelope, Unreadable) and not envelope.told:
+                self._tell(directive, DirectiveUnreadable, kind=envelope.kind, why=envelope.why)
 
     def _add(self, directive: Directive) -> None:
         key = directive.envelope.id
@@ -90,6 +103,8 @@ class Directives:
         self._open[key] = directive
         self._open_bytes += directive.size
         self._due_us = 0  # it has moments of its own
+        if isinstance(directive.envelope, Unreadable):
+            self._unreadable.add(key)
         for plate in directive.plates:
             self._by_plate.setdefault(plate, set()).add(key)
         self._changes += 1
@@ -98,6 +113,7 @@ class Directives:
         if directive := self._open.pop(key, None):
             self._changes += 1
             self._open_bytes -= directive.size
+            self._unreadable.discard(key)
             for plate in directive.plates:
                 self._by_plate[plate].discard(key)
                 if not self._by_plate[plate]:
@@ -106,14 +122,12 @@ class Directives:
     # --- what comes in --------------------------------------------------------------------------
 
     def put(self, command: PutDirective) -> Pending:
-        """Take a new version; raises ``DirectiveConflict``, or ``Refused`` when it cannot be taken now."""
+        """Take a new version; raises ``DirectiveConflict``, or ``Refused`` when it cannot be taken."""
         core, envelope = self._core, command.envelope
         if envelope.id in self._coming:
             raise Refused("Another version of it is being written. Repeat it. Nothing was changed.")
-        before = self._open.get(envelope.id)
-        if before and (before.envelope.issuer, before.envelope.kind) != (envelope.issuer, envelope.kind):
-            raise Refused("This id is that of another issuer's, or of another kind. Nothing was changed.")
         check_newer(command.known, envelope, command.sha256)
+        before = self._open.get(envelope.id)
         new = Directive.of(envelope, command.sha256, command.size)
         over = self._over(envelope, was_known=command.known is not None)
         if over is None:
@@ -154,7 +168,11 @@ class Directives:
                 is_over = over == "withdrawn"
                 asked.direct(told.without_vote(vote.directive_id) if is_over else told.with_vote(vote))
 
-        return Pending(stored, lambda: self._coming.discard(envelope.id))
+        def lost() -> None:
+            self._coming.discard(envelope.id)
+            self._changes += 1  # what waited for it is looked at again
+
+        return Pending(stored, lost)
 
     def _make_sure_of_room(self, new: Directive, before: Directive | None) -> None:
         if before is None and len(self._open) >= MAX_OPEN:
@@ -189,12 +207,13 @@ class Directives:
     def _over(self, envelope: Envelope, *, was_known: bool) -> Closed | None:
         """Return how a version is closed as soon as it is received, if it is."""
         facts = self._core.facts
-        if not envelope.concerns(facts.lane_id, facts.direction):
-            return "not_applicable"
+        ours = envelope.concerns(facts.lane_id, facts.direction)
         past = self._synchronised and self._core.now.utc_ns // 1000 >= envelope.to_us
-        if not past and not envelope.withdraws:
+        if ours and not past and not envelope.withdraws:
             return None
-        return "withdrawn" if was_known else "expired"
+        if was_known:
+            return "withdrawn"
+        return "expired" if ours else "not_applicable"
 
     @property
     def _synchronised(self) -> bool:
@@ -203,8 +222,9 @@ class Directives:
     # --- time and vehicles ----------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Arm what is due, close what is over, tell what nobody has received."""
+        """Arm what is due, close what is over, tell what nobody has received, or nobody can read."""
         orders.tick(self._core)
+        self._warn()
         now_utc_us, synchronised = self._core.now.utc_ns // 1000, self._synchronised
         # Ten thousand are not asked every second: the next moment of any of them is known.
         asked = now_utc_us >= self._due_us or synchronised != self._was_synchronised
@@ -215,6 +235,14 @@ class Directives:
                     self._let_time_pass(directive)
             moments = (each.next_us for each in self._open.values())
             self._due_us = min(moments, default=NEVER_US) if synchronised else NEVER_US
+
+    def _warn(self) -> None:
+        """Alarm as long as an order is open that cannot be read: it must not look as if there were none."""
+        core, alarm = self._core, self._core.book.find("order_unreadable")
+        if alarm is None and self._unreadable:
+            core.raise_lane_alarm("order_unreadable", values={"directive": min(self._unreadable)})
+        elif alarm is not None and alarm.values.get("directive") not in self._unreadable:
+            core.end_alarm(alarm.alarm_id)  # the next one, if any, has an alarm of its own
 
     def _let_time_pass(self, directive: Directive) -> None:
         now_utc_us = self._core.now.utc_ns // 1000
@@ -257,7 +285,7 @@ class Directives:
         if "manifest" in inspection.fitted:
             self._match([each.envelope for each in found if self._is_of_this_lane(each.envelope)])
 
-    def _is_of_this_lane(self, envelope: Envelope) -> TypeGuard[ManifestEnvelope]:
+    def _is_of_this_lane(self, envelope: Envelope | Unreadable) -> TypeGuard[ManifestEnvelope]:
         """Whether this is a manifest of a truck that goes this way: another's papers are no papers."""
         if not isinstance(envelope, ManifestEnvelope):
             return False
@@ -268,12 +296,10 @@ class Directives:
         if inspection is None or inspection.coverage.lpr.state == CoverageState.WAITING:
             return  # the plate may still come
         arrival_us = inspection.opened_utc_us if self._synchronised else None
-        found = match(
-            [(each.id, each.version, each.body) for each in candidates],
-            [(folded(read.text), read.region) for read in inspection.reads],
-            arrival_us,
-        )
-        self._used = (inspection.inspection_id, found.directive_id) if found.directive_id else None
+        reads = [(folded(read.text), read.region) for read in inspection.reads]
+        found = match([(each.id, each.version, each.body) for each in candidates], reads, arrival_us)
+        plates, used = {plate for plate, _ in reads}, found.directive_id
+        self._used = (inspection.inspection_id, used, plates) if used else None
         checks = inspection.checks
         if found.status == "none":
             checks.presume("manifest", "none")
@@ -284,13 +310,20 @@ class Directives:
         inspection.direct(replace(inspection.directed, manifest=found))
 
     def _close_used(self) -> None:
-        """A manifest is of one movement: it is done when its vehicle was let go or sent on."""
+        """A manifest is of one movement: it is done when its vehicle was let go or sent on.
+
+        A version that is on its way meanwhile is of the same movement, if it still names the vehicle.
+        """
         core, used = self._core, self._used
-        if used is None or core.seals != used[0]:
+        if used is not None and core.seals == used[0]:
+            self._used = None
+            if core.last is not None and core.last["verdict"] != "aborted":
+                self._gone = used[1:]
+        if self._gone is None or self._gone[0] in self._coming:
             return
-        self._used = None
-        directive = self._open.get(used[1] or "")
-        if directive is not None and core.last is not None and core.last["verdict"] != "aborted":
+        (key, plates), self._gone = self._gone, None
+        directive = self._open.get(key)
+        if directive is not None and not plates.isdisjoint(directive.plates):
             self._remove(directive.envelope.id)
             self._tell(directive, DirectiveClosed, how="done")
 
@@ -301,15 +334,18 @@ class Directives:
         orders.told(self._core, envelope.id, envelope.version, body, names, directive.plates)
 
     def _use_up(self, directive: Directive, plates: set[str], inspection: Inspection) -> None:
-        """A hold of one time is done when its vehicle is known for sure, not at any read of its plate."""
+        """A hold of one time is done when its vehicle is known for sure, not at any read of its plate.
+
+        While a newer version is on its way that one decides: this one is closed by it, or looked at again.
+        """
+        if directive.envelope.id in self._coming:
+            return
         body, plate = directive.envelope.body, inspection.identity.plate
         sure = plate is not None and plate.status == "accepted" and folded(plate.text) in directive.plates
         if isinstance(body, HoldBody) and body.once and sure and directive.names(plates):
             self._remove(directive.envelope.id)
             self._tell(directive, DirectiveClosed, how="done")
 
-    def _tell(
-        self, directive: Directive, event: type[DirectiveArmed | DirectiveClosed], **fields: object
-    ) -> None:
+    def _tell(self, directive: Directive, event: type[DirectiveEvent], **fields: object) -> None:
         envelope = directive.envelope
         self._core.emit(event, directive_id=envelope.id, directive_version=envelope.version, **fields)

@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Protocol
 
-from station.domain.events import DecisionRecorded, Event, LaneAlarmRaised, Prio, RadiationAlarmRaised
+from station.domain.events import (
+    DecisionRecorded,
+    Event,
+    InspectionOpened,
+    InspectionSealed,
+    LaneAlarmRaised,
+    Prio,
+    RadiationAlarmRaised,
+)
 from station.domain.values import Verdict
 from station.domain.view import LaneView
 from station.lane.effects import Append
@@ -26,7 +34,7 @@ def draft(event: Event, append: Append) -> Draft:
     """Return the event as the journal takes it."""
     subject = next(filter(None, (getattr(event, name, None) for name in SUBJECTS)), "lane")
     name = event.type_name().removeprefix("carril.")
-    sealing = append.seals is not None and subject == append.seals and name == "inspection.sealed"
+    sealing = append.seals is not None and subject == append.seals and isinstance(event, InspectionSealed)
     return Draft(
         type=event.type_name(),
         subject=subject,
@@ -36,7 +44,7 @@ def draft(event: Event, append: Append) -> Draft:
         data=event.model_dump(mode="json", by_alias=True),
         schema=f"{name}:1",
         blobs=tuple(BlobRef(blob.role, blob.sha256, blob.media) for blob in getattr(event, "blobs", ())),
-        opens=append.opens is not None and subject == append.opens and name == "inspection.opened",
+        opens=append.opens is not None and subject == append.opens and isinstance(event, InspectionOpened),
         seals=sealing,
     )
 

@@ -222,6 +222,7 @@ class Lane:
         for alarm in before.alarms:
             core.book.add(alarm)
         tell_lane_file(core, refused=before.lane_file_refused)
+        self._directives.load(before.directives)  # before a vehicle: an alarm of theirs is none of its
         effects: list[Effect] = []
         for passage in before.open:
             effects += self._finish()
@@ -232,7 +233,6 @@ class Lane:
         for scan in before.cut:
             self._scans.cut_off(scan)
         self._portals.restore(before.portals)
-        self._directives.load(before.directives)
         self._unrepeated = STANDING_EVERY
         return effects + self._finish()
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from station.domain.alarms import Alarm, AlarmBook, measured, settle
 from station.domain.closures import Seen, later
 from station.domain.directives import Directive
-from station.domain.events import InspectionOpened, StandingNoted
+from station.domain.events import InspectionOpened, InspectionSealed, StandingNoted
 from station.domain.identity import PlateEvidence
 from station.domain.inspection import Inspection
 from station.domain.manifest import ManifestMatch
@@ -41,7 +41,7 @@ log = logging.getLogger("carril.lane")
 M = TypeVar("M", bound=BaseModel)
 Record = tuple[int, str, Mapping[str, Any]]
 """Sequence number, wire type and data of a record."""
-OPENED = InspectionOpened.type_name()
+OPENED, SEALED = InspectionOpened.type_name(), InspectionSealed.type_name()
 STANDING = StandingNoted.type_name()
 
 
@@ -121,7 +121,7 @@ def _book_after(book: AlarmBook, kind: str, data: Mapping[str, Any]) -> AlarmBoo
         measured(book, summary.device, data["inspection_id"], *_largest(summary))
     elif kind == "carril.directive.hit" and book.has(data.get("alarm_id") or ""):
         book.revise(data["alarm_id"], {"directive": data["directive_id"], "authority": data["authority"]})
-    elif kind == "carril.inspection.sealed":
+    elif kind == SEALED:
         plate = data["identity"]["plate"]
         settle(book, data["inspection_id"], data["outcome"], plate["text"] if plate else "")
     return book

@@ -1,18 +1,20 @@
 """The newest version of each directive, as its records say: what a restart takes up, and what a route shows.
 
 It changes in the transaction of the record that changes it, and is never evidence: the records are. What is
-closed keeps its version alone, so that an older one cannot come back, and that only as long as one could.
+closed keeps its version, issuer and kind, so that neither an older one nor another's comes in its place: as
+long as one could, and while records are held in its name.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from station.store import schema
@@ -35,11 +37,12 @@ _PUT = schema.compiled(
 )
 _this = _table.c.id == bindparam("who")
 _of_version = update(_table).where(_this, _table.c.version == bindparam("of_version"))
-_ARM = schema.compiled(_of_version.values(state=bindparam("state")))
+_SET = schema.compiled(_of_version.values(state=bindparam("state")))
 _CLOSE = schema.compiled(_of_version.values(state=bindparam("state"), body=bindparam("nothing")))
 _over = (
     select(_table.c.id)
     .where(func.length(_table.c.body) == 0, _table.c.until_us < bindparam("before_us"))
+    .where(~exists().where(schema.legal_hold.c.directive == _table.c.id))
     .limit(FORGOTTEN_AT_ONCE)
 )
 FORGET = schema.compiled(delete(_table).where(_table.c.id.in_(_over)))
@@ -59,7 +62,7 @@ LIST = schema.compiled(
 
 @dataclass(frozen=True, slots=True)
 class StoredDirective:
-    """One directive; ``state`` is received, armed, or closed with how behind a colon."""
+    """One directive; ``state`` is received, armed, unreadable, or closed with how behind a colon."""
 
     id: str
     kind: str
@@ -74,14 +77,23 @@ class StoredDirective:
     """Its record."""
     until_us: int | None
     """When the last of its versions is over."""
+    issuer: str | None
+    """Whose its id is; ``None``: an older station took it."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it is received or armed."""
+        """Whether it is not closed."""
         return not self.state.startswith("closed")
 
     def envelope(self) -> dict[str, Any]:
-        """Return the signed envelope of an open one, parsed."""
+        """Return the signed envelope of an open one, parsed.
+
+        Raises ``ValueError`` when it is not what was received.
+        """
+        before, _, after = self.body.rpartition(',"sig":"')
+        unsigned = before + after.partition('"')[2]
+        if hashlib.sha256(unsigned.encode()).digest() != self.sha256:
+            raise ValueError("its bytes are not those that were received")
         envelope: dict[str, Any] = json.loads(self.body)
         return envelope
 
@@ -101,15 +113,16 @@ def note(connection: sqlite3.Connection, seq: int, type_: str, subject: str, dat
             "body": canonical(data["envelope"]).decode(),
             "seq": seq,
             "until_us": data["valid_to_us"],
+            "issuer": data["issuer"],
         }
         connection.execute(_PUT, row)
         stamp = data["stamp"]
         if stamp["clock"] == "sync":  # a wrong clock must not make it forget what is not over
             connection.execute(FORGET, {"before_us": stamp["utc_us"] - KEPT_US})
-    elif change in ("armed", "closed"):
-        state = "armed" if change == "armed" else f"closed:{data['how']}"
+    elif change in ("armed", "unreadable", "closed"):
+        state = f"closed:{data['how']}" if change == "closed" else change
         values = {"who": data["directive_id"], "of_version": data["directive_version"], "state": state}
-        connection.execute(_ARM if change == "armed" else _CLOSE, {**values, "nothing": ""})
+        connection.execute(_CLOSE if change == "closed" else _SET, {**values, "nothing": ""})
         if state in ("closed:withdrawn", "closed:expired"):
             connection.execute(_END_HOLDS, {"who": data["directive_id"]})
     elif change == "hit" and data["hold_kind"] == "legal":
@@ -125,7 +138,7 @@ def is_news(connection: sqlite3.Connection, type_: str, data: Mapping[str, Any])
     change = type_.rpartition(".")[2]
     if change == "received":
         return bool(data["directive_version"] > known.version)
-    return change != "armed" or known.state == "received"
+    return change not in ("armed", "unreadable") or known.state == "received"
 
 
 def find_directive(view: View, directive_id: str) -> StoredDirective | None:
@@ -136,12 +149,12 @@ def find_directive(view: View, directive_id: str) -> StoredDirective | None:
 
 
 def list_open(view: View, after: str, count: int) -> list[StoredDirective]:
-    """Return directives that are received or armed, by id, without their bodies."""
+    """Return directives that are open, by id, without their bodies."""
     rows = view.connection.execute(LIST, {"after": after, "count": count})
     return [StoredDirective(*(*row[:7], "", *row[7:])) for row in rows]
 
 
 def open_directives(view: View) -> list[StoredDirective]:
-    """Return all that are received or armed."""
+    """Return all that are open."""
     found = (StoredDirective(*row) for row in view.connection.execute(OPEN))
     return [each for each in found if each.is_open]

@@ -46,6 +46,7 @@ from station.store.chain import rfc3339
 from station.store.errors import StoreUnavailable
 from station.store.files import sync_folder, write_synced
 from station.store.ops import Small, Transaction
+from station.store.own import SEALED
 from station.store.place import Journal, Place
 from station.store.schema import compiled, record, signed_head
 
@@ -54,7 +55,6 @@ EACH_RECORDS = 256
 THINNED = 500
 """Heads that one step looks at when it thins out those of removed records."""
 CREDENTIAL = "head_key"
-SEALED = "carril.inspection.sealed"
 LONGEST_KEY = 4096
 _ID_BYTES = 4
 _NOTE = re.compile(

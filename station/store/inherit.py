@@ -31,7 +31,7 @@ _MEDIA = "application/octet-stream"
 _TAIL = "SELECT * FROM record ORDER BY seq DESC LIMIT ?"
 _SUBJECTS = (
     "SELECT subject FROM open_subject",
-    "SELECT id FROM directive WHERE state IN ('received', 'armed')",
+    "SELECT id FROM directive WHERE state NOT LIKE 'closed%'",
     "SELECT subject FROM legal_hold",
 )
 """What a vehicle in the lane needs comes first, what waits for a court last."""

@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import Any
 
-from station.domain.events import LaneEvent, schema_name
+from station.domain.events import InspectionOpened, InspectionSealed, LaneEvent, schema_name
 from station.domain.store_events import RecordSalvaged
 from station.domain.values import EventStamp
 from station.store.canonical import canonical
@@ -14,7 +14,7 @@ from station.store.chain import FLAGS, SALVAGED, Row, frame
 from station.store.draft import BlobRef, Draft, Encoded
 from station.store.place import Place
 
-OPENED, SEALED = "carril.inspection.opened", "carril.inspection.sealed"
+OPENED, SEALED = InspectionOpened.type_name(), InspectionSealed.type_name()
 """What makes a subject an open one, and what ends that."""
 
 

@@ -10,9 +10,9 @@ from station.store import schema
 from station.store.chain import FLAGS, Row, rows
 from station.store.errors import BeyondHead
 from station.store.feed import Trimmed, anchor_of
+from station.store.own import SEALED
 from station.store.readers import View
 
-SEALED = "carril.inspection.sealed"
 STRETCH = 5_000
 """Records that one look goes over: no index has their types."""
 

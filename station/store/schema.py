@@ -31,7 +31,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql import ClauseElement
 
-SCHEMA = 3
+SCHEMA = 4
 SEARCH = 1
 """Version of the search index; another one in the database means: rebuild it from the journal."""
 
@@ -145,12 +145,14 @@ directive = _table(
     _text("body"),
     _int("seq"),
     _int("until_us", null=True),
+    _text("issuer", null=True),
     rowid=False,
 )
 DIRECTIVE_OPEN = func.length(directive.c.body) > 0
 Index("directive_open", directive.c.id, sqlite_where=DIRECTIVE_OPEN)
 Index("directive_over", directive.c.until_us, sqlite_where=func.length(directive.c.body) == 0)
 legal_hold = _table("legal_hold", _text("subject", key=True), _text("directive", key=True), rowid=False)
+Index("legal_hold_directive", legal_hold.c.directive)
 open_subject = _table(
     "open_subject", _text("subject", key=True), _int("first_seq"), _int("tries"), rowid=False
 )

@@ -14,14 +14,15 @@ from typing import Any
 
 from station.store import schema
 from station.store.chain import rows
+from station.store.own import OPENED, SEALED
 
 _STATES = {
-    "carril.inspection.opened": "open",
+    OPENED: "open",
     "carril.occupancy.started": "measuring",
     "carril.scan.started": "measuring",
     "carril.decision.requested": "awaiting_decision",
     "carril.secondary.referred": "referred_secondary",
-    "carril.inspection.sealed": "sealed",
+    SEALED: "sealed",
 }
 _VERDICTS = {"release": "decided", "secondary": "referred_secondary"}
 """The state that a record, or a recorded decision, leads to; others change nothing (a hold does not)."""

@@ -65,7 +65,7 @@ def test_only_what_is_signed_and_newer_is_taken(station: Station) -> None:
     batch = {"items": [{**hold("H-3"), "id": "H-3"}, {**hold("H-4"), "id": "H-5"}, {"id": "H-6"}]}
     results = station.call("POST", "/v1/directives:batch", batch).json()["results"]
     assert [(each["id"], each["status"]) for each in results] == [("H-3", 201), ("H-5", 403), ("H-6", 422)]
-    assert results[2]["problem"]["errors"][0]["field"] == "kind"
+    assert results[2]["problem"]["errors"][0]["field"] == "body.kind"
     wrong = put(station, "H-1", hold("H-1", version=True)).json()["errors"]
     assert [error["field"] for error in wrong] == ["body.version"], "a path in what was sent"
     odd = [{"id": "H-4", **hold("H-4")}, {"id": "M-1", **hold("M-1"), "version": 1e999}]

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.directives import public_text, signed, terms
-from tests.support.epochs import distrusted
+from tests.support.epochs import distrusted, sql
 from tests.support.station import Reply, Station, running_station, short_trucks
 
 KEY = Ed25519PrivateKey.generate()
@@ -43,6 +43,36 @@ def station(tmp_path: Path) -> Iterator[Station]:
     issuer = f'\n[[issuer]]\nname = "central"\nkey = "{public_text(KEY)}"\nkinds = [{kinds}]\n'
     with running_station(tmp_path, rate=5.0, options=short_trucks(tmp_path), more=issuer) as running:
         yield running
+
+
+def test_a_directive_that_cannot_be_read_and_a_removed_issuer_end_no_start(station: Station) -> None:
+    for name in ("D-1", "D-2"):
+        assert put(station, name, "hold").status == 201
+    station.until(lambda: len(station.records("directive.armed")) == 2, "both are in force")
+    station.kill()
+    sql(station.state, "UPDATE directive SET body = replace(body, 'LXR', 'LXX') WHERE id = 'D-1'")
+    station.start()
+    (told,) = station.records("directive.unreadable")
+    assert (told["directive_id"], told["kind"]) == ("D-1", "hold")
+    assert [alarm["code"] for alarm in station.lane()["alarms"]] == ["order_unreadable"]
+    assert listed(station) == {"D-1": ("hold", "unreadable", 1), "D-2": ("hold", "armed", 1)}
+    known = station.get("/v1/directives/D-1").json()
+    assert (known["state"], known["envelope"]["body"]) == ("unreadable", BODIES["hold"]), "from its record"
+    assert put(station, "D-1", "hold", issuer="urn:carril:client:other").status == 403
+    assert put(station, "D-1", "hold", 2).status == 200
+    station.until(lambda: station.get("/v1/directives/D-1").json()["state"] == "armed", "it is in force")
+
+    station.kill()
+    text = station.lane_file.read_text()
+    station.lane_file.write_text(text.partition("\n[[issuer]]")[0])
+    station.start()
+    assert {
+        record["directive_id"] for record in station.records("directive.closed", how="issuer_removed")
+    } == {
+        "D-1",
+        "D-2",
+    }
+    assert listed(station) == {}
 
 
 def put(station: Station, name: str, kind: str, version: int = 1, **change: Any) -> Reply:

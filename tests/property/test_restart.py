@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from station.domain.decision import Refused
+from station.domain.directives import Known
 from station.domain.rules import ORDER
 from station.domain.values import CoverageState
 from station.lane.commands import AckAlarm, ReadImage
-from tests.support.lane_rig import Rig
+from tests.support.lane_rig import ISSUER, Rig
 from tests.unit.test_directives import envelope, put
 
 
@@ -88,7 +89,7 @@ class Restarts(RuleBasedStateMachine):
     @rule(action=st.sampled_from(["hold", "secondary", "scan", "notify"]))
     def the_centre_asks_for_it(self, action: str) -> None:
         self.versions += 1
-        known = None if self.versions == 1 else (self.versions - 1, "")
+        known = None if self.versions == 1 else Known(self.versions - 1, "", ISSUER, "hold")
         put(self.rig, envelope(self.versions, body={"action": action}), known)
 
     @rule()

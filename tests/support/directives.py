@@ -9,11 +9,20 @@ from typing import Any
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from station.domain.directives import Envelope, envelope_of
+from station.domain.directives import Envelope, Known, envelope_of
 from station.lane.directives import PutDirective
-from tests.support.lane_rig import Rig
+from tests.support.lane_rig import ISSUER, Rig
 
-ISSUER = "urn:carril:client:central"
+MANIFEST: dict[str, Any] = {
+    "source": "ace_truck",
+    "trip_no": "SCAC12345",
+    "mode": "truck",
+    "direction": "in",
+    "port": "2304",
+    "conveyance": {"plate": "R4K7719"},
+    "accepted_at": "2026-01-01T00:00:00Z",
+}
+"""Of the truck that the rig drives."""
 SIG = "A" * 86 + "=="
 """Of the right form, and nobody's."""
 
@@ -47,17 +56,17 @@ def envelope(name: str, *, kind: str, **change: Any) -> Envelope:
     return envelope_of({"id": name, **terms(kind, **{"sig": SIG, **change})})
 
 
-def put(rig: Rig, sent: Envelope, known: tuple[int, str] | None = None) -> tuple[int, str]:
-    """Send it as the route does; return its version and digest."""
-    digest = hashlib.sha256(str(sent.signed()).encode()).hexdigest()
+def put(rig: Rig, sent: Envelope, known: Known | None = None) -> Known:
+    """Send it as the route does; return what the journal has of it then."""
+    digest = hashlib.sha256(rfc8785.dumps(sent.signed())).hexdigest()
     whole = {**sent.signed(), "sig": SIG}
     rig.order(PutDirective(sent, digest, whole, len(rfc8785.dumps(whole)), known))
-    return sent.version, digest
+    return Known(sent.version, digest, sent.issuer, sent.kind)
 
 
 def states(rig: Rig) -> list[tuple[str, int, str]]:
     """What the records say became of directives."""
-    kinds = {"carril.directive.received", "carril.directive.armed", "carril.directive.closed"}
+    kinds = {f"carril.directive.{state}" for state in ("received", "armed", "unreadable", "closed")}
     return [
         (kind.rpartition(".")[2], data["directive_version"], data.get("how", ""))
         for _, kind, data in rig.records()

@@ -71,6 +71,7 @@ DEVICES = (
     DeviceFacts("lpr1", "Camera", "emulated"),
     DeviceFacts("io1", "DigitalIo", "emulated"),
 )
+ISSUER = "urn:carril:client:central"
 REST = {
     "entry_loop": False,
     "booth_loop": False,
@@ -129,8 +130,9 @@ class Memory:
         return None
 
 
-def facts(**change: Any) -> LaneFacts:
+def facts(*, manifests: bool = False, **change: Any) -> LaneFacts:
     """Return a lane with one device of each role, all required but the board."""
+    kinds = ["hold", "release", "trust", "lane_mode", *(["manifest"] if manifests else [])]
     values: dict[str, Any] = {
         "lane_id": "LANE-1",
         "name": "Lane 1",
@@ -143,6 +145,7 @@ def facts(**change: Any) -> LaneFacts:
         "devices": DEVICES,
         "config_sha256": "c" * 64,
         "panel_diagonal_in": 12.1,
+        "senders": frozenset((ISSUER, kind) for kind in kinds),
     }
     return LaneFacts(**{**values, **change})
 

@@ -67,8 +67,8 @@ class InForce(Small):
     def apply(self, tx: Transaction) -> None:
         tx.connection.execute("DELETE FROM directive WHERE id = ?", (self.name,))
         if self.is_so:
-            row = (self.name, "hold", 1, "armed", 0, 2**53 - 1, b"", "{}", 1, 2**53 - 1)
-            tx.connection.execute("INSERT INTO directive VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row = (self.name, "hold", 1, "armed", 0, 2**53 - 1, b"", "{}", 1, 2**53 - 1, None)
+            tx.connection.execute("INSERT INTO directive VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def in_force(store: Store, name: str, *, is_so: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,13 +15,14 @@ from station.domain.directives import (
     DirectiveConflict,
     Envelope,
     HoldBody,
+    Known,
     check_newer,
     envelope_of,
 )
 from station.lane import directives as at_work
 from tests.support import directives
 from tests.support.directives import put, states
-from tests.support.lane_rig import Rig, facts, projection
+from tests.support.lane_rig import ISSUER, Rig, facts, projection
 
 PLATE = "R4K7719"
 HOLD: dict[str, Any] = {"hold_kind": "export_control", "authority": "Customs", "action": "hold"}
@@ -129,12 +131,15 @@ def test_without_a_clock_a_hold_is_in_force() -> None:
 
 def test_only_a_newer_version_is_new() -> None:
     assert check_newer(None, envelope(), "a")
-    assert check_newer((1, "a"), envelope(2), "b")
-    assert not check_newer((1, "a"), envelope(1), "a")
-    for known in ((1, "b"), (2, "a")):
+    known = Known(1, "a", ISSUER, "hold")
+    assert check_newer(known, envelope(2), "b")
+    assert not check_newer(known, envelope(1), "a")
+    for other in (replace(known, sha256="b"), replace(known, version=2)):
         with pytest.raises(DirectiveConflict) as caught:
-            check_newer(known, envelope(1), "a")
-        assert caught.value.stored == known[0]
+            check_newer(other, envelope(1), "a")
+        assert caught.value.stored == other.version
+    nobodys = replace(known, issuer=None)
+    assert check_newer(nobodys, envelope(2), "b"), "an older station kept no issuer"
 
 
 # --- in the lane ------------------------------------------------------------------------------------

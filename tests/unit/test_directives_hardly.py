@@ -12,19 +12,10 @@ from station.domain.directives import Envelope
 from station.domain.rules import MAX_HITS, MAX_VOTES
 from station.domain.signed import moment_us
 from tests.support import directives
-from tests.support.directives import put, states
+from tests.support.directives import MANIFEST, put, states
 from tests.support.lane_rig import Rig, facts
 
 PLATE, OTHER = "R4K7719", "ZZZ1111"
-MANIFEST = {
-    "source": "ace_truck",
-    "trip_no": "SCAC12345",
-    "mode": "truck",
-    "direction": "in",
-    "port": "2304",
-    "conveyance": {"plate": PLATE},
-    "accepted_at": "2026-01-01T00:00:00Z",
-}
 OVER = {"valid_to": "2026-01-01T00:00:00Z"}
 
 
@@ -60,12 +51,12 @@ def test_a_vote_that_closes_release_is_never_pushed_out() -> None:
     put(rig, vote(rig, "V-hold", verdict="hold"))
     put(rig, vote(rig, "V-red", modulation="red"))
     for number in range(MAX_VOTES - 2):
-        put(rig, vote(rig, f"V-{number}", agency="OTHER"))
+        known = put(rig, vote(rig, f"V-{number}", agency="OTHER"))
     with pytest.raises(Refused, match="withdraw one"):
         put(rig, vote(rig, "V-more", agency="OTHER"))
     assert rig.seen.level == "hold"
     assert "modulation" in rig.locks
-    put(rig, vote(rig, "V-1", 2, agency="OTHER", verdict="secondary"), (1, "x"))
+    put(rig, vote(rig, "V-1", 2, agency="OTHER", verdict="secondary"), known)
     assert len(rig.lane.core.inspection.directed.votes) == MAX_VOTES  # type: ignore[union-attr]
 
 
@@ -155,6 +146,43 @@ def test_a_hold_of_one_time_is_not_used_up_by_a_doubtful_read(rig: Rig) -> None:
     rig.arrive(plate=PLATE)
     assert rig.seen.level == "hold"
     assert states(rig)[-1] == ("closed", 1, "done")
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_an_order_of_one_time_is_closed_once_while_a_newer_version_is_on_its_way(
+    rig: Rig, stored: bool
+) -> None:
+    known = put(rig, hold("H-1", body={"once": True}))
+    rig.board(entry_loop=True)
+    rig.hold_appends = True
+    put(rig, hold("H-1", 2, body={"once": True}), known)
+    rig.plate(PLATE)
+    command, *facts_held = rig.take_held()
+    if stored:
+        rig.carry([command])
+    else:
+        rig.carry(rig.lane.not_ordered(command.token, rig.stamp()))
+    rig.carry(list(facts_held))
+    rig.wait(0.1)
+    closed = [(version, how) for state, version, how in states(rig) if state == "closed"]
+    assert closed == ([(1, "superseded"), (2, "done")] if stored else [(1, "done")])
+
+
+@pytest.mark.parametrize(("plate", "more"), [(PLATE, [(2, "done")]), (OTHER, [])])
+def test_a_manifest_is_used_up_by_its_own_vehicle_alone(plate: str, more: list[tuple[int, str]]) -> None:
+    """Also when a newer version is on its way while the vehicle leaves."""
+    rig = synchronised(manifests=True)
+    known = put(rig, directives.envelope("M-1", kind="manifest", body=MANIFEST))
+    rig.arrive(plate=PLATE)
+    rig.decide("secondary")
+    rig.hold_appends = True
+    newer = {**MANIFEST, "conveyance": {"plate": plate}}
+    put(rig, directives.envelope("M-1", kind="manifest", version=2, body=newer), known)
+    rig.leave()
+    rig.release_appends()
+    rig.wait(1.5)
+    told = [(version, how) for state, version, how in states(rig) if state == "closed"]
+    assert told == [(1, "superseded"), *more]
 
 
 def test_for_ever_is_a_time(rig: Rig) -> None:

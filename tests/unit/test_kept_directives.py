@@ -143,7 +143,7 @@ def test_a_version_that_was_over_when_it_was_issued_withdraws_without_a_clock_to
     rig.lane.core.clock_quality = "unsync"
     body = {"hold_kind": "lookout", "authority": "Customs", "keys": {"plate": "R4K7719"}, "action": "hold"}
     first = put(rig, envelope("H-1", kind="hold", body=body))
-    put(rig, envelope("H-1", kind="hold", version=2, body=body, valid_to="2025-12-31T00:00:00Z"), first)
+    put(rig, envelope("H-1", kind="hold", version=2, body=body, valid_to="2026-01-01T00:00:00Z"), first)
     assert [(what, how) for what, _, how in states(rig)] == [
         ("received", ""),
         ("armed", ""),
@@ -159,13 +159,13 @@ def test_the_bytes_of_open_directives_have_a_bound(rig: Rig, monkeypatch: pytest
     with pytest.raises(Refused, match="withdraw some"):
         put(rig, envelope("T-2", kind="trust", body=TRUST))
     second = put(rig, trust(2), first)  # in its place
-    put(rig, trust(3, valid_to="2025-12-31T00:00:00Z"), second)
+    put(rig, trust(3, valid_to="2026-01-01T00:00:00Z"), second)
     put(rig, envelope("T-2", kind="trust", body=TRUST))  # there is room again
 
 
 def test_a_closed_one_keeps_its_version_until_none_of_its_versions_can_come_back(rig: Rig) -> None:
     first = put(rig, trust(valid_to="2031-01-01T00:00:00Z"))
-    put(rig, trust(2, valid_to="2025-12-31T00:00:00Z"), first)
+    put(rig, trust(2, valid_to="2026-01-01T00:00:00Z"), first)
     with projection(rig.records()) as connection:
         row = kept.StoredDirective(*connection.execute("SELECT * FROM directive").fetchone())
         assert (row.version, row.state, row.body, row.is_open) == (2, "closed:withdrawn", "", False)
@@ -209,4 +209,4 @@ def test_a_start_and_a_list_cost_what_is_open(rig: Rig) -> None:
         ):
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert used in plan, plan
-    assert schema.SCHEMA == 3
+    assert schema.SCHEMA == 4

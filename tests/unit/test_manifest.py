@@ -11,30 +11,20 @@ from pydantic import ValidationError
 from station.domain.directives import Envelope
 from station.domain.manifest import ManifestBody, ManifestMatch, match, timeliness
 from station.domain.signed import moment_us
-from tests.support.directives import envelope, put, states
+from tests.support.directives import MANIFEST, envelope, put, states
 from tests.support.lane_rig import Rig, facts
 
 PLATE = "R4K7719"
-
-BODY: dict[str, Any] = {
-    "source": "ace_truck",
-    "trip_no": "SCAC12345",
-    "mode": "truck",
-    "direction": "in",
-    "port": "2304",
-    "conveyance": {"plate": PLATE},
-    "accepted_at": "2026-01-01T00:00:00Z",
-}
 ARRIVAL_US = moment_us("2026-01-01T02:00:00Z")
 
 
 def body(**change: Any) -> ManifestBody:
-    return ManifestBody.model_validate({**BODY, **change})
+    return ManifestBody.model_validate({**MANIFEST, **change})
 
 
 def declared(name: str = "M-1", version: int = 1, **change: Any) -> Envelope:
     """A manifest of the rig's plate."""
-    return envelope(name, kind="manifest", version=version, body={**BODY, **change})
+    return envelope(name, kind="manifest", version=version, body={**MANIFEST, **change})
 
 
 @pytest.fixture

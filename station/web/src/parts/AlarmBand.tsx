@@ -48,7 +48,7 @@ function AlarmBand({ alarm }: { alarm: Alarm }) {
           <h2 class={title.length > LONG_TITLE ? "cut long" : "cut"}>{title}</h2>
         </div>
         <p class="strong cut">
-          {alarm.device ? t("alarm.device", { device: alarm.device }) : alarm.values.authority}
+          {alarm.device ? t("alarm.device", { device: alarm.device }) : (alarm.values.authority ?? alarm.values.directive)}
           {typeof plate === "string" ? ` · ${t("alarm.left", { plate: plate || t("plate.unread") })}`
             : numeric(alarm.values.counts) && ` · ${t("alarm.place")}`}
         </p>
