@@ -22,13 +22,12 @@ from station.cli.pages import (
     Discontinued,
     Item,
     Page,
-    blobs_of,
     check_chain,
     check_dense,
     read_page,
 )
 from station.runtime.retry import Backoff
-from station.store.chain import genesis
+from station.store.chain import genesis, named_blobs, unwrapped
 
 if TYPE_CHECKING:
     from station.cli.witness import Witness
@@ -41,8 +40,6 @@ UNVERIFIED = -1
 """Size of a blob whose bytes are not those of its name: its receipt says so."""
 ONCE_TRIES = 5
 """How often ``--once`` tries in vain before it gives up: some 8 s."""
-_AGAIN = {"carril.record.salvaged", "carril.record.reoffered"}
-"""Types that bring another record once more, under ``data.original``."""
 
 
 def register(subparsers: Any) -> None:
@@ -222,8 +219,7 @@ class Consumer:
             if event is None:
                 lines.append(_line(head | {"withheld": item.withheld}))
                 continue
-            original = _original(event)
-            ids = [event["id"], original.get("id")] if original else [event["id"]]
+            ids = [each.get("id") for each in unwrapped(event)]
             had_already = [each for each in ids if cursor.has(each)]
             for each in ids:
                 cursor.take(each)
@@ -232,7 +228,7 @@ class Consumer:
             else:
                 lines.append(_line(head)[:-2] + b',"event":' + item.body + b"}\n")
             if self._archive:  # of what it had already, too: a new epoch knows no receipts
-                for digest in blobs_of(original or event):
+                for digest in named_blobs(event):
                     path = self._archive.blob(digest)
                     had, missing = path.exists(), fetch(self._server, self._archive, digest)
                     if not missing:
@@ -360,12 +356,6 @@ class Consumer:
             raise no_answer(error) from error
         raise_later(answer)
         return answer
-
-
-def _original(event: dict[str, Any]) -> dict[str, Any] | None:
-    data = event.get("data")
-    original = data.get("original") if isinstance(data, dict) and event.get("type") in _AGAIN else None
-    return original if isinstance(original, dict) else None
 
 
 def _line(value: dict[str, Any]) -> bytes:

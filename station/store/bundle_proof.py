@@ -20,9 +20,8 @@ from station.store.bundle import (
     BundleError,
     blob_name,
     json_line,
-    named_blobs,
 )
-from station.store.chain import HASH_BYTES, link
+from station.store.chain import HASH_BYTES, link, named_blobs
 from station.store.files import sync_folder, write_synced
 from station.store.heads import public_keys, read_note
 
@@ -112,7 +111,7 @@ def _prove_records(folder: Path, keys: list[bytes], wanted: set[str]) -> Bundle:
             epoch, station = event["id"][:32], event["source"].rpartition(":")[2]
             digest = link(before, bytes.fromhex(epoch), seq, body.encode())
             sound = len(before) == HASH_BYTES and (before.hex(), digest.hex()) == (prev, hash_)
-            wanted |= named_blobs(event)
+            wanted.update(named_blobs(event))
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
             sound = False
         if not sound or (bundle and (prev != bundle.hash or epoch != bundle.epoch)):

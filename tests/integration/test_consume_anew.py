@@ -67,6 +67,23 @@ def test_a_new_epoch_is_followed_and_what_was_salvaged_is_kept_once(tmp_path: Pa
     assert originals(tmp_path) == [*range(1, 11), None, 11, 12, 13, None, 14]
 
 
+def test_an_offer_that_was_salvaged_brings_its_first_event_once_and_its_blobs(tmp_path: Path) -> None:
+    liar = filled(1)
+    picture = liar.put(b"picture")
+    with lying(liar) as place:
+        take(place, tmp_path)
+        first = liar.event(1)
+        liar.append(n=2, blobs=[picture])
+        second = liar.event(2)
+        salvaged(liar, first, second, kind="reoffered")
+        offers = [liar.event(3), liar.event(4)]
+        liar.begin_anew()  # the offers were never taken, nor was record 2
+        salvaged(liar, *offers)
+        take(place, tmp_path)
+    assert [line.get("duplicate") for line in lines(tmp_path)] == [None, None, first["id"], None]
+    assert liar.receipts == {picture["sha256"]: 7}
+
+
 def test_a_new_epoch_that_does_not_follow_from_the_old_one_is_not_taken(tmp_path: Path) -> None:
     liar = filled(4)
     with lying(liar) as place:
