@@ -118,14 +118,26 @@ def key_id(name: str, public: bytes) -> bytes:
     return sha256(name.encode() + b"\n\1" + public).digest()[:_ID_BYTES]
 
 
+def told_head(note: str) -> Head:
+    """Return what a note says, whoever signed it; raises ``ValueError`` with a sentence."""
+    return _parsed(note)[0]
+
+
+def _parsed(note: str) -> tuple[Head, re.Match[str]]:
+    found = _NOTE.fullmatch(note)
+    if found is None:
+        raise ValueError("is no signed head")
+    digest = base64.b64decode(found["hash"])
+    head = Head(found["station"], found["epoch"], int(found["seq"]), digest, found["time"], found["clock"])
+    return head, found
+
+
 def read_note(note: str, keys: list[bytes]) -> Head:
     """Return what a note says, its signature checked with one of the public keys (32 bytes each).
 
     Raises ``ValueError`` with a sentence.
     """
-    found = _NOTE.fullmatch(note)
-    if found is None:
-        raise ValueError("is no signed head")
+    head, found = _parsed(note)
     if found["name"] != found["station"]:
         raise ValueError(f"is signed as {found['name']}, not as {found['station']}")
     raw = base64.b64decode(found["signature"])
@@ -138,8 +150,7 @@ def read_note(note: str, keys: list[bytes]) -> Head:
         Ed25519PublicKey.from_public_bytes(signer[0]).verify(raw[_ID_BYTES:], found["text"].encode())
     except InvalidSignature:
         raise ValueError("has a signature that is false") from None
-    digest = base64.b64decode(found["hash"])
-    return Head(found["station"], found["epoch"], int(found["seq"]), digest, found["time"], found["clock"])
+    return head
 
 
 # --- the key --------------------------------------------------------------------------------------
@@ -292,6 +303,13 @@ def _shown(note: object) -> str:
     return str(note).encode(errors="replace").decode()
 
 
+def _day(note: str) -> str:
+    try:
+        return told_head(note).time[:10]
+    except ValueError:
+        return note  # a damaged one stays: it is not that of any day
+
+
 @dataclass(frozen=True)
 class _AddHead(Small):
     vital: ClassVar[bool] = True  # an alarm on a full disk is proven as any other record
@@ -360,7 +378,7 @@ class HeadSigner:
 
     def _thin(self, journal: Journal) -> _RemoveHeads | None:
         found = notes_after(journal.connection, self._thinned, THINNED, journal.anchor_seq - 1)
-        days = [(note.split("\n")[3:] or [note])[0][:10] for _, note in found]
+        days = [_day(note) for _, note in found]
         surplus = [seq for (seq, _), day, then in zip(found, days, days[1:], strict=False) if day == then]
         if found:
             self._thinned = found[-1][0] - 1  # the last is looked at again beside those that will follow it
