@@ -183,6 +183,13 @@ def test_the_command_takes_a_head_and_a_key(
     assert capsys.readouterr().err == (
         f"carril: {key} 'nothing' … is no public key; give the file with the station's public key\n"
     )
+    kept.write_text(public_file(state).read_text())
+    assert main(command) == 2, "what is no head says nothing of the journal"
+    said_of_file = capsys.readouterr()
+    assert said_of_file.out == ""
+    assert said_of_file.err == (
+        f"carril: {kept} is no signed head; give one, the six lines that central kept\n"
+    )
     kept.unlink()
     assert main(command) == 2
     assert capsys.readouterr().err == (
