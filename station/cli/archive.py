@@ -62,6 +62,11 @@ class Cursor:
         at = bisect_right(spans, place[1], key=lambda span: span[0])
         return at > 0 and place[1] <= spans[at - 1][1]
 
+    def lacks(self, epoch: str | None, first: int, last: int) -> int:
+        """Return how many events of records ``first`` to ``last`` of an epoch are not kept."""
+        spans = self.taken.get(epoch or "", [])
+        return last - first + 1 - sum(max(0, min(last, end) - max(first, start) + 1) for start, end in spans)
+
     def take(self, event_id: object) -> None:
         """Note that the event of this id is kept.
 

@@ -22,21 +22,19 @@ from station.store.heads import Head, public_keys, read_note
 
 NEWEST, DAYS, MOST = 1_000, 4_000, 6_000
 """Above ``MOST`` heads the newest 1,000 stay, and of the older ones the last of each day."""
-MOST_ALARMS = 100
 _BEGIN = re.compile(r"^(?=carril/)", re.MULTILINE)
 
 
 class Witness:
     """The heads of one station. What contradicts them raises ``UserError`` with exit code 1."""
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """Take up what is kept there."""
+    def __init__(self, folder: Path, alarm: Callable[[str], None]) -> None:
+        """Take up what is kept there; ``alarm`` says something loudly."""
         self._file, self._keys_file = folder / "heads.txt", folder / "head.pub"
         self._contradiction = folder / "contradiction"
-        self._tell = tell
+        self._alarm = alarm
         self._keys: list[bytes] = []
         self._kept: list[tuple[Head, str]] = []
-        self._told: set[str] = set()
 
     def meet(self, key: object) -> None:
         """Learn with which key the station signs (``head_key`` of the index), and read what is kept."""
@@ -145,12 +143,6 @@ class Witness:
             f"taken; the proof stands in {self._contradiction}. Tell a person",
             1,
         )
-
-    def _alarm(self, sentence: str) -> None:
-        """Say something loudly, once."""
-        if sentence not in self._told and len(self._told) < MOST_ALARMS:
-            self._told.add(sentence)
-            self._tell(f"ALARM: {sentence}")
 
     # --- its file ---------------------------------------------------------------------------------
 
