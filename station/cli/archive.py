@@ -10,7 +10,9 @@
 
 The cursor names the last file and its bytes. Whatever lies beyond was written by a process that ended before
 its cursor was: it was not acknowledged, will come again, and is cut off at the next start. So a line is never
-lost and never there twice. Files of earlier days may be moved away at any time.
+lost and never there twice. If the station says that more was acknowledged, somebody put an old cursor back: what
+lies beyond it may never come again, and is moved aside as ``records-….jsonl.beyond-1``. Files of earlier days
+may be moved away at any time.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 from station.cli.errors import UserError
@@ -96,8 +99,10 @@ class Archive:
     """The folder, held by this process alone. Whatever the disk refuses is a ``UserError``."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder, and cut off what no cursor covers."""
+        """Take the folder; nothing may be kept before what no cursor covers is ``cut``."""
         self.folder = folder
+        self.beyond: list[tuple[Path, int]] = []
+        """Files with more bytes than the cursor covers, and these bytes."""
         self._cursor = folder / "cursor.json"
         with own_disk(folder):
             make_folder(folder.absolute())
@@ -135,15 +140,33 @@ class Archive:
             ) from error
         for path in files:
             if path.name > cursor.file:
-                path.unlink()
+                self.beyond.append((path, 0))
             elif path.name == cursor.file and (size := path.stat().st_size) != cursor.bytes:
                 if size < cursor.bytes:
                     raise UserError(
                         f"{path} has {size} bytes, {cursor.bytes} were kept: something was lost after it was "
                         "acknowledged. Move the folder away and give another one with --into"
                     )
-                os.truncate(path, cursor.bytes)
+                self.beyond.append((path, cursor.bytes))
         return cursor
+
+    def cut(self, acked: int) -> bool:
+        """Cut off what no cursor covers; return whether it had to be moved aside.
+
+        ``acked`` is what this consumer has acknowledged, in any epoch: numbers go on from one to the next.
+        """
+        is_old = self.cursor is not None and acked > self.cursor.seq
+        with own_disk(self.folder):
+            for path, size in self.beyond:
+                if is_old:
+                    _move_aside(path, size)
+                if size:
+                    os.truncate(path, size)
+                else:
+                    path.unlink()
+            sync_folder(self.folder)
+        self.beyond = []
+        return is_old
 
     def keep(self, cursor: Cursor, lines: Sequence[bytes] = ()) -> None:
         """Make lines durable, and then the cursor behind them."""
@@ -184,6 +207,16 @@ class Archive:
             part.replace(blob)
             sync_folder(blob.parent)
         return True
+
+
+def _move_aside(path: Path, start: int) -> None:
+    """Keep what a file holds from a byte on, in another one that is new."""
+    names = (path.with_name(f"{path.name}.beyond-{number}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    with path.open("rb") as file:
+        file.seek(start)
+        while part := file.read(1 << 20):
+            append_synced(aside, part)
 
 
 def append_synced(path: Path, content: bytes) -> int:

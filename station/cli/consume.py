@@ -183,11 +183,7 @@ class Consumer:
         if not isinstance(station, str):
             raise Later("what answers is no station")
         if self._cursor is None:
-            cursor = self._object(self._consumer)
-            try:
-                self._cursor = Cursor(station, self._name, str(cursor["epoch"]), int(cursor["acked"]))
-            except (LookupError, TypeError, ValueError) as error:
-                raise Later(f"the station's cursor is none ({error!r})") from error
+            self._cursor = Cursor(station, self._name, *self._station_cursor())
             self._acked = (self._cursor.epoch, self._cursor.seq)
             if self._archive:
                 self._archive.keep(self._cursor)
@@ -197,6 +193,11 @@ class Consumer:
                 f"the folder has the records of {mine.station} for {mine.name}, not of {station} for "
                 f"{self._name}; give another one with --into"
             )
+        if self._archive and self._archive.beyond and self._archive.cut(self._station_cursor()[1]):
+            self._alarm(
+                "cursor.json is older than what was acknowledged. What lies beyond it was moved aside, into "
+                f"{self._archive.folder}/*.beyond-*: some of it may not come again. Tell a person"
+            )
         if self._witness:
             self._witness.meet(index.get("head_key"))
             self._ask_again(self._witness, mine.epoch)
@@ -204,6 +205,14 @@ class Consumer:
         self._tell(
             f"{station} at {self._server.url}, as {self._name}, after {mine.seq} of epoch {mine.epoch}"
         )
+
+    def _station_cursor(self) -> tuple[str, int]:
+        """Return where the station believes us to be."""
+        cursor = self._object(self._consumer)
+        try:
+            return str(cursor["epoch"]), int(cursor["acked"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise Later(f"the station's cursor is none ({error!r})") from error
 
     def _ask_again(self, witness: Witness, epoch: str) -> None:
         """Ask the station for the record of the newest head that is kept: it may have changed meanwhile."""
