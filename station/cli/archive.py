@@ -10,7 +10,7 @@
 
 The cursor names the last file and its bytes. Whatever lies beyond was written by a process that ended before
 its cursor was: it was not acknowledged, will come again, and is cut off at the next start. So a line is never
-lost and never there twice. If the station says that more was acknowledged, somebody put an old cursor back: what
+lost and never there twice. If the station says that more was acknowledged, an old cursor was put back: what
 lies beyond it may never come again, and is moved aside as ``records-….jsonl.beyond-1``. Files of earlier days
 may be moved away at any time.
 """
@@ -31,7 +31,7 @@ from itertools import count
 from pathlib import Path
 
 from station.cli.errors import UserError
-from station.store.files import make_folder, sync_folder, write_synced
+from station.store.files import make_folder, replace_synced, sync_folder
 
 MOST_SPANS = 10_000
 MOST_EPOCHS = 100
@@ -175,10 +175,7 @@ class Archive:
                 # Our own clock may be set back; the last file never lies before the one of the cursor.
                 name = max(time.strftime("records-%Y-%m-%d.jsonl", time.gmtime()), cursor.file)
                 cursor.file, cursor.bytes = name, append_synced(self.folder / name, b"".join(lines))
-            content = json.dumps(asdict(cursor)).encode()
-            write_synced(self._cursor.with_suffix(".new"), content)
-            self._cursor.with_suffix(".new").replace(self._cursor)
-            sync_folder(self.folder)
+            replace_synced(self._cursor, json.dumps(asdict(cursor)).encode())
         self.cursor = cursor
 
     # --- blobs ------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -44,7 +44,7 @@ from sqlalchemy.dialects.sqlite import insert
 from station.runtime.clock import clock_quality
 from station.store.chain import rfc3339
 from station.store.errors import StoreUnavailable
-from station.store.files import sync_folder, write_synced
+from station.store.files import replace_synced
 from station.store.ops import Small, Transaction
 from station.store.place import Journal, Place
 from station.store.schema import compiled, record, signed_head
@@ -186,20 +186,28 @@ def public_keys(text: str) -> list[bytes]:
 
     Raises ``ValueError`` where one is no Ed25519 key, or none is there.
     """
-    keys = []
+    keys, fault = found_keys(text)
+    if fault:
+        raise ValueError(fault)
+    return keys
+
+
+def found_keys(text: str) -> tuple[list[bytes], str]:
+    """Return those public keys of a text that can be read, and what is wrong with the first of the others."""
+    keys, fault = [], ""
     for line in map(str.strip, text.splitlines()):
         if not line or line.startswith("-----"):
             continue
         try:
             key = load_der_public_key(base64.b64decode(line, validate=True))
-        except (binascii.Error, ValueError) as error:
-            raise ValueError(f"{line[:20]!r} … is no public key") from error
-        if not isinstance(key, Ed25519PublicKey):
-            raise ValueError(f"{line[:20]!r} … is no Ed25519 key")
-        keys.append(key.public_bytes_raw())
-    if not keys:
-        raise ValueError("holds no public key")
-    return keys
+        except (binascii.Error, ValueError, UnsupportedAlgorithm):
+            fault = fault or f"{line[:20]!r} … is no public key"
+            continue
+        if isinstance(key, Ed25519PublicKey):
+            keys.append(key.public_bytes_raw())
+        else:
+            fault = fault or f"{line[:20]!r} … is no Ed25519 key"
+    return keys, fault if fault or keys else "holds no public key"
 
 
 def public_file(state: Path) -> Path:
@@ -219,7 +227,7 @@ def load_key(state: Path, station: str) -> HeadKey:
             pem = _read_private(credential, shared=True)  # its access list shows as rights of a group
         else:
             if not own.exists():
-                _replace(own, _new_private())
+                replace_synced(own, _new_private())
                 if public_file(state).exists():
                     log.warning("%s was missing: a new key signs the heads from now on", own)
             pem = _read_private(own, shared=False)
@@ -261,24 +269,23 @@ def _read_private(path: Path, *, shared: bool) -> Ed25519PrivateKey:
 
 
 def _publish(path: Path, public: bytes) -> None:
-    """Add a public key to those that are there already."""
-    try:
-        known = public_keys(path.read_text(encoding="ascii", errors="replace"))
-    except (FileNotFoundError, ValueError):
-        known = []
-    if public not in known:
-        blocks = [
-            f"-----BEGIN PUBLIC KEY-----\n{public_line(each)}\n-----END PUBLIC KEY-----\n"
-            for each in [*known, public]
-        ]
-        _replace(path, "".join(blocks).encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + ".new")
-    write_synced(unfinished, content)
-    unfinished.rename(path)
-    sync_folder(path.parent)
+    """Add a public key to those that are there already; a damaged file is kept beside what could be read."""
+    content = path.read_bytes() if path.exists() else b""
+    known, fault = found_keys(content.decode("ascii", "replace"))
+    if content and fault:
+        damaged = path.with_name(f"{path.name}.{sha256(content).hexdigest()[:8]}.damaged")
+        replace_synced(damaged, content)
+        log.error(
+            "%s is damaged: %s. The %d keys that can be read stay in it, the file as it was is %s: heads of "
+            "other keys cannot be proven until somebody puts those back.",
+            path, fault, len(known), damaged,
+        )  # fmt: skip
+    if public not in known or fault:
+        keys = dict.fromkeys([*known, public])
+        lines = (
+            f"-----BEGIN PUBLIC KEY-----\n{public_line(key)}\n-----END PUBLIC KEY-----\n" for key in keys
+        )
+        replace_synced(path, "".join(lines).encode())
 
 
 # --- in the journal -------------------------------------------------------------------------------

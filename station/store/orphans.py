@@ -23,7 +23,7 @@ from sqlalchemy import bindparam, delete, select
 from station.store import schema
 from station.store.blobs import BlobFiles, find_blob
 from station.store.chain import HASH_BYTES
-from station.store.files import make_folder, sync_folder, write_synced
+from station.store.files import make_folder, replace_synced, sync_folder
 from station.store.ops import Op, Small, Transaction
 from station.store.place import Journal, Place
 from station.store.stats import Stats
@@ -106,7 +106,7 @@ class Orphans:
             folder = next(self._folders, None)
             if folder is None:
                 if self._found != self._before:
-                    self._write()
+                    replace_synced(self._list, b"".join(sorted(self._found)))
                 self._before = self._found
                 self._end()
                 return
@@ -147,12 +147,6 @@ class Orphans:
         except FileNotFoundError:
             return set()
         return {content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)}
-
-    def _write(self) -> None:
-        unfinished = self._list.with_name(self._list.name + ".new")
-        write_synced(unfinished, b"".join(sorted(self._found)))
-        unfinished.rename(self._list)
-        sync_folder(self._list.parent)
 
 
 def _names(folder: Path, wanted: re.Pattern[str]) -> list[str]:

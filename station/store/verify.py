@@ -11,14 +11,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from station.store import database, schema, search
 from station.store.blobs import CHUNK_BYTES, BlobFiles, BlobRow, DamagedBlob, find_blob
 from station.store.chain import WRAPPERS, Row, genesis, named_blobs, rfc3339, rows, sound_rows
-from station.store.heads import Head, notes_after, public_file, public_keys, read_note
+from station.store.heads import Head, found_keys, notes_after, public_file, public_keys, read_note
 from station.store.mark import Mark, read_mark
 from station.store.retention import removable_upto
 
@@ -69,21 +69,23 @@ def verify(state: Path, *, head: str | None = None, keys: str | None = None) -> 
     path = state / "journal" / "station.db"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: {state} holds no journal.")
-    trusted = public_keys(keys) if keys is not None else _own_keys(state)
+    trusted, fault = (public_keys(keys), "") if keys is not None else _own_keys(state)
     mark = read_mark(state / "mark.bin")  # first: a running daemon moves the journal on, never back
     try:
         with contextlib.closing(database.connect_reader(path)) as reader:
-            return _Check(reader, trusted).run(mark, BlobFiles(state / "blobs"), head)
+            report = _Check(reader, trusted).run(mark, BlobFiles(state / "blobs"), head)
+            return replace(report, faults=(*report.faults, fault)) if fault else report
     except (sqlite3.Error, TypeError, ValueError) as error:
         # A damaged page gives wrong types as well as errors.
         return Report("", "", 0, 0, None, 0, (f"The journal cannot be read: {error}.",))
 
 
-def _own_keys(state: Path) -> list[bytes]:
+def _own_keys(state: Path) -> tuple[list[bytes], str]:
     try:
-        return public_keys(public_file(state).read_text(encoding="ascii", errors="replace"))
-    except (OSError, ValueError):
-        return []
+        keys, fault = found_keys(public_file(state).read_text(encoding="ascii", errors="replace"))
+    except OSError:
+        return [], ""
+    return keys, f"head.pub is damaged: {fault}." if fault and keys else ""
 
 
 class _Check:

@@ -91,6 +91,13 @@ def test_without_the_public_key_heads_prove_nothing(state: Path) -> None:
         verify(state, keys="")
 
 
+def test_a_damaged_key_is_named_and_the_others_still_prove_their_heads(state: Path) -> None:
+    with public_file(state).open("a") as file:
+        file.write("MCowBQYDK2Vw\n")
+    assert verify(state).faults == ("head.pub is damaged: 'MCowBQYDK2Vw' … is no public key.",)
+    assert verify(state).heads == 3
+
+
 # --- a head that central kept ---------------------------------------------------------------------
 
 
