@@ -89,7 +89,7 @@ class Orphans:
         try:
             self._step(journal)
         except OSError as error:
-            log.error("the blobs cannot be looked through: %s", error)
+            log.error("what the scan of the blobs found cannot be kept: %s", error)
             self._end()
         forget, self._nameless = self._nameless, []
         return Forget(tuple(forget)) if forget else None
@@ -111,7 +111,10 @@ class Orphans:
                 self._end()
                 return
             for name in _names(folder, _NAME):
-                self._judge(journal, bytes.fromhex(name))
+                try:
+                    self._judge(journal, bytes.fromhex(name))
+                except OSError as error:  # of this file: the others may be sound
+                    log.error("blob %s can be neither moved nor removed: %s", name, error)
 
     def _end(self) -> None:
         self._folders, self._next_s = None, time.monotonic() + SCAN_EACH_S
@@ -153,4 +156,7 @@ def _names(folder: Path, wanted: re.Pattern[str]) -> list[str]:
     try:
         return sorted(name for name in os.listdir(folder) if wanted.fullmatch(name))
     except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        log.error("the blobs in %s cannot be looked through: %s", folder, error)
         return []
