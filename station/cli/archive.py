@@ -10,7 +10,9 @@
 
 The cursor names the last file and its bytes. Whatever lies beyond was written by a process that ended before
 its cursor was: it was not acknowledged, will come again, and is cut off at the next start. So a line is never
-lost and never there twice. Files of earlier days may be moved away at any time.
+lost and never there twice. If the station says that more was acknowledged, an old cursor was put back: what
+lies beyond it may never come again, and is moved aside as ``records-….jsonl.beyond-1``. Files of earlier days
+may be moved away at any time.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 from station.cli.errors import UserError
-from station.store.files import make_folder, sync_folder, write_synced
+from station.store.files import make_folder, replace_synced, sync_folder
 
 MOST_SPANS = 10_000
 MOST_EPOCHS = 100
@@ -62,6 +65,11 @@ class Cursor:
         at = bisect_right(spans, place[1], key=lambda span: span[0])
         return at > 0 and place[1] <= spans[at - 1][1]
 
+    def lacks(self, epoch: str | None, first: int, last: int) -> int:
+        """Return how many events of records ``first`` to ``last`` of an epoch are not kept."""
+        spans = self.taken.get(epoch or "", [])
+        return last - first + 1 - sum(max(0, min(last, end) - max(first, start) + 1) for start, end in spans)
+
     def take(self, event_id: object) -> None:
         """Note that the event of this id is kept.
 
@@ -91,8 +99,10 @@ class Archive:
     """The folder, held by this process alone. Whatever the disk refuses is a ``UserError``."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder, and cut off what no cursor covers."""
+        """Take the folder; nothing may be kept before what no cursor covers is ``cut``."""
         self.folder = folder
+        self.beyond: list[tuple[Path, int]] = []
+        """Files with more bytes than the cursor covers, and these bytes."""
         self._cursor = folder / "cursor.json"
         with own_disk(folder):
             make_folder(folder.absolute())
@@ -130,15 +140,33 @@ class Archive:
             ) from error
         for path in files:
             if path.name > cursor.file:
-                path.unlink()
+                self.beyond.append((path, 0))
             elif path.name == cursor.file and (size := path.stat().st_size) != cursor.bytes:
                 if size < cursor.bytes:
                     raise UserError(
                         f"{path} has {size} bytes, {cursor.bytes} were kept: something was lost after it was "
                         "acknowledged. Move the folder away and give another one with --into"
                     )
-                os.truncate(path, cursor.bytes)
+                self.beyond.append((path, cursor.bytes))
         return cursor
+
+    def cut(self, acked: int) -> bool:
+        """Cut off what no cursor covers; return whether it had to be moved aside.
+
+        ``acked`` is what this consumer has acknowledged, in any epoch: numbers go on from one to the next.
+        """
+        is_old = self.cursor is not None and acked > self.cursor.seq
+        with own_disk(self.folder):
+            for path, size in self.beyond:
+                if is_old:
+                    _move_aside(path, size)
+                if size:
+                    os.truncate(path, size)
+                else:
+                    path.unlink()
+            sync_folder(self.folder)
+        self.beyond = []
+        return is_old
 
     def keep(self, cursor: Cursor, lines: Sequence[bytes] = ()) -> None:
         """Make lines durable, and then the cursor behind them."""
@@ -147,10 +175,7 @@ class Archive:
                 # Our own clock may be set back; the last file never lies before the one of the cursor.
                 name = max(time.strftime("records-%Y-%m-%d.jsonl", time.gmtime()), cursor.file)
                 cursor.file, cursor.bytes = name, append_synced(self.folder / name, b"".join(lines))
-            content = json.dumps(asdict(cursor)).encode()
-            write_synced(self._cursor.with_suffix(".new"), content)
-            self._cursor.with_suffix(".new").replace(self._cursor)
-            sync_folder(self.folder)
+            replace_synced(self._cursor, json.dumps(asdict(cursor)).encode())
         self.cursor = cursor
 
     # --- blobs ------------------------------------------------------------------------------------
@@ -179,6 +204,16 @@ class Archive:
             part.replace(blob)
             sync_folder(blob.parent)
         return True
+
+
+def _move_aside(path: Path, start: int) -> None:
+    """Keep what a file holds from a byte on, in another one that is new."""
+    names = (path.with_name(f"{path.name}.beyond-{number}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    with path.open("rb") as file:
+        file.seek(start)
+        while part := file.read(1 << 20):
+            append_synced(aside, part)
 
 
 def append_synced(path: Path, content: bytes) -> int:

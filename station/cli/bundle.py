@@ -73,6 +73,7 @@ def _make(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from station.store.bundle import HEADS, MANIFEST, RECORDS, BundleError
     from station.store.bundle_proof import verify_bundle, write_receipt
+    from station.store.heads import told_head
 
     folder = arguments.folder
     if not any((folder / name).exists() for name in (MANIFEST, RECORDS, HEADS)):
@@ -87,12 +88,12 @@ def _verify(arguments: argparse.Namespace) -> int:
         return 1
     except OSError as error:
         raise UserError(f"{error.filename or folder} cannot be used ({error.strerror})") from error
-    moment, quality = bundle.note.split("\n")[3].split(" ")
+    head = told_head(bundle.note)
     print(f"station {bundle.station}, epoch {bundle.epoch}")
     print(f"  records {bundle.after + 1} to {bundle.last}, none missing, none changed")
     print(f"  they follow hash  {bundle.prev}")
     print(f"  the last has hash {bundle.hash}")
-    print(f"  signed {moment}, clock {quality}" + ("" if keys else ", with the key that came with it"))
+    print(f"  signed {head.time}, clock {head.clock}" + ("" if keys else ", with the key that came with it"))
     print(f"  {_blobs(bundle)}, each as its record names it")
     if not keys:
         print("whose key that is, it cannot prove: compare head.pub, or give the right one with --key")

@@ -22,13 +22,12 @@ from station.cli.pages import (
     Discontinued,
     Item,
     Page,
-    blobs_of,
     check_chain,
     check_dense,
     read_page,
 )
 from station.runtime.retry import Backoff
-from station.store.chain import genesis
+from station.store.chain import genesis, named_blobs, unwrapped
 
 if TYPE_CHECKING:
     from station.cli.witness import Witness
@@ -37,12 +36,13 @@ WAIT_S = 30
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 MOST_RETRY_AFTER_S = 60
+LOST = "carril.records.lost"
 UNVERIFIED = -1
 """Size of a blob whose bytes are not those of its name: its receipt says so."""
+MOST_ALARMS = 100
+"""Alarms that are remembered as said."""
 ONCE_TRIES = 5
 """How often ``--once`` tries in vain before it gives up: some 8 s."""
-_AGAIN = {"carril.record.salvaged", "carril.record.reoffered"}
-"""Types that bring another record once more, under ``data.original``."""
 
 
 def register(subparsers: Any) -> None:
@@ -56,7 +56,7 @@ def register(subparsers: Any) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Consume until Ctrl-C or SIGTERM; 0, or a ``UserError`` with 1 when station and folder disagree."""
+    """Consume until Ctrl-C or SIGTERM; 0, or 1 after an alarm, also as a ``UserError``."""
     archive = Archive(given.into) if given.into else None
     consumer = Consumer(given.url, given.name, archive, _tell)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> int:
         pass
     finally:
         _tell(consumer.summary())
-    return 0
+    return 1 if consumer.alarms else 0
 
 
 def _tell(line: str) -> None:
@@ -91,7 +91,9 @@ class Consumer:
         if archive:
             from station.cli.witness import Witness  # libraries that no other command needs
 
-            self._witness = Witness(archive.folder, tell)
+            self._witness = Witness(archive.folder, self._alarm)
+        self.alarms: set[str] = set()
+        """What a person must be told of."""
         self._begun = False
         self._acked: tuple[str, int] | None = None
         self._records = self._blobs = self._blob_bytes = 0
@@ -101,6 +103,13 @@ class Consumer:
         place = f" up to {self._cursor.seq} of epoch {self._cursor.epoch}" if self._cursor else ""
         blobs = f", {self._blobs} blobs ({self._blob_bytes / 1e6:.1f} MB)" if self._archive else ""
         return f"taken: {self._records} records{place}{blobs}"
+
+    def _alarm(self, sentence: str) -> None:
+        """Say something loudly, once."""
+        if sentence not in self.alarms:
+            self._tell(f"ALARM: {sentence}")
+            if len(self.alarms) < MOST_ALARMS:
+                self.alarms.add(sentence)
 
     def run(self, *, once: bool) -> None:
         """Follow for ever, or until there is no more."""
@@ -142,10 +151,11 @@ class Consumer:
             check_dense(page, cursor.epoch, cursor.seq)
             hash_ = check_chain(page, cursor.hash)
         except Discontinued as error:
-            raise Later(
-                "ALARM: the station's history does not continue what is kept here. Tell a person. Nothing is "
-                f"taken: {error}"
-            ) from error
+            alarm = (
+                "the station's history does not continue what is kept here. Tell a person. Nothing is taken"
+            )
+            self.alarms.add(alarm)
+            raise Later(f"ALARM: {alarm}: {error}") from error
         except BadPage as error:
             raise Later(f"nothing is taken: {error}") from error
         if self._witness:
@@ -162,6 +172,10 @@ class Consumer:
         assert self._cursor is not None  # noqa: S101 - set by _begin
         return self._cursor
 
+    @property
+    def _consumer(self) -> str:
+        return f"/v1/consumers/{quote(self._name, safe='')}"
+
     def _begin(self) -> None:
         """Learn whom we speak to and, without a cursor of our own, where the station believes us to be."""
         index = self._object("/v1")
@@ -169,11 +183,7 @@ class Consumer:
         if not isinstance(station, str):
             raise Later("what answers is no station")
         if self._cursor is None:
-            cursor = self._object(f"/v1/consumers/{quote(self._name, safe='')}")
-            try:
-                self._cursor = Cursor(station, self._name, str(cursor["epoch"]), int(cursor["acked"]))
-            except (LookupError, TypeError, ValueError) as error:
-                raise Later(f"the station's cursor is none ({error!r})") from error
+            self._cursor = Cursor(station, self._name, *self._station_cursor())
             self._acked = (self._cursor.epoch, self._cursor.seq)
             if self._archive:
                 self._archive.keep(self._cursor)
@@ -183,6 +193,11 @@ class Consumer:
                 f"the folder has the records of {mine.station} for {mine.name}, not of {station} for "
                 f"{self._name}; give another one with --into"
             )
+        if self._archive and self._archive.beyond and self._archive.cut(self._station_cursor()[1]):
+            self._alarm(
+                "cursor.json is older than what was acknowledged. What lies beyond it was moved aside, into "
+                f"{self._archive.folder}/*.beyond-*: some of it may not come again. Tell a person"
+            )
         if self._witness:
             self._witness.meet(index.get("head_key"))
             self._ask_again(self._witness, mine.epoch)
@@ -190,6 +205,14 @@ class Consumer:
         self._tell(
             f"{station} at {self._server.url}, as {self._name}, after {mine.seq} of epoch {mine.epoch}"
         )
+
+    def _station_cursor(self) -> tuple[str, int]:
+        """Return where the station believes us to be."""
+        cursor = self._object(self._consumer)
+        try:
+            return str(cursor["epoch"]), int(cursor["acked"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise Later(f"the station's cursor is none ({error!r})") from error
 
     def _ask_again(self, witness: Witness, epoch: str) -> None:
         """Ask the station for the record of the newest head that is kept: it may have changed meanwhile."""
@@ -220,19 +243,22 @@ class Consumer:
             head = {"epoch": page.epoch, "seq": item.seq, "hash": item.hash}
             event = item.event
             if event is None:
+                if item.withheld == "damaged":
+                    self._alarm(f"record {item.seq} of epoch {page.epoch} is damaged there. Tell a person")
                 lines.append(_line(head | {"withheld": item.withheld}))
                 continue
-            original = _original(event)
-            ids = [event["id"], original.get("id")] if original else [event["id"]]
+            ids = [each.get("id") for each in unwrapped(event)]
             had_already = [each for each in ids if cursor.has(each)]
             for each in ids:
                 cursor.take(each)
+            if event.get("type") == LOST:
+                self._lost(event, cursor)
             if had_already:
                 lines.append(_line(head | {"duplicate": had_already[-1]}))
             else:
                 lines.append(_line(head)[:-2] + b',"event":' + item.body + b"}\n")
             if self._archive:  # of what it had already, too: a new epoch knows no receipts
-                for digest in blobs_of(original or event):
+                for digest in named_blobs(event):
                     path = self._archive.blob(digest)
                     had, missing = path.exists(), fetch(self._server, self._archive, digest)
                     if not missing:
@@ -256,6 +282,19 @@ class Consumer:
             for item in page.items:
                 self._tell(_shown(item))
 
+    def _lost(self, event: dict[str, Any], cursor: Cursor) -> None:
+        """Say what a station has lost: loudly, unless all of it is here."""
+        try:
+            epoch, first, last = (event["data"][name] for name in ("epoch", "from", "to"))
+            lacking = cursor.lacks(epoch, first, last)
+        except (LookupError, TypeError):
+            return self._alarm("the station lost records, and does not say which. Tell a person")
+        lost = f"the station lost records {first} to {last} of epoch {epoch}"
+        if lacking:
+            self._alarm(f"{lost}; {lacking} of them never came here. Tell a person")
+        else:
+            self._tell(f"{lost}; all of them are kept here")
+
     def _settle(self) -> None:
         """Send the receipts that are owed, and acknowledge what is kept."""
         cursor = self._the_cursor
@@ -269,7 +308,7 @@ class Consumer:
                 self._tell(f"the receipt for blob {digest} is refused: {answer.told()}")
         cursor.owed = []
         body = {"epoch": cursor.epoch, "seq": cursor.seq}
-        answer = self._ask("POST", f"/v1/consumers/{quote(self._name, safe='')}/ack", body)
+        answer = self._ask("POST", f"{self._consumer}/ack", body)
         if answer.status == 200:
             told = self._object_of(answer)
             acked = told.get("acked")
@@ -292,9 +331,11 @@ class Consumer:
                 return True
             if name == "trimmed" and (oldest := int(problem["oldest"])) - 1 > cursor.seq:
                 gap = {"first": cursor.seq + 1, "last": oldest - 1}
-                self._tell(
-                    f"a gap: records {gap['first']} to {gap['last']} were removed before they came here"
-                )
+                text = f"a gap: records {gap['first']} to {gap['last']} were removed before they came here"
+                if self._object(self._consumer).get("required") is False:
+                    self._tell(text)
+                else:
+                    self._alarm(f"{text}, though {self._name} is required. Tell a person")
                 cursor.seq, cursor.hash = oldest - 1, ""
                 if self._archive:
                     self._archive.keep(cursor, [_line({"epoch": cursor.epoch, "gap": gap})])
@@ -312,7 +353,7 @@ class Consumer:
         )
         if (problem["previous"], problem["previous_last"]) == (cursor.epoch, cursor.seq):
             if last_hash and cursor.hash and last_hash != cursor.hash:
-                self._tell(f"ALARM: record {cursor.seq} was another one when it came here. Tell a person")
+                self._alarm(f"record {cursor.seq} was another one when it came here. Tell a person")
         if problem["previous"] == cursor.epoch and self._witness:
             self._witness.begun_anew(cursor.epoch, problem["previous_last"], last_hash)
         cursor.epoch, cursor.seq = epoch.hex(), int(first_seq) - 1
@@ -326,7 +367,7 @@ class Consumer:
             raise Later(f"what answers is no station ({answer.status})")
         if name == "beyond-head":
             raise UserError(
-                f"the station holds less than came here: data were lost there. {answer.told()}", 1
+                f"ALARM: the station holds less than came here: data were lost there. {answer.told()}", 1
             )
         if name == "not-found":
             raise UserError(
@@ -360,12 +401,6 @@ class Consumer:
             raise no_answer(error) from error
         raise_later(answer)
         return answer
-
-
-def _original(event: dict[str, Any]) -> dict[str, Any] | None:
-    data = event.get("data")
-    original = data.get("original") if isinstance(data, dict) and event.get("type") in _AGAIN else None
-    return original if isinstance(original, dict) else None
 
 
 def _line(value: dict[str, Any]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,8 +11,6 @@ from rfc8785 import CanonicalizationError
 from station.cli.client import Answer
 from station.store.canonical import canonical
 from station.store.chain import HASH_BYTES, link
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class BadPage(ValueError):
@@ -126,11 +123,3 @@ def _is_hash(text: str) -> bool:
     with contextlib.suppress(ValueError):
         return len(bytes.fromhex(text)) == HASH_BYTES
     return False
-
-
-def blobs_of(event: dict[str, Any]) -> list[str]:
-    """Return the SHA-256 of each blob that an event names, once."""
-    data = event.get("data")
-    named = data.get("blobs") if isinstance(data, dict) else None
-    digests = [blob.get("sha256") for blob in named or [] if isinstance(blob, dict)]
-    return list(dict.fromkeys(each for each in digests if isinstance(each, str) and _DIGEST.fullmatch(each)))

@@ -27,13 +27,11 @@ def state_folder(text: str) -> Path:
 
 def keep_last_good(state: Path, content: bytes) -> None:
     """Keep the lane file that runs now: whole or not at all, whatever happens meanwhile."""
-    from station.store.files import sync_folder, write_synced
+    from station.store.files import replace_synced
 
     path = state / LAST_GOOD
     if not path.is_file() or path.read_bytes() != content:
-        write_synced(path.with_name(path.name + ".new"), content)
-        path.with_name(path.name + ".new").rename(path)
-        sync_folder(state)
+        replace_synced(path, content)
 
 
 def state_home(lane_id: str) -> Path:

@@ -27,12 +27,17 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was checked and every fault; 0 when nothing is wrong, 1 otherwise."""
+    from station.store.heads import told_head
     from station.store.verify import verify  # a database layer: only to verify
 
     state = arguments.state or likely_state()
     head, keys = (text_of(path) if path else None for path in (arguments.head, arguments.key))
     if head is not None:
         head = head.rstrip() + "\n"  # copying loses an ending, or adds to it
+        try:
+            told_head(head)
+        except ValueError as error:
+            raise UserError(f"{arguments.head} {error}; give one, the six lines that central kept") from error
     try:
         report = verify(state, head=head, keys=keys)
     except ValueError as error:

@@ -17,26 +17,24 @@ from pathlib import Path
 from station.cli.archive import append_synced, own_disk
 from station.cli.errors import UserError
 from station.cli.pages import Page
-from station.store.files import sync_folder, write_synced
+from station.store.files import replace_synced, sync_folder
 from station.store.heads import Head, public_keys, read_note
 
 NEWEST, DAYS, MOST = 1_000, 4_000, 6_000
 """Above ``MOST`` heads the newest 1,000 stay, and of the older ones the last of each day."""
-MOST_ALARMS = 100
 _BEGIN = re.compile(r"^(?=carril/)", re.MULTILINE)
 
 
 class Witness:
     """The heads of one station. What contradicts them raises ``UserError`` with exit code 1."""
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """Take up what is kept there."""
+    def __init__(self, folder: Path, alarm: Callable[[str], None]) -> None:
+        """Take up what is kept there; ``alarm`` says something loudly."""
         self._file, self._keys_file = folder / "heads.txt", folder / "head.pub"
         self._contradiction = folder / "contradiction"
-        self._tell = tell
+        self._alarm = alarm
         self._keys: list[bytes] = []
         self._kept: list[tuple[Head, str]] = []
-        self._told: set[str] = set()
 
     def meet(self, key: object) -> None:
         """Learn with which key the station signs (``head_key`` of the index), and read what is kept."""
@@ -46,8 +44,7 @@ class Witness:
             with own_disk(self._file.parent):
                 if not self._keys_file.exists():
                     public_keys(key)
-                    write_synced(self._keys_file, f"{key}\n".encode())
-                    sync_folder(self._keys_file.parent)
+                    replace_synced(self._keys_file, f"{key}\n".encode())
                 self._keys = public_keys(self._keys_file.read_text(encoding="utf-8"))
                 known = public_keys(key)[0] in self._keys
                 text = self._file.read_text("utf-8", "replace") if self._file.exists() else ""
@@ -72,6 +69,7 @@ class Witness:
         if damaged:
             with own_disk(self._file.parent):
                 self._file.replace(self._file.with_suffix(".damaged"))
+                sync_folder(self._file.parent)
             self._alarm(f"{damaged}. The file is kept as heads.damaged")
         if half or len(self._kept) < len(notes):
             self._write()
@@ -139,18 +137,12 @@ class Witness:
     def _contradicted(self, head: Head, otherwise: str, notes: str) -> None:
         text = f"record {head.seq} of epoch {head.epoch}: the station signed {head.hash.hex()}, {otherwise}"
         with own_disk(self._contradiction.parent):
-            write_synced(self._contradiction, f"{text}\n\n{notes}".encode())
+            replace_synced(self._contradiction, f"{text}\n\n{notes}".encode())
         raise UserError(
             f"ALARM: the station's history does not continue what is kept here: {text}. Nothing more is "
             f"taken; the proof stands in {self._contradiction}. Tell a person",
             1,
         )
-
-    def _alarm(self, sentence: str) -> None:
-        """Say something loudly, once."""
-        if sentence not in self._told and len(self._told) < MOST_ALARMS:
-            self._told.add(sentence)
-            self._tell(f"ALARM: {sentence}")
 
     # --- its file ---------------------------------------------------------------------------------
 
@@ -161,7 +153,4 @@ class Witness:
 
     def _write(self) -> None:
         with own_disk(self._file.parent):
-            unfinished = self._file.with_suffix(".new")
-            write_synced(unfinished, "".join(note for _, note in self._kept).encode())
-            unfinished.replace(self._file)
-            sync_folder(self._file.parent)
+            replace_synced(self._file, "".join(note for _, note in self._kept).encode())

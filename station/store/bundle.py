@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +28,7 @@ from typing import Any
 from station.store import database, schema
 from station.store.blobs import CHUNK_BYTES, BlobFiles, DamagedBlob, find_blob
 from station.store.canonical import canonical
-from station.store.chain import Row, rows
+from station.store.chain import Row, named_blobs, rows
 from station.store.files import free_bytes, make_folder, sync_folder, write_synced
 from station.store.heads import newest_note, notes_after, public_file, public_keys, read_note
 
@@ -38,7 +37,6 @@ RECEIPT_FORMAT = "carril.receipt:1"
 MANIFEST, RECORDS, HEADS, KEYS, RECEIPT = (
     *("manifest.json", "records.jsonl", "heads.jsonl", "head.pub", "receipt.json"),
 )
-_SHA256 = re.compile("[0-9a-f]{64}")
 _SLICE = 500
 _FILE_BYTES = 64 * 1024
 """Room for a file's own place, on a stick with large clusters."""
@@ -90,15 +88,6 @@ class Bundle:
 def blob_name(digest: str) -> str:
     """Return where a blob lies in a bundle."""
     return f"blobs/{digest[:2]}/{digest}"
-
-
-def named_blobs(event: Mapping[str, Any]) -> set[str]:
-    """Return the SHA-256 of each blob that an event names, or the original that it brings once more."""
-    original = event["data"].get("original")
-    data = original["data"] if isinstance(original, dict) and "data" in original else event["data"]
-    uses = data.get("blobs")
-    names = [use.get("sha256") for use in uses if isinstance(use, dict)] if isinstance(uses, list) else []
-    return {name for name in names if isinstance(name, str) and _SHA256.fullmatch(name)}
 
 
 # --- making one -----------------------------------------------------------------------------------
@@ -207,7 +196,7 @@ class _Source:
         need = sum(map(len, self._heads()))
         for row in self._records():
             need += len(_record_line(row))
-            wanted |= named_blobs(row.event())
+            wanted.update(named_blobs(row.event()))
         for name in wanted:
             blob = find_blob(self._reader, bytes.fromhex(name))
             need += _FILE_BYTES + blob.size + 200 if blob and blob.present else 100

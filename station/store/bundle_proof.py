@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ from station.store.bundle import (
     BundleError,
     blob_name,
     json_line,
-    named_blobs,
 )
-from station.store.chain import HASH_BYTES, link
+from station.store.chain import HASH_BYTES, link, named_blobs
 from station.store.files import sync_folder, write_synced
 from station.store.heads import public_keys, read_note
 
 LONGEST_LINE = 4 * 1024 * 1024
 LONGEST_RECEIPT = 4096
+LARGEST_SEQ = 2**53 - 1
+"""The largest number that canonical JSON can write."""
+_RECORD = ("seq", "prev", "hash", "body")
 
 
 # --- proving one ----------------------------------------------------------------------------------
@@ -73,11 +75,13 @@ def verify_bundle(folder: Path, keys: str | None = None) -> Bundle:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         told = json.loads((folder / MANIFEST).read_bytes())
-        if told["format"] != FORMAT or not all(isinstance(file["name"], str) for file in told["files"]):
+        if told["format"] != FORMAT:
             raise ValueError
+        for file in told["files"]:
+            file["name"].encode()  # what is no text, or none that can be shown, is no name
     except FileNotFoundError:
         raise BundleError(f"{MANIFEST} is missing: {folder} holds no whole bundle") from None
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise BundleError(f"{MANIFEST} is not what was written: it cannot be read") from None
     return dict(told)
 
@@ -90,20 +94,20 @@ def _compare_names(folder: Path, listed: set[str]) -> None:
     if lost := sorted(listed - found):
         raise BundleError(f"{lost[0]} is missing, which {MANIFEST} names")
     if stray := sorted({str(path.relative_to(folder)) for path in paths} - listed - {RECEIPT}):
-        raise BundleError(f"{stray[0]} does not belong to it")
+        raise BundleError(f"{stray[0].encode(errors='replace').decode()} does not belong to it")
     if needed := sorted({RECORDS, HEADS, KEYS} - listed):
         raise BundleError(f"{MANIFEST} is not what was written: it does not name {needed[0]}")
 
 
 def _prove_records(folder: Path, keys: list[bytes], wanted: set[str]) -> Bundle:
     """Walk records and heads side by side; collect the blobs that the records name."""
-    heads = _lines(folder / HEADS, ["seq", "note"])
+    heads = _lines(folder / HEADS, {"seq": int, "note": str})
     bundle: Bundle | None = None
     values = next(heads, None)
     if values is None:
         raise BundleError(f"{HEADS} holds no signed head")
-    for record in _lines(folder / RECORDS, ["seq", "prev", "hash", "body"]):
-        seq, prev, hash_, body = (record[name] for name in ("seq", "prev", "hash", "body"))
+    for record in _lines(folder / RECORDS, dict.fromkeys(_RECORD, str) | {"seq": int}):
+        seq, prev, hash_, body = (record[name] for name in _RECORD)
         name = f"record {seq}"
         if bundle and seq != bundle.last + 1:
             raise BundleError(f"record {bundle.last + 1} is missing: {seq} follows {bundle.last}")
@@ -112,7 +116,8 @@ def _prove_records(folder: Path, keys: list[bytes], wanted: set[str]) -> Bundle:
             epoch, station = event["id"][:32], event["source"].rpartition(":")[2]
             digest = link(before, bytes.fromhex(epoch), seq, body.encode())
             sound = len(before) == HASH_BYTES and (before.hex(), digest.hex()) == (prev, hash_)
-            wanted |= named_blobs(event)
+            sound = sound and seq <= LARGEST_SEQ
+            wanted.update(named_blobs(event))
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
             sound = False
         if not sound or (bundle and (prev != bundle.hash or epoch != bundle.epoch)):
@@ -137,16 +142,17 @@ def _prove_records(folder: Path, keys: list[bytes], wanted: set[str]) -> Bundle:
     return bundle
 
 
-def _lines(path: Path, names: list[str]) -> Iterator[dict[str, Any]]:
+def _lines(path: Path, kinds: Mapping[str, type]) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         number = 0
         while line := file.readline(LONGEST_LINE):
             number += 1
             try:
                 values = json.loads(line)
-                if list(values) != names or type(values["seq"]) is not int or json_line(values) != line:
+                told = [(name, type(value)) for name, value in values.items()]
+                if told != list(kinds.items()) or json_line(values) != line:
                     raise ValueError
-            except (ValueError, TypeError, RecursionError):
+            except (ValueError, AttributeError, RecursionError):
                 raise BundleError(f"{path.name} is not what was written: line {number}") from None
             yield values
 
@@ -184,8 +190,9 @@ def read_receipt(path: Path) -> Bundle:
         span = (int(told["after"]), int(told["last"]))
         who = (str(told["station"]), str(told["epoch"]))
         bundle = Bundle(*who, *span, ends[0], ends[1], files, tuple(map(str, told["missing"])), "")
-    except (ValueError, LookupError, TypeError):
+        is_own = (bundle.receipt(), bundle.manifest()) == (receipt, (path.parent / MANIFEST).read_bytes())
+    except (ValueError, LookupError, TypeError, OverflowError):
         raise BundleError(f"{MANIFEST} is not what was written") from None
-    if bundle.receipt() != receipt or bundle.manifest() != (path.parent / MANIFEST).read_bytes():
+    if not is_own:
         raise BundleError(f"{path.name} is not the receipt of the {MANIFEST} beside it")
     return bundle

@@ -11,8 +11,9 @@ Flipping, reordering or removing any byte of a body breaks the chain at that rec
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -25,7 +26,13 @@ HASH_BYTES = 32
 FLAGS = {"simulated": 1, "test": 2, "exercise": 4}
 """The flags of a record; each stands in the event's data under its name and in ``flags`` as a bit."""
 
-SALVAGED = "carril.record.salvaged"
+SALVAGED, REOFFERED = "carril.record.salvaged", "carril.record.reoffered"
+WRAPPERS = (SALVAGED, REOFFERED)
+"""Types that bring another record once more, under ``data.original``."""
+MOST_WRAPPED = 8
+"""An offer that is salvaged is one inside another: two levels; more than these nobody looks for."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -59,6 +66,29 @@ def flags_of(data: Mapping[str, Any]) -> int:
         if data.get(name) is True:
             flags |= bit
     return flags
+
+
+def unwrapped(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield an event, the original that it brings once more, the original of that: what was first, last.
+
+    Whatever is no event brings nothing.
+    """
+    for _ in range(MOST_WRAPPED):
+        yield event
+        data = event.get("data")
+        inner = data.get("original") if event.get("type") in WRAPPERS and isinstance(data, dict) else None
+        if not isinstance(inner, dict):
+            return
+        event = inner
+
+
+def named_blobs(event: dict[str, Any]) -> list[str]:
+    """Return the SHA-256 of each blob that an event names, once; of one that brings another, that one's."""
+    *_, first = unwrapped(event)
+    data = first.get("data")
+    uses = data.get("blobs") if isinstance(data, dict) else None
+    names = [use.get("sha256") for use in uses if isinstance(use, dict)] if isinstance(uses, list) else []
+    return list(dict.fromkeys(name for name in names if isinstance(name, str) and _SHA256.fullmatch(name)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sqlalchemy import bindparam, select
+
 from station.store import schema
 from station.store.chain import FLAGS, Row, rows, sound_rows
 from station.store.errors import BeyondHead, WrongEpoch
@@ -16,6 +18,7 @@ from station.store.readers import View
 PAGE_BYTES = 4 * 1024 * 1024
 _LAST = 2**63 - 1
 _NOT_REAL = sum(FLAGS.values())
+_PREV = schema.compiled(select(schema.record.c.prev).where(schema.record.c.seq == bindparam("seq")))
 
 
 class Trimmed(Exception):
@@ -85,11 +88,31 @@ def read_page(view: View, epoch: str, after: int, limit: int, *, simulated: bool
 def read_alarms(view: View, epoch: str, after: int, limit: int, *, simulated: bool) -> Page:
     """Return alarms (``prio`` 0) alone: a way to look ahead, not one to acknowledge."""
     anchor_seq, _ = _check_cursor(view, epoch, after)
-    found = list(_rows_after(view, schema.ALARMS_AFTER, after, view.tip.seq, limit))
-    items = [_item(row.seq, row, row.sound(view.tip.epoch), simulated=simulated) for row in found]
-    last = found[-1].seq if len(found) == limit else view.tip.seq
+    found: list[Row] = []
+    last, size = view.tip.seq, 0
+    for row in _rows_after(view, schema.ALARMS_AFTER, after, view.tip.seq, limit):
+        size += len(row.body)
+        if size > PAGE_BYTES and found:
+            last = found[-1].seq
+            break
+        found.append(row)
+    if len(found) == limit:
+        last = found[-1].seq
+    items = [_item(row.seq, row, _is_confirmed(view, row), simulated=simulated) for row in found]
     prev = found[0].prev if found else view.tip.hash
     return Page(view.tip.seq, anchor_seq + 1, last, prev, items, newest_note(view.connection, last))
+
+
+def _is_confirmed(view: View, row: Row) -> bool:
+    """Whether a row is sound and, as in a page, what the one after it follows."""
+    if row.seq == view.tip.seq:
+        follows = view.tip.hash
+    else:
+        (follows,) = view.connection.execute(_PREV, {"seq": row.seq + 1}).fetchone() or (b"",)
+    if row.hash == follows:
+        return row.sound(view.tip.epoch)
+    _, sound = read_record(view, row.seq)  # the other one may be the damaged one
+    return sound
 
 
 def _check_cursor(view: View, epoch: str, after: int) -> tuple[int, bytes]:

@@ -55,3 +55,11 @@ def write_synced(path: Path, content: bytes | memoryview) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def replace_synced(path: Path, content: bytes) -> None:
+    """Write a file durably, whole or not at all: until then what stood there stays."""
+    unfinished = path.with_name(path.name + ".new")
+    write_synced(unfinished, content)
+    unfinished.replace(path)
+    sync_folder(path.parent)

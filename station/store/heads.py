@@ -28,7 +28,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -44,7 +44,7 @@ from sqlalchemy.dialects.sqlite import insert
 from station.runtime.clock import clock_quality
 from station.store.chain import rfc3339
 from station.store.errors import StoreUnavailable
-from station.store.files import sync_folder, write_synced
+from station.store.files import replace_synced
 from station.store.ops import Small, Transaction
 from station.store.own import SEALED
 from station.store.place import Journal, Place
@@ -118,14 +118,26 @@ def key_id(name: str, public: bytes) -> bytes:
     return sha256(name.encode() + b"\n\1" + public).digest()[:_ID_BYTES]
 
 
+def told_head(note: str) -> Head:
+    """Return what a note says, whoever signed it; raises ``ValueError`` with a sentence."""
+    return _parsed(note)[0]
+
+
+def _parsed(note: str) -> tuple[Head, re.Match[str]]:
+    found = _NOTE.fullmatch(note)
+    if found is None:
+        raise ValueError("is no signed head")
+    digest = base64.b64decode(found["hash"])
+    head = Head(found["station"], found["epoch"], int(found["seq"]), digest, found["time"], found["clock"])
+    return head, found
+
+
 def read_note(note: str, keys: list[bytes]) -> Head:
     """Return what a note says, its signature checked with one of the public keys (32 bytes each).
 
     Raises ``ValueError`` with a sentence.
     """
-    found = _NOTE.fullmatch(note)
-    if found is None:
-        raise ValueError("is no signed head")
+    head, found = _parsed(note)
     if found["name"] != found["station"]:
         raise ValueError(f"is signed as {found['name']}, not as {found['station']}")
     raw = base64.b64decode(found["signature"])
@@ -138,8 +150,7 @@ def read_note(note: str, keys: list[bytes]) -> Head:
         Ed25519PublicKey.from_public_bytes(signer[0]).verify(raw[_ID_BYTES:], found["text"].encode())
     except InvalidSignature:
         raise ValueError("has a signature that is false") from None
-    digest = base64.b64decode(found["hash"])
-    return Head(found["station"], found["epoch"], int(found["seq"]), digest, found["time"], found["clock"])
+    return head
 
 
 # --- the key --------------------------------------------------------------------------------------
@@ -175,20 +186,28 @@ def public_keys(text: str) -> list[bytes]:
 
     Raises ``ValueError`` where one is no Ed25519 key, or none is there.
     """
-    keys = []
+    keys, fault = found_keys(text)
+    if fault:
+        raise ValueError(fault)
+    return keys
+
+
+def found_keys(text: str) -> tuple[list[bytes], str]:
+    """Return those public keys of a text that can be read, and what is wrong with the first of the others."""
+    keys, fault = [], ""
     for line in map(str.strip, text.splitlines()):
         if not line or line.startswith("-----"):
             continue
         try:
             key = load_der_public_key(base64.b64decode(line, validate=True))
-        except (binascii.Error, ValueError) as error:
-            raise ValueError(f"{line[:20]!r} … is no public key") from error
-        if not isinstance(key, Ed25519PublicKey):
-            raise ValueError(f"{line[:20]!r} … is no Ed25519 key")
-        keys.append(key.public_bytes_raw())
-    if not keys:
-        raise ValueError("holds no public key")
-    return keys
+        except (binascii.Error, ValueError, UnsupportedAlgorithm):
+            fault = fault or f"{line[:20]!r} … is no public key"
+            continue
+        if isinstance(key, Ed25519PublicKey):
+            keys.append(key.public_bytes_raw())
+        else:
+            fault = fault or f"{line[:20]!r} … is no Ed25519 key"
+    return keys, fault if fault or keys else "holds no public key"
 
 
 def public_file(state: Path) -> Path:
@@ -208,7 +227,7 @@ def load_key(state: Path, station: str) -> HeadKey:
             pem = _read_private(credential, shared=True)  # its access list shows as rights of a group
         else:
             if not own.exists():
-                _replace(own, _new_private())
+                replace_synced(own, _new_private())
                 if public_file(state).exists():
                     log.warning("%s was missing: a new key signs the heads from now on", own)
             pem = _read_private(own, shared=False)
@@ -250,24 +269,23 @@ def _read_private(path: Path, *, shared: bool) -> Ed25519PrivateKey:
 
 
 def _publish(path: Path, public: bytes) -> None:
-    """Add a public key to those that are there already."""
-    try:
-        known = public_keys(path.read_text(encoding="ascii", errors="replace"))
-    except (FileNotFoundError, ValueError):
-        known = []
-    if public not in known:
-        blocks = [
-            f"-----BEGIN PUBLIC KEY-----\n{public_line(each)}\n-----END PUBLIC KEY-----\n"
-            for each in [*known, public]
-        ]
-        _replace(path, "".join(blocks).encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + ".new")
-    write_synced(unfinished, content)
-    unfinished.rename(path)
-    sync_folder(path.parent)
+    """Add a public key to those that are there already; a damaged file is kept beside what could be read."""
+    content = path.read_bytes() if path.exists() else b""
+    known, fault = found_keys(content.decode("ascii", "replace"))
+    if content and fault:
+        damaged = path.with_name(f"{path.name}.{sha256(content).hexdigest()[:8]}.damaged")
+        replace_synced(damaged, content)
+        log.error(
+            "%s is damaged: %s. The %d keys that can be read stay in it, the file as it was is %s: heads of "
+            "other keys cannot be proven until somebody puts those back.",
+            path, fault, len(known), damaged,
+        )  # fmt: skip
+    if public not in known or fault:
+        keys = dict.fromkeys([*known, public])
+        lines = (
+            f"-----BEGIN PUBLIC KEY-----\n{public_line(key)}\n-----END PUBLIC KEY-----\n" for key in keys
+        )
+        replace_synced(path, "".join(lines).encode())
 
 
 # --- in the journal -------------------------------------------------------------------------------
@@ -290,6 +308,13 @@ def notes_after(
 def _shown(note: object) -> str:
     """Return a note as text that can be sent, whatever a damaged page holds: who checks it sees."""
     return str(note).encode(errors="replace").decode()
+
+
+def _day(note: str) -> str:
+    try:
+        return told_head(note).time[:10]
+    except ValueError:
+        return note  # a damaged one stays: it is not that of any day
 
 
 @dataclass(frozen=True)
@@ -360,7 +385,7 @@ class HeadSigner:
 
     def _thin(self, journal: Journal) -> _RemoveHeads | None:
         found = notes_after(journal.connection, self._thinned, THINNED, journal.anchor_seq - 1)
-        days = [(note.split("\n")[3:] or [note])[0][:10] for _, note in found]
+        days = [_day(note) for _, note in found]
         surplus = [seq for (seq, _), day, then in zip(found, days, days[1:], strict=False) if day == then]
         if found:
             self._thinned = found[-1][0] - 1  # the last is looked at again beside those that will follow it

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from station.store import schema
-from station.store.chain import Row
+from station.store.chain import REOFFERED, Row
 from station.store.errors import StoreRefused
 
-REOFFERED = "carril.record.reoffered"
 COUNTED = 10_000
 """More open nacks of one consumer are not counted: a count must not read a whole table."""
 

@@ -20,6 +20,7 @@ from station.store.orphans import Orphans
 from station.store.place import Consumer, Journal, Place
 from station.store.quota import blob_quota, partition_bytes
 from station.store.readers import Readers
+from station.store.recheck import Recheck
 from station.store.retention import Retention
 from station.store.salvage import Salvage
 from station.store.startup import open_journal
@@ -76,6 +77,7 @@ def open_store(
         HeadSigner(place, key),
         Retention(place, blobs, stats),
         Orphans(place, blobs, stats, salvage.is_done),
+        Recheck(),
     ]
     writer = Writer(place, journal, readers, ballast, chores, stats)
     store = Store(place, writer, readers, blobs, unlock, key.line)

@@ -23,7 +23,7 @@ from sqlalchemy import bindparam, delete, select
 from station.store import schema
 from station.store.blobs import BlobFiles, find_blob
 from station.store.chain import HASH_BYTES
-from station.store.files import make_folder, sync_folder, write_synced
+from station.store.files import make_folder, replace_synced, sync_folder
 from station.store.ops import Op, Small, Transaction
 from station.store.place import Journal, Place
 from station.store.stats import Stats
@@ -89,7 +89,7 @@ class Orphans:
         try:
             self._step(journal)
         except OSError as error:
-            log.error("the blobs cannot be looked through: %s", error)
+            log.error("what the scan of the blobs found cannot be kept: %s", error)
             self._end()
         forget, self._nameless = self._nameless, []
         return Forget(tuple(forget)) if forget else None
@@ -106,12 +106,15 @@ class Orphans:
             folder = next(self._folders, None)
             if folder is None:
                 if self._found != self._before:
-                    self._write()
+                    replace_synced(self._list, b"".join(sorted(self._found)))
                 self._before = self._found
                 self._end()
                 return
             for name in _names(folder, _NAME):
-                self._judge(journal, bytes.fromhex(name))
+                try:
+                    self._judge(journal, bytes.fromhex(name))
+                except OSError as error:  # of this file: the others may be sound
+                    log.error("blob %s can be neither moved nor removed: %s", name, error)
 
     def _end(self) -> None:
         self._folders, self._next_s = None, time.monotonic() + SCAN_EACH_S
@@ -148,15 +151,12 @@ class Orphans:
             return set()
         return {content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)}
 
-    def _write(self) -> None:
-        unfinished = self._list.with_name(self._list.name + ".new")
-        write_synced(unfinished, b"".join(sorted(self._found)))
-        unfinished.rename(self._list)
-        sync_folder(self._list.parent)
-
 
 def _names(folder: Path, wanted: re.Pattern[str]) -> list[str]:
     try:
         return sorted(name for name in os.listdir(folder) if wanted.fullmatch(name))
     except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        log.error("the blobs in %s cannot be looked through: %s", folder, error)
         return []

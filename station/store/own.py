@@ -73,12 +73,12 @@ _NOTHING = _ORIGINAL + b"null"
 _decode = partial(json.JSONDecoder().raw_decode)
 
 
-def first_original(row: Row) -> bytes:
-    """Return the bytes of the event that was recorded first."""
-    if row.type != SALVAGED:
-        return row.body
-    # A quotation mark inside a text is escaped: this is the member and nothing else.
-    text = row.body.decode()
-    start = text.index(_ORIGINAL.decode()) + len(_ORIGINAL)
-    _, end = _decode(text, start)
-    return text[start:end].encode()
+def first_original(row: Row, wrappers: tuple[str, ...] = (SALVAGED,)) -> bytes:
+    """Return the bytes of the event that was recorded first: taken out of records of these types."""
+    text, kind = row.body.decode(), row.type
+    while kind in wrappers:
+        # A quotation mark inside a text is escaped: this is the member of ``data`` and nothing else.
+        start = text.index(_ORIGINAL.decode()) + len(_ORIGINAL)
+        event, end = _decode(text, start)
+        text, kind = text[start:end], event["type"]
+    return text.encode()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import ClassVar
 
 from station.domain.store_events import RecordReoffered
 from station.store import nacks, schema
 from station.store.canonical import canonical
-from station.store.chain import FLAGS, SALVAGED, Row, frame
+from station.store.chain import FLAGS, REOFFERED, WRAPPERS, Row, frame
 from station.store.draft import Draft, Encoded
 from station.store.errors import StoreRefused, UnknownConsumer
 from station.store.ops import Transaction, next_row
-from station.store.own import common
+from station.store.own import common, first_original
 from station.store.place import Place
 
-_WRAPPED = frozenset({nacks.REOFFERED, SALVAGED})
-"""Records whose ``data.original`` is the event that matters: it is offered, never one inside another."""
 _ORIGINAL = '"original":'
 
 
@@ -79,9 +76,9 @@ class Reoffer:
         told = RecordReoffered.model_validate({**common(self.place), **flags, **own})
         data = told.model_dump(mode="json")
         before, after = canonical(data).split(f"{_ORIGINAL}{{}}".encode())
-        whole = before + _ORIGINAL.encode() + _original(row) + after
+        whole = before + _ORIGINAL.encode() + first_original(row, WRAPPERS) + after
         draft = Draft(
-            nacks.REOFFERED, row.subject, row.prio, row.flags, told.stamp.utc_us, data, "record.reoffered:1"
+            REOFFERED, row.subject, row.prio, row.flags, told.stamp.utc_us, data, "record.reoffered:1"
         )
         envelope = frame(
             station=self.place.station,
@@ -93,14 +90,3 @@ class Reoffer:
             data=whole,
         )
         return Encoded(draft, envelope, ())
-
-
-def _original(row: Row) -> bytes:
-    """Return the event to offer: the record's own, or the one that it wraps."""
-    text, kind = row.body.decode(), row.type
-    while kind in _WRAPPED:
-        # No text within JSON has a bare quotation mark: the first match is the member of ``data``.
-        at = text.index(_ORIGINAL) + len(_ORIGINAL)
-        event, end = json.JSONDecoder().raw_decode(text, at)
-        text, kind = text[at:end], event["type"]
-    return text.encode()

@@ -253,9 +253,11 @@ _new_consumer = upsert(consumer)
 ADD_CONSUMER = compiled(
     _new_consumer.on_conflict_do_update(
         index_elements=["name"],
-        # A configuration may make a consumer required, never the reverse; the same with its blobs.
+        # A configuration may make a consumer required, never the reverse; the same with its blobs. It lacks
+        # then what was removed before: its cursor says so.
         set_={
-            name: func.max(consumer.c[name], _new_consumer.excluded[name]) for name in ("required", "blobs")
+            name: func.max(consumer.c[name], _new_consumer.excluded[name])
+            for name in ("required", "blobs", "acked_seq")
         },
     )
 )

@@ -2,7 +2,8 @@
 
 It only reads, in short look-ups, and trusts nothing that can be computed: every hash, every column against
 its body, every signed head against its record, the mark against the journal, the search table against the
-records, every blob against its digests. Rows that retention kept below the anchor are checked each by itself.
+records, every blob against its digests, and what is gone against what may go. Rows that retention kept below
+the anchor are checked each by itself.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from station.store import database, schema, search
-from station.store.blobs import CHUNK_BYTES, BlobFiles, BlobRow, DamagedBlob
-from station.store.chain import Row, genesis, rfc3339, rows, sound_rows
-from station.store.heads import Head, notes_after, public_file, public_keys, read_note
+from station.store.blobs import CHUNK_BYTES, BlobFiles, BlobRow, DamagedBlob, find_blob
+from station.store.chain import WRAPPERS, Row, genesis, named_blobs, rfc3339, rows, sound_rows
+from station.store.heads import Head, found_keys, notes_after, public_file, public_keys, read_note
 from station.store.mark import Mark, read_mark
+from station.store.retention import removable_upto
 
 _SLICE = 1000
 _BLOBS_AFTER = (
@@ -67,21 +69,23 @@ def verify(state: Path, *, head: str | None = None, keys: str | None = None) -> 
     path = state / "journal" / "station.db"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: {state} holds no journal.")
-    trusted = public_keys(keys) if keys is not None else _own_keys(state)
+    trusted, fault = (public_keys(keys), "") if keys is not None else _own_keys(state)
     mark = read_mark(state / "mark.bin")  # first: a running daemon moves the journal on, never back
     try:
         with contextlib.closing(database.connect_reader(path)) as reader:
-            return _Check(reader, trusted).run(mark, BlobFiles(state / "blobs"), head)
+            report = _Check(reader, trusted).run(mark, BlobFiles(state / "blobs"), head)
+            return replace(report, faults=(*report.faults, fault)) if fault else report
     except (sqlite3.Error, TypeError, ValueError) as error:
         # A damaged page gives wrong types as well as errors.
         return Report("", "", 0, 0, None, 0, (f"The journal cannot be read: {error}.",))
 
 
-def _own_keys(state: Path) -> list[bytes]:
+def _own_keys(state: Path) -> tuple[list[bytes], str]:
     try:
-        return public_keys(public_file(state).read_text(encoding="ascii", errors="replace"))
-    except (OSError, ValueError):
-        return []
+        keys, fault = found_keys(public_file(state).read_text(encoding="ascii", errors="replace"))
+    except OSError:
+        return [], ""
+    return keys, f"head.pub is damaged: {fault}." if fault and keys else ""
 
 
 class _Check:
@@ -92,6 +96,8 @@ class _Check:
         self.keys = keys
         self.moved = False
         """Records were removed while they were read: of their inspections little can be said."""
+        self.gone: list[str] = []
+        """Blobs that are not there, though they must be."""
         self.owner = reader.execute(schema.GET_STORE).fetchone()
         self.station, self.epoch = self.owner[:2]
         self.seq, self.hash, self.anchor_seq, self.anchor_hash = reader.execute(schema.GET_HEAD).fetchone()
@@ -101,6 +107,7 @@ class _Check:
         with contextlib.closing(sqlite3.connect("")) as index:  # a temporary file, gone when it is closed
             for statement in schema.create_statements("inspection"):
                 index.execute(statement)
+            faults += self._check_front()
             bad = self._first_bad_kept(index)
             bad = self._first_bad(index) if bad is None else bad
             if bad is not None:
@@ -116,11 +123,31 @@ class _Check:
         if head is not None:
             kept, is_fault = self._kept_outside(head, mark)
             faults += [kept] if is_fault else []
-        faults += bad_blobs
+        faults += _short(self.gone) + bad_blobs
         ends = (self.anchor_seq + 1, self.seq)
         return Report(self.station, self.epoch.hex(), *ends, bad, blobs, tuple(faults), heads, kept)
 
     # --- records ----------------------------------------------------------------------------------
+
+    def _check_front(self) -> list[str]:
+        """Look whether the journal begins where it must: retention alone moves the anchor, by its rules."""
+        first_seq, before, last = self.owner[2], self.owner[3], self.owner[4]
+        begin = 1 if before is None else last + 1
+        if first_seq != begin:
+            return [
+                f"The journal says that it begins with record {first_seq}; its epoch begins with {begin}."
+            ]
+        if self.anchor_seq < first_seq - 1:
+            return [
+                f"The journal says that it is kept from {self.anchor_seq + 1} on; it begins with {begin}."
+            ]
+        # The anchor was read first: what may be removed only grows.
+        if first_seq <= self.anchor_seq > (upto := removable_upto(self.reader, self.seq)):
+            return [
+                f"The records up to {self.anchor_seq} are gone, but only those up to {upto} may be: the "
+                "others are not acknowledged, or an inspection of them is open. They were cut off."
+            ]
+        return []
 
     def _first_bad(self, index: sqlite3.Connection) -> int | None:
         """Check every record behind the anchor and take it into the index."""
@@ -145,7 +172,7 @@ class _Check:
                     at, before = anchor_seq + 1, anchor_hash
                     break
                 before = row.hash
-                _take(index, row)
+                self._take(index, row)
         return None
 
     def _first_bad_kept(self, index: sqlite3.Connection) -> int | None:
@@ -156,7 +183,7 @@ class _Check:
             ends_well = row.seq != self.anchor_seq or row.hash == self.anchor_hash
             if not (row.sound(self.epoch) and _is_timely(row) and follows and ends_well):
                 return row.seq
-            _take(index, row)
+            self._take(index, row)
             last = row
         return None
 
@@ -167,6 +194,20 @@ class _Check:
 
         for _, row in _all(page, -1):
             yield row
+
+    def _take(self, index: sqlite3.Connection, row: Row) -> None:
+        """Take a sound record into the index, and look for the blobs that it names."""
+        _, type_, data = row.told()
+        search.note(index, row.seq, type_, row.subject, data, row.flags)
+        # Those of a record that was brought once more may have been lost, or removed, before.
+        for name in named_blobs(row.event()) if row.type not in WRAPPERS else ():
+            blob = find_blob(self.reader, bytes.fromhex(name))
+            if blob is None and self._hash_at(row.seq):  # the record is there still, hence the blob must be
+                self.gone.append(f"Blob {name}, which record {row.seq} names, is not in the journal.")
+            elif blob and not blob.present and row.seq > removable_upto(self.reader, self.seq):
+                self.gone.append(
+                    f"Blob {name} was removed, but record {row.seq}, which names it, must be kept."
+                )
 
     # --- signed heads -----------------------------------------------------------------------------
 
@@ -295,11 +336,6 @@ class _Check:
         return [
             f"The search table is not what the records say: inspection {found.id}, {name}." for name in differ
         ]
-
-
-def _take(index: sqlite3.Connection, row: Row) -> None:
-    _, type_, data = row.told()
-    search.note(index, row.seq, type_, row.subject, data, row.flags)
 
 
 def _is_timely(row: Row) -> bool:

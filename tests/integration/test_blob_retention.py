@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -251,6 +253,36 @@ def test_an_orphan_found_before_and_after_a_restart_goes_into_quarantine(
         store = opening(opened, tmp_path)
         within(5, lambda: looks["ended"] > before)  # noqa: B023 - asked within this round
     assert (store.epoch, blob_files(state)) == (epoch, {wanted})
+
+
+def test_a_file_or_folder_that_the_disk_refuses_ends_no_scan(
+    opened: list[Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = tmp_path / "state"
+    names = sorted(orphan(state, bytes([n])) for n in range(40))
+    bad, unread = names[3], state / "blobs" / names[5][:2]
+    remove, listdir = BlobFiles.remove, os.listdir
+
+    def removed(self: BlobFiles, digest: bytes, into: Path | None = None) -> bool:
+        if digest.hex() == bad:
+            raise OSError(errno.EIO, "the disk fails")
+        return remove(self, digest, into)
+
+    def listed(folder: Path) -> list[str]:
+        if folder == unread:
+            raise PermissionError(errno.EACCES, "no right")
+        return listdir(folder)
+
+    monkeypatch.setattr(BlobFiles, "remove", removed)
+    monkeypatch.setattr(os, "listdir", listed)
+    left = {bad} | {name for name in names if name[:2] == unread.name}
+    store = opening(opened, tmp_path)
+    within(5, lambda: scanned(state))
+    store.close()
+    opening(opened, tmp_path)
+    within(5, lambda: blob_files(state) == left)
+    assert f"blob {bad} can be neither moved nor removed: " in caplog.text
+    assert f"the blobs in {unread} cannot be looked through: " in caplog.text
 
 
 def test_a_row_that_no_record_names_is_forgotten_and_its_file_moved(

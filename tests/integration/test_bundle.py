@@ -9,13 +9,16 @@ import sqlite3
 import threading
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from station.store import bundle as bundle_module
 from station.store.bundle import BundleError, write_bundle
 from station.store.bundle_proof import verify_bundle
-from station.store.chain import link
+from station.store.chain import MOST_WRAPPED, REOFFERED, SALVAGED, link, named_blobs, unwrapped
 from station.store.heads import public_file
 from tests.support.bundles import LAST, PHOTO, bundled_station, with_photos
 from tests.support.forgery import change
@@ -242,3 +245,37 @@ def test_a_bundle_of_a_running_store_is_whole(tmp_path: Path) -> None:
     assert proven == bundles
     for one, next_one in pairwise(proven):
         assert (one.last, one.hash) == (next_one.after, next_one.prev), "they follow one another"
+
+
+# --- what a record brings once more ---------------------------------------------------------------
+
+
+def wrapped(event: dict[str, Any], kinds: list[str]) -> dict[str, Any]:
+    for kind in kinds:
+        event = {"type": kind, "id": kind, "data": {"original": event}}
+    return event
+
+
+def test_the_blobs_of_an_offer_that_was_salvaged_are_those_of_its_first_event() -> None:
+    uses = [{"sha256": "ab" * 32}, {"sha256": "cd" * 32}, {"sha256": "ab" * 32}, {"sha256": 1}, None]
+    event = {"type": "carril.x", "id": "x", "data": {"blobs": uses}}
+    for kinds in ([], [SALVAGED], [REOFFERED, SALVAGED], [SALVAGED, REOFFERED, SALVAGED]):
+        assert named_blobs(wrapped(event, kinds)) == ["ab" * 32, "cd" * 32]
+        assert [each["id"] for each in unwrapped(wrapped(event, kinds))] == [*reversed(kinds), "x"]
+    assert len(list(unwrapped(wrapped(event, [SALVAGED] * 100)))) == MOST_WRAPPED
+    assert named_blobs({"type": "carril.other", "data": {"original": event}}) == []
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from([SALVAGED, "ab" * 32]),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["type", "data", "original", "blobs", "sha256"]), inner)
+    ),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["type", "data"]), json_values))
+def test_what_is_no_event_brings_nothing(event: dict[str, Any]) -> None:
+    assert next(iter(unwrapped(event))) is event
+    assert all(len(name) == 64 for name in named_blobs(event))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from station.store.bundle import BundleError, write_bundle
-from station.store.bundle_proof import verify_bundle
+from station.store.bundle_proof import read_receipt, verify_bundle, write_receipt
 from station.store.chain import link
-from station.store.heads import HeadKey, public_file
+from station.store.heads import Head, HeadKey, public_file
 from tests.support.bundles import bundled_station
 from tests.support.journal import STATION
 
@@ -135,7 +138,9 @@ def swap(lines: list[dict[str, Any]]) -> None:
         ("records.jsonl", lambda lines: lines.pop(4), "record 7 is missing: 8 follows 6"),
         ("records.jsonl", lambda lines: lines.clear(), "the signed head of record 6 stands beside no record"),
         ("records.jsonl", swap, "record 5 is missing: 6 follows 4"),
-        ("records.jsonl", lambda lines: lines[1].update(body=[]), "record 4 is not what was written"),
+        ("records.jsonl", lambda lines: lines[1].update(body=[]), "records.jsonl is not .*: line 2"),
+        ("heads.jsonl", lambda lines: lines[0].update(note=7), "heads.jsonl is not .*: line 1"),
+        ("heads.jsonl", lambda lines: lines[1].update(note=None), "heads.jsonl is not .*: line 2"),
         ("records.jsonl", lambda lines: lines[1].update(body="{}"), "record 4 is not what was written"),
         ("records.jsonl", lambda lines: lines[1].update(prev="00" * 32), "record 4 is not what was written"),
         ("records.jsonl", lambda lines: lines[1].update(seq=True), "records.jsonl is not .*: line 2"),
@@ -207,3 +212,90 @@ def test_a_blob_that_was_taken_out_of_the_manifest_too_is_told_of(folder: Path, 
 def test_a_manifest_that_is_none_is_named(folder: Path, key: str, content: bytes) -> None:
     (folder / "manifest.json").write_bytes(content)
     assert fault_of(folder, key).startswith("manifest.json is not what was written")
+
+
+# --- whatever stands in it ------------------------------------------------------------------------
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())  # half surrogate pairs, too
+    | st.sampled_from([10**400, 2**53, -1, "ab" * 32, "carril.record.salvaged"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.sampled_from(["name", "data", "original", "blobs"]), inner)
+    ),
+    max_leaves=5,
+)
+
+
+def planted(value: Any, chance: st.DataObject, new: Any) -> Any:
+    """A copy in which something at any depth is ``new`` instead."""
+    if not value or not isinstance(value, dict | list) or chance.draw(st.integers(0, 3)) == 0:
+        return new
+    places = list(value) if isinstance(value, dict) else range(len(value))
+    place, copied = chance.draw(st.sampled_from(places)), value.copy()
+    copied[place] = planted(value[place], chance, new)
+    return copied
+
+
+def told_or_refused(folder: Path, key: str | None) -> None:
+    for proof in (lambda: verify_bundle(folder, key), lambda: read_receipt(folder / "receipt.json")):
+        said = "sound"
+        try:
+            proof()
+        except BundleError as error:
+            said = str(error)
+        assert said.encode(), "it can be shown"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_any_json_in_any_field_of_any_file_gives_a_sentence(
+    made: Path, folder: Path, key: str, data: st.DataObject
+) -> None:
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    write_receipt(folder, verify_bundle(folder, key))
+    names = ["manifest.json", "receipt.json", "records.jsonl", "heads.jsonl"]
+    path = folder / data.draw(st.sampled_from(names))
+    lines = lines_of(path)
+    at = data.draw(st.integers(0, len(lines) - 1))
+    forged = [*lines[:at], planted(lines[at], data, data.draw(anything)), *lines[at + 1 :]]
+    texts = (json.dumps(line, ensure_ascii=False, separators=(",", ":")) for line in forged)
+    path.write_bytes("".join(f"{text}\n" for text in texts).encode(errors="surrogatepass"))
+    told_or_refused(folder, key)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_any_record_that_a_stranger_signs_gives_a_sentence(
+    made: Path, folder: Path, data: st.DataObject
+) -> None:
+    """Who gives no key trusts the one in the bundle: hashes and signatures then hold nothing off."""
+    stranger = HeadKey(STATION, Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    (folder / "head.pub").write_text(stranger.line)
+    shutil.rmtree(folder / "blobs", ignore_errors=True)
+    manifest = json.loads((made / "manifest.json").read_bytes())
+    names = ("heads.jsonl", "records.jsonl")
+    own = {"name": "head.pub", "sha256": sha256(stranger.line.encode()).hexdigest()}
+    manifest["files"] = [own, *({"name": name} for name in names)]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    line = lines_of(made / "records.jsonl")[0]
+    event = planted(json.loads(line["body"]), data, data.draw(anything))
+    epoch = json.loads(line["body"])["id"][:32]
+    line["seq"] = seq = data.draw(st.sampled_from([3, 2**53, 10**16 - 1]))
+    line["body"] = json.dumps(event)
+    digest = link(bytes.fromhex(line["prev"]), bytes.fromhex(epoch), seq, line["body"].encode())
+    line["hash"] = digest.hex()
+    put_lines(folder / "records.jsonl", [line])
+    note = stranger.sign(Head(STATION, epoch, seq, digest, "2026-11-24T04:00:00Z", "sync"))
+    put_lines(folder / "heads.jsonl", [{"seq": seq, "note": note}])
+    (folder / "receipt.json").write_bytes(b"{}")
+    told_or_refused(folder, None)
+
+
+def test_a_stray_file_whose_name_is_no_text_is_named(folder: Path, key: str) -> None:
+    (Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))).write_text("x")
+    assert fault_of(folder, key) == "caf? does not belong to it"

@@ -207,18 +207,25 @@ def test_a_damaged_record_is_a_stub_and_the_chain_goes_on_behind_it(tmp_path: Pa
     liar.stubs[3] = "damaged"
     liar.hashes[3] = bytes(32)
     with lying(liar) as place:
-        take(place, tmp_path)
+        said = take(place, tmp_path)
+    assert f"ALARM: record 3 of epoch {liar.epoch.hex()} is damaged there. Tell a person" in said
     assert [line.get("withheld") for line in lines(tmp_path)] == [None, None, "damaged", None, None, None]
 
 
-def test_trimmed_records_are_a_gap_that_is_booked(tmp_path: Path) -> None:
-    liar = filled(9)
+@pytest.mark.parametrize("name", [NAME, "port"])
+def test_trimmed_records_are_a_gap_that_is_booked_and_an_alarm_of_a_required_consumer(
+    tmp_path: Path, name: str
+) -> None:
+    liar = filled(9, acked={NAME: 0, "port": 0})
     with lying(liar) as place:
-        take(place, tmp_path)
+        take(place, tmp_path, name)
         for n in range(10, 20):
             liar.append(n=n)
         liar.oldest = 15
-        take(place, tmp_path)
+        said = take(place, tmp_path, name)
+    gap = "a gap: records 10 to 14 were removed before they came here"
+    alarm = f"ALARM: {gap}, though {NAME} is required. Tell a person"
+    assert (alarm if name == NAME else gap) in said
     assert lines(tmp_path)[9] == {"epoch": liar.epoch.hex(), "gap": {"first": 10, "last": 14}}
     assert numbers(tmp_path) == [*range(1, 10), *range(15, 20)]
 

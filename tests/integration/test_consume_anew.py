@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from station.cli.archive import Archive, Cursor
 from station.cli.consume import Consumer
 from station.cli.errors import UserError
+from station.cli.main import main
 from tests.support.consumer import NAME, filled, lines, numbers, take
 from tests.support.liar import STATION, Liar, cuts, lying
 
@@ -65,6 +66,62 @@ def test_a_new_epoch_is_followed_and_what_was_salvaged_is_kept_once(tmp_path: Pa
         take(place, tmp_path)
         assert liar.receipts == {picture["sha256"]: 7}, "sent again for what it has"
     assert originals(tmp_path) == [*range(1, 11), None, 11, 12, 13, None, 14]
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (
+            (2, 4),
+            "ALARM: the station lost records 2 to 4 of epoch EPOCH; 1 of them never came here. Tell a person",
+        ),
+        (
+            (5, 6),
+            "ALARM: the station lost records 5 to 6 of epoch EPOCH; 2 of them never came here. Tell a person",
+        ),
+        ((1, 3), "the station lost records 1 to 3 of epoch EPOCH; all of them are kept here"),
+        ((None, 3), "ALARM: the station lost records, and does not say which. Tell a person"),
+    ],
+)
+def test_lost_records_are_an_alarm_unless_they_are_here(
+    tmp_path: Path, lost: tuple[int, int], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    liar = filled(3)
+    with lying(liar) as place:
+        take(place, tmp_path)
+        before = liar.epoch.hex()
+        liar.append(n=4)
+        liar.begin_anew()
+        liar.append("carril.records.lost", prio=0, **{"epoch": before, "from": lost[0], "to": lost[1]})
+        code = main(["consume", place.url, "--name", NAME, "--into", str(tmp_path), "--once"])
+    assert said.replace("EPOCH", before) in capsys.readouterr().out.splitlines()
+    assert code == said.startswith("ALARM")
+    assert liar.acked[NAME] == 6, "what it says of the loss is a record like any other"
+
+
+def test_lost_records_of_an_epoch_that_nobody_knows_are_an_alarm(tmp_path: Path) -> None:
+    liar = filled(3)
+    liar.append("carril.records.lost", prio=0, **{"epoch": None, "from": 1, "to": 3})
+    with lying(liar) as place:
+        said = take(place, tmp_path)
+    assert any(line.startswith("ALARM: the station lost records 1 to 3 of epoch None; 3") for line in said)
+
+
+def test_an_offer_that_was_salvaged_brings_its_first_event_once_and_its_blobs(tmp_path: Path) -> None:
+    liar = filled(1)
+    picture = liar.put(b"picture")
+    with lying(liar) as place:
+        take(place, tmp_path)
+        first = liar.event(1)
+        liar.append(n=2, blobs=[picture])
+        second = liar.event(2)
+        salvaged(liar, first, second, kind="reoffered")
+        offers = [liar.event(3), liar.event(4)]
+        liar.begin_anew()  # the offers were never taken, nor was record 2
+        salvaged(liar, *offers)
+        take(place, tmp_path)
+    assert [line.get("duplicate") for line in lines(tmp_path)] == [None, None, first["id"], None]
+    assert liar.receipts == {picture["sha256"]: 7}
 
 
 def test_a_new_epoch_that_does_not_follow_from_the_old_one_is_not_taken(tmp_path: Path) -> None:

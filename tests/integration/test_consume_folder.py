@@ -103,6 +103,32 @@ def test_what_no_cursor_covers_is_cut_off_and_files_may_be_moved_away(
     assert numbers(folder) == [12]
 
 
+def test_what_an_old_cursor_does_not_cover_is_moved_aside(
+    kept: tuple[Path, Server, Liar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, place, liar = kept
+    (file,) = folder.glob("records-*.jsonl")
+    cursor, old = folder / "cursor.json", (folder / "cursor.json").read_bytes()
+    size = file.stat().st_size
+    liar.append(n=11)
+    take(place, folder)
+    monkeypatch.setattr(time, "strftime", lambda *_: "records-2999-01-01.jsonl")
+    liar.append(n=12)
+    take(place, folder)
+    later, lost = folder / "records-2999-01-01.jsonl", file.read_bytes()[size:]
+    lost_later = later.read_bytes()
+    for number in (1, 2):
+        cursor.write_bytes(old)
+        liar.oldest = 13  # the station has removed what was acknowledged
+        said = take(place, folder)
+        assert any(line.startswith("ALARM: cursor.json is older than what was acknowledged") for line in said)
+        assert file.with_name(f"{file.name}.beyond-{number}").read_bytes() == lost
+        beyond = later.with_name(f"{later.name}.beyond-{number}")
+        assert (beyond.read_bytes() == lost_later) == (number == 1)
+        assert file.stat().st_size == size
+        file.write_bytes(file.read_bytes() + lost)
+
+
 # --- kill -9 --------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,30 @@ def test_two_heads_of_one_record(tmp_path: Path) -> None:
         witness.look(Page(liar.epoch.hex(), 5, 5, "", [], second), STATION, 5, "")
     assert (tmp_path / "contradiction").read_text().endswith(first + second)
     assert kept(tmp_path) == [first]
+
+
+def test_a_contradiction_and_the_first_key_are_durable_before_anything_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    liar, synced, sync = filled(5), list[tuple[str, bool]](), os.fsync
+    for name in ("contradiction", "head.pub"):
+        synced.clear()
+
+        def noted(file: int, path: Path = tmp_path / name) -> None:
+            synced.append((os.readlink(f"/proc/self/fd/{file}"), path.exists()))
+            sync(file)
+
+        monkeypatch.setattr(os, "fsync", noted)
+        witness = Witness(tmp_path, pytest.fail)
+        if name == "head.pub":
+            (tmp_path / name).unlink()
+            witness.meet(liar.head_key)
+        else:
+            witness.meet(liar.head_key)
+            page = Page(liar.epoch.hex(), 5, 5, "", [item(5, bytes(32))], liar.sign())
+            with pytest.raises(UserError, match="it sent"):
+                witness.look(page, STATION, 4, "")
+        assert synced[-2:] == [(str(tmp_path / f"{name}.new"), False), (str(tmp_path), True)]
 
 
 def test_a_record_that_comes_after_its_head_and_is_another_one(tmp_path: Path) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
+import sqlite3
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from station.store.chain import link
 from station.store.errors import StoreUnavailable
-from tests.support.journal import append, draft
+from station.store.feed import read_alarms, read_page
+from tests.support.journal import append, draft, open_small
 from tests.support.served import Served
 
 
@@ -114,13 +119,39 @@ async def test_alarms_are_looked_at_page_by_page_and_simulated_ones_stay_stubs(c
     assert asked["items"][1]["event"]["data"]["simulated"] is True
 
 
-async def test_a_page_ends_at_4_mib(central: Served) -> None:
+@pytest.mark.parametrize("seq", [1, 3, 4])
+@pytest.mark.parametrize("forged", ["body", "body and hash", "prev"])
+def test_alarms_are_checked_as_a_page_checks_them(tmp_path: Path, seq: int, forged: str) -> None:
+    """A row that was replaced with its own hash shows by the one after it; the mark has the last one."""
+    store = open_small(tmp_path)
+    store.append_soon([draft(n=n, prio=0, text="xxx") for n in range(4)]).result(10)
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal" / "station.db")) as connection:
+        statement = "SELECT body, prev FROM record WHERE seq = ?"
+        body, prev = connection.execute(statement, (seq,)).fetchone()
+        prev = bytes(32) if forged == "prev" else prev
+        body = body if forged == "prev" else body.replace("xxx", "yyy")
+        connection.execute("UPDATE record SET body = ?, prev = ? WHERE seq = ?", (body, prev, seq))
+        if forged == "body and hash":
+            digest = link(prev, bytes.fromhex(store.epoch), seq, body.encode())
+            connection.execute("UPDATE record SET hash = ? WHERE seq = ?", (digest, seq))
+        connection.commit()
+    told = [
+        store._readers.look(partial(read, epoch=store.epoch, after=0, limit=100, simulated=False)).items
+        for read in (read_page, read_alarms)
+    ]
+    store.close()
+    assert told[0] == told[1]
+    assert [b"damaged" in item for item in told[1]] == [n == seq for n in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("prio", [{}, {"prio": 0}])
+async def test_a_page_ends_at_4_mib(central: Served, prio: dict[str, int]) -> None:
     for n in range(30):
-        await append(central.store, [draft(n=n, text="x" * 200_000)])
-    found = await page(central, 0)
+        await append(central.store, [draft(n=n, prio=0, text="x" * 200_000)])
+    found = await page(central, 0, **prio)
     assert found["more"]
     assert 15 < len(found["items"]) < 25
-    rest = await page(central, found["next"])
+    rest = await page(central, found["next"], **prio)
     assert [item["seq"] for item in found["items"] + rest["items"]] == list(range(1, 31))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from station.domain.schemas import catalogue
 from station.store import nacks
+from station.store.chain import REOFFERED
 from station.store.verify import verify
 from tests.support.journal import append, draft, of_inspection, open_small
 from tests.support.served import Served, serve
@@ -123,10 +124,10 @@ async def test_a_refused_record_is_offered_once_as_the_whole_event_and_closed_by
     assert await quarantine(central) == [(1, "schema", 1, 3)]
     offered = await event(central, 3)
     data = offered["data"]
-    assert offered["type"] == nacks.REOFFERED
+    assert offered["type"] == REOFFERED
     assert (offered["subject"], offered["prio"]) == (original["subject"], original["prio"])
     assert (data["consumer"], data["refused_seq"], data["original"]) == ("central", 1, original)
-    catalogue()[nacks.REOFFERED].model_validate(data)
+    catalogue()[REOFFERED].model_validate(data)
     whole = (await central.client.get("/v1/records/1")).content
     assert whole in (await central.client.get("/v1/records/3")).content, "byte for byte"
     await acked(central, 2)

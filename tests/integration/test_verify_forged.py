@@ -16,7 +16,9 @@ from station.store.chain import link
 from station.store.database import connect_reader
 from station.store.heads import public_file, public_keys
 from station.store.mark import read_mark
+from station.store.place import Consumer
 from station.store.verify import _Check, verify
+from tests.support.bundles import with_photos
 from tests.support.forgery import (
     INSPECTION,
     LAST,
@@ -30,6 +32,7 @@ from tests.support.forgery import (
     stopped_station,
     trim,
 )
+from tests.support.journal import draft, open_small
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +207,84 @@ def test_what_retention_removes_while_it_is_read_is_no_fault(
         report = check.run(read_mark(state / "mark.bin"), BlobFiles(state / "blobs"), None)
     assert report.first_bad == first_bad
     assert report.ok == (first_bad is None), report.faults
+
+
+# --- the front ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("acked", [0, 9])
+def test_a_front_that_was_cut_off_with_the_anchor_moved_along_is_named(trimmed: Path, acked: int) -> None:
+    change(trimmed, f"UPDATE consumer SET acked_seq = {acked}")
+    assert verify(trimmed).faults == (
+        f"The records up to 10 are gone, but only those up to {acked} may be: the others are not "
+        "acknowledged, or an inspection of them is open. They were cut off.",
+    )
+
+
+def test_a_front_that_was_cut_off_with_an_open_inspection_is_named(trimmed: Path) -> None:
+    change(trimmed, f"INSERT INTO open_subject VALUES ('{INSPECTION}', 3, 0)")
+    assert (
+        verify(trimmed).faults[0].startswith("The records up to 10 are gone, but only those up to 2 may be")
+    )
+
+
+@pytest.mark.parametrize("forged", [0, 2, 11, 12, 10**6])
+def test_a_first_number_that_was_changed_is_named(state: Path, trimmed: Path, forged: int) -> None:
+    change(state, f"UPDATE store SET first_seq = {forged}")
+    said = f"The journal says that it begins with record {forged}; its epoch begins with 1."
+    assert said in verify(state).faults
+
+
+def test_a_later_epoch_whose_front_was_forged_is_named(state: Path) -> None:
+    shutil.rmtree(state / "journal")
+    open_small(state).close()
+    assert verify(state).ok
+    change(state, "UPDATE store SET prev_last = 20")
+    assert verify(state).faults[0] == (
+        "The journal says that it begins with record 23; its epoch begins with 21."
+    )
+    change(state, "UPDATE store SET prev_last = 22", "UPDATE head SET anchor_seq = 20")
+    assert "The journal says that it is kept from 21 on; it begins with 23." in verify(state).faults
+
+
+def test_a_consumer_that_became_required_lacks_what_was_removed_before(state: Path) -> None:
+    consumers = [Consumer("central"), Consumer("port", required=False)]
+    open_small(state, consumers=consumers).close()
+    trim(state)
+    change(state, "UPDATE consumer SET acked_seq = 5 WHERE name = 'port'")
+    assert verify(state).ok
+    open_small(state, consumers=[consumers[0], Consumer("port")]).close()
+    assert verify(state).ok
+
+
+# --- photographs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photo(state: Path) -> str:
+    """The name of a blob that record 23 names; nothing acknowledged it."""
+    store = open_small(state)
+    digest = store.keep_blob(b"picture", "image/jpeg")
+    store.append_soon([with_photos(draft(), digest)]).result(10)
+    store.close()
+    assert verify(state).ok
+    return digest
+
+
+def test_a_photo_that_was_removed_with_its_row_is_named(state: Path, photo: str) -> None:
+    change(state, "DELETE FROM record_blob", "DELETE FROM blob")
+    shutil.rmtree(state / "blobs")
+    assert verify(state).faults == (f"Blob {photo}, which record 23 names, is not in the journal.",)
+
+
+def test_a_photo_that_was_called_removed_is_named_unless_it_may_be(state: Path, photo: str) -> None:
+    change(state, "UPDATE blob SET state = 1", "DELETE FROM open_subject")
+    shutil.rmtree(state / "blobs")
+    assert verify(state).faults == (
+        f"Blob {photo} was removed, but record 23, which names it, must be kept.",
+    )
+    change(state, "UPDATE consumer SET acked_seq = 23")
+    assert verify(state).ok
 
 
 # --- the search table -----------------------------------------------------------------------------

@@ -91,6 +91,13 @@ def test_without_the_public_key_heads_prove_nothing(state: Path) -> None:
         verify(state, keys="")
 
 
+def test_a_damaged_key_is_named_and_the_others_still_prove_their_heads(state: Path) -> None:
+    with public_file(state).open("a") as file:
+        file.write("MCowBQYDK2Vw\n")
+    assert verify(state).faults == ("head.pub is damaged: 'MCowBQYDK2Vw' … is no public key.",)
+    assert verify(state).heads == 3
+
+
 # --- a head that central kept ---------------------------------------------------------------------
 
 
@@ -182,6 +189,13 @@ def test_the_command_takes_a_head_and_a_key(
     assert main(command) == 2
     assert capsys.readouterr().err == (
         f"carril: {key} 'nothing' … is no public key; give the file with the station's public key\n"
+    )
+    kept.write_text(public_file(state).read_text())
+    assert main(command) == 2, "what is no head says nothing of the journal"
+    said_of_file = capsys.readouterr()
+    assert said_of_file.out == ""
+    assert said_of_file.err == (
+        f"carril: {kept} is no signed head; give one, the six lines that central kept\n"
     )
     kept.unlink()
     assert main(command) == 2

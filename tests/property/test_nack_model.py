@@ -15,8 +15,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from station.store.chain import REOFFERED
 from station.store.feed import read_page
-from station.store.nacks import REOFFERED, BadNack, Nack, page
+from station.store.nacks import BadNack, Nack, page
 from station.store.ops import Ack, Op
 from station.store.reoffer import NotRefused, Reoffer
 from station.store.verify import verify

@@ -120,6 +120,29 @@ def test_damaged_public_keys_keep_no_station_from_starting(tmp_path: Path) -> No
     assert public_keys(public_file(tmp_path).read_text()) == [key.public]
 
 
+def test_damage_to_one_public_key_costs_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keys = [load_key(tmp_path, "LAR-04")]
+    for _ in range(2):
+        (tmp_path / "head.key").unlink()
+        keys.append(load_key(tmp_path, "LAR-04"))
+    first, second, third = (key.public for key in keys)
+    whole = public_file(tmp_path).read_bytes()
+    places = range(whole.index(keys[1].line.encode()), whole.index(keys[1].line.encode()) + 16)
+    for at in places:  # its algorithm
+        for bit in (1, 2, 4, 0x80):
+            damaged = whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :]
+            public_file(tmp_path).write_bytes(damaged)
+            caplog.clear()
+            load_key(tmp_path, "LAR-04")
+            assert public_keys(public_file(tmp_path).read_text()) == [first, third]
+            kept = [path for path in tmp_path.glob("head.pub.*.damaged") if path.read_bytes() == damaged]
+            assert len(kept) == 1
+            assert f"The 2 keys that can be read stay in it, the file as it was is {kept[0]}" in caplog.text
+    public_file(tmp_path).write_bytes(whole)
+    load_key(tmp_path, "LAR-04")
+    assert public_keys(public_file(tmp_path).read_text()) == [first, second, third]
+
+
 def test_the_credential_comes_first_and_no_key_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from station.cli.client import TIMEOUT_S, Answer, Server, ask
-from station.cli.pages import Item, blobs_of, read_page
+from station.cli.pages import Item, read_page
+from station.store.chain import named_blobs
 
 if TYPE_CHECKING:  # a library that no other command needs
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -251,7 +252,7 @@ class Kit:
     @cached_property
     def blob(self) -> tuple[str, int]:
         """Name and bytes of a blob that the sample names and the station still has."""
-        named = [name for item in self.items for name in (blobs_of(item.event) if item.event else ())]
+        named = [name for item in self.items for name in (named_blobs(item.event) if item.event else ())]
         for name in list(dict.fromkeys(reversed(named)))[:BLOB_TRIES]:  # the newest is the likeliest
             size = self.ask("HEAD", f"/v1/blobs/{name}").header("Content-Length")
             if size.isdecimal() and 2 < int(size) <= BLOB_BYTES:
