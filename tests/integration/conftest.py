@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from station.cli import consume
+from station.cli import consumer
 from station.store import retention
 from station.store.journal import Store
 from station.store.verify import verify
@@ -56,5 +56,5 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         waited.append(seconds)
         time.sleep(seconds / 1000)
 
-    monkeypatch.setattr(consume, "sleep", short)
+    monkeypatch.setattr(consumer, "sleep", short)
     return waited

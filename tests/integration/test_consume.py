@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from station.cli import consume
+from station.cli import consumer
 from station.cli.archive import Archive
 from station.cli.client import Server, ask
-from station.cli.consume import Consumer
+from station.cli.consumer import Consumer
 from station.cli.errors import UserError
 from station.store.chain import genesis, link
 from station.store.draft import BlobRef
@@ -144,20 +144,20 @@ def test_the_pauses_double_to_half_a_minute_and_are_as_long_as_the_station_asks(
     liar, ended = filled(1), threading.Event()
     with lying(liar) as place:
         take(place, tmp_path)
-    short = consume.sleep
+    short = consumer.sleep
 
     def until_the_end(seconds: float) -> None:
         if ended.is_set():
             raise SystemExit
         short(seconds)
 
-    monkeypatch.setattr(consume, "sleep", until_the_end)
+    monkeypatch.setattr(consumer, "sleep", until_the_end)
     archive = Archive(tmp_path)
-    consumer = Consumer(place, NAME, archive, lambda _: None)
+    follower = Consumer(place, NAME, archive, lambda _: None)
 
     def follow() -> None:
         with suppress(SystemExit):
-            consumer.run(once=False)
+            follower.run(once=False)
 
     thread = threading.Thread(target=follow)
     thread.start()

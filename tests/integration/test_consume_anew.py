@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from station.cli.archive import Archive, Cursor
-from station.cli.consume import Consumer
+from station.cli.consumer import Consumer
 from station.cli.errors import UserError
 from station.cli.main import main
 from tests.support.consumer import NAME, filled, lines, numbers, take

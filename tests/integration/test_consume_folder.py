@@ -19,7 +19,7 @@ import pytest
 
 from station.cli.archive import Archive
 from station.cli.client import Server
-from station.cli.consume import Consumer
+from station.cli.consumer import Consumer
 from station.cli.errors import UserError
 from tests.support.consumer import NAME, filled, numbers, take
 from tests.support.liar import Liar, lying

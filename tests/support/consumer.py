@@ -8,7 +8,7 @@ from typing import Any
 
 from station.cli.archive import Archive
 from station.cli.client import Server
-from station.cli.consume import Consumer
+from station.cli.consumer import Consumer
 from tests.support.liar import Liar
 
 NAME = "central"
