@@ -20,6 +20,7 @@ from typing import Any
 from drivers.api import Clock
 from drivers.readings import Reading, ScanKey
 from station.domain.decision import Refused
+from station.domain.events import InspectionAmended, ScanCompleted
 from station.domain.values import ClockQuality, Verdict
 from station.domain.view import DeviceView, LaneView
 from station.lane.commands import Command, Decide
@@ -262,6 +263,8 @@ class LaneHost:
         receipts = batch.receipts(whole)
         for append, receipt in receipts:
             self._publish_records(append, receipt)
+            for scan_id in scans_named(append):
+                self._evidence.put(scan_id)
         for append, receipt in receipts:
             reply = self._replies.pop(append.token, None)
             self._carry(self.lane.stored(append.token, receipt.first, self._ports.clock.stamp()))
@@ -356,7 +359,10 @@ class LaneHost:
             # Its answer must not come in the middle of these effects.
             self._loop.call_soon(self._result, PicturesKept(work, {}, failed="storage"))
 
-    def _keep_now(self, work: KeepPictures | KeepTrace) -> None:
+    def _keep_now(self, work: KeepPictures | KeepTrace | str) -> None:
+        if isinstance(work, str):
+            self._ports.vault.drop_lines(work)
+            return
         keep = keep_pictures if isinstance(work, KeepPictures) else keep_trace
         self._report(keep(self._ports.vault, work))  # type: ignore[arg-type]  # the pair fits
 
@@ -375,6 +381,15 @@ class LaneHost:
     def _threadsafe(self, call: Callable[..., None], *args: Any) -> None:
         if not self._closed:
             self._loop.call_soon_threadsafe(call, *args)
+
+
+def scans_named(append: Append) -> list[str]:
+    """Return the scans whose raw lines these events name."""
+    return [
+        str(event.fields["scan_id"]) if isinstance(event, InspectionAmended) else event.scan_id
+        for event in append.events
+        if isinstance(event, ScanCompleted | InspectionAmended) and any(b.role == "raw" for b in event.blobs)
+    ]
 
 
 def keep_pictures(vault: Vault, work: KeepPictures) -> PicturesKept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,7 +12,9 @@ from station.lane.effects import BlobKept
 from station.store.errors import StoreError
 from station.store.journal import Store
 from station.store.quota import Pressure
-from station.store.scanfile import ScanFile
+from station.store.scanfile import ScanFile, discard
+
+log = logging.getLogger("carril.imager")
 
 RAW_MEDIA = "application/x-carril-linestream"
 LARGE = frozenset({RAW_MEDIA, "application/x-npy"})
@@ -54,7 +57,10 @@ class StoreVault:
             raise OSError(str(error)) from error
 
     def keep_lines(self, scan_id: str) -> BlobKept | None:
-        """Close the raw file, make it a blob and remove it; raises ``OSError`` when it cannot be kept."""
+        """Close the raw file and make it a blob; raises ``OSError`` when it cannot be kept.
+
+        The file stays until ``drop_lines``: a blob that no record names yet would be nobody's after a stop.
+        """
         file = self._files.pop(scan_id, None)
         if file is None:
             return None
@@ -62,9 +68,14 @@ class StoreVault:
         content = path.read_bytes()
         if self._is_short:
             path.unlink()  # else they would fill the disk in another folder
-        kept = self.keep(content, RAW_MEDIA)
-        path.unlink(missing_ok=True)
-        return kept
+        return self.keep(content, RAW_MEDIA)
+
+    def drop_lines(self, scan_id: str) -> None:
+        """Remove the raw file: a durable record names its blob, or none ever will; blocks."""
+        try:
+            discard(self._scans, scan_id)
+        except OSError as error:
+            log.error("the raw lines of scan %s stay until the next start: %s", scan_id, error)
 
     @property
     def _is_short(self) -> bool:

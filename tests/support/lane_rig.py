@@ -128,6 +128,9 @@ class Memory:
     def keep_lines(self, scan_id: str) -> BlobKept | None:
         return None
 
+    def drop_lines(self, scan_id: str) -> None:
+        pass
+
 
 def facts(**change: Any) -> LaneFacts:
     """Return a lane with one device of each role, all required but the board."""
