@@ -288,9 +288,9 @@ class Salvage:
     def tidy(self, connection: sqlite3.Connection) -> None:
         """Nothing is left to tidy."""
 
-    def is_done(self) -> bool:
-        """Whether everything in quarantine is accounted for."""
-        return bool(self._epoch) and not self._folders
+    def is_done(self, journal: Journal) -> bool:
+        """Whether no record of an earlier epoch will come into this journal any more and name its blobs."""
+        return self._epoch == journal.epoch and not self._folders
 
     def _begin(self, journal: Journal) -> None:
         self._leave()

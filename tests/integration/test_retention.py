@@ -256,7 +256,7 @@ def backlog(state: Path, count: int) -> Journal:
 def cost_of_a_step(journal: Journal, state: Path) -> tuple[int, int]:
     """SQLite's instructions (in tens) for finding and doing a step, and the pages that it wrote."""
     place = place_of(state)
-    chore = retention.Retention(place, BlobFiles(state / "blobs"), Stats())
+    chore = retention.Retention(place, BlobFiles(state / "blobs"), Stats(), lambda _: True)
 
     def step() -> None:
         op = chore.next(journal, idle=True)
