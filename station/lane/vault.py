@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from station.lane.effects import BlobKept
+from station.lane.effects import BlobKept, KeepPictures, KeepTrace, PicturesKept, TraceKept
 from station.store.errors import StoreError
 from station.store.journal import Store
 from station.store.quota import Pressure
@@ -19,6 +19,8 @@ log = logging.getLogger("carril.imager")
 RAW_MEDIA = "application/x-carril-linestream"
 LARGE = frozenset({RAW_MEDIA, "application/x-npy"})
 """Media of the large parts of an image."""
+Keep = Callable[[bytes, str], BlobKept]
+"""Makes a blob of this media type durable; raises when it cannot be kept."""
 
 
 class StoreVault:
@@ -87,3 +89,25 @@ class StoreVault:
             with contextlib.suppress(StoreError):  # its lines stay as they are; the next start takes them up
                 file.close()
         self._files.clear()
+
+
+def keep_pictures(keep: Keep, work: KeepPictures) -> PicturesKept:
+    """Store a camera event's body and pictures; a failure is a result, never silence."""
+    try:
+        blobs = {}
+        if work.read.body:
+            blobs["event"] = keep(work.read.body, "application/octet-stream")
+        for picture in work.read.pictures:
+            role = "plate" if picture.role == "plate" else "photo"
+            blobs[role] = keep(picture.jpeg, "image/jpeg")
+        return PicturesKept(work, blobs)
+    except Exception as error:
+        return PicturesKept(work, {}, failed=str(error))
+
+
+def keep_trace(keep: Keep, work: KeepTrace) -> TraceKept:
+    """Store a radiation profile; a failure is a result, never silence."""
+    try:
+        return TraceKept(work, keep(work.payload, "application/json"))
+    except Exception as error:
+        return TraceKept(work, None, failed=str(error))
