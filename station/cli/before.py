@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from station.domain.directives import Directive, Envelope, Unreadable, envelope_of
 from station.lane.core import LaneFacts
 from station.lane.directives import NEVER_US
-from station.lane.rawfile import LeftOver, discard, take_up
+from station.lane.rawfile import LeftOver, take_up
 from station.lane.restart import Before, Record, alarms_before, found_open, portals_before
 from station.lane.vault import StoreVault
 from station.store.chain import Row
@@ -53,7 +53,7 @@ async def _cut_off(store: Store, scans: Path, vault: StoreVault) -> list[LeftOve
     for scan in await asyncio.to_thread(take_up, scans, vault.keep):
         rows = await store.records_of(scan.inspection_id) if scan.inspection_id else []
         if scan.inspection_id is None or any(scan.raw.sha256 in row.body.decode() for row in rows):
-            await asyncio.to_thread(discard, scans, scan.scan_id)
+            await asyncio.to_thread(vault.drop_lines, scan.scan_id)
         else:
             new.append(scan)
     return new

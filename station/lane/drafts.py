@@ -12,11 +12,13 @@ from typing import Protocol
 from station.domain.events import (
     DecisionRecorded,
     Event,
+    InspectionAmended,
     InspectionOpened,
     InspectionSealed,
     LaneAlarmRaised,
     Prio,
     RadiationAlarmRaised,
+    ScanCompleted,
 )
 from station.domain.values import Verdict
 from station.domain.view import LaneView
@@ -63,6 +65,15 @@ def is_hold(append: Append) -> bool:
 def raised(append: Append) -> set[str]:
     """Return the alarms that it raises."""
     return {e.alarm_id for e in append.events if isinstance(e, RadiationAlarmRaised | LaneAlarmRaised)}
+
+
+def scans_named(append: Append) -> list[str]:
+    """Return the scans whose raw lines these events name."""
+    return [
+        str(event.fields["scan_id"]) if isinstance(event, InspectionAmended) else event.scan_id
+        for event in append.events
+        if isinstance(event, ScanCompleted | InspectionAmended) and any(b.role == "raw" for b in event.blobs)
+    ]
 
 
 class Journal(Protocol):

@@ -23,10 +23,9 @@ from station.domain.decision import Refused
 from station.domain.values import ClockQuality, Verdict
 from station.domain.view import DeviceView, LaneView
 from station.lane.commands import Command, Decide
-from station.lane.drafts import Batch, Journal, Outbox, is_hold, raised
+from station.lane.drafts import Batch, Journal, Outbox, is_hold, raised, scans_named
 from station.lane.effects import (
     Append,
-    BlobKept,
     Effect,
     EndScan,
     FeedScan,
@@ -39,12 +38,12 @@ from station.lane.effects import (
     SetOutputs,
     Show,
     Suspect,
-    TraceKept,
 )
 from station.lane.image import Image
 from station.lane.imager import Imager, Vault
 from station.lane.lane import Lane
 from station.lane.live import Live
+from station.lane.vault import keep_pictures, keep_trace
 from station.lane.worker import Worker
 from station.runtime.bus import Bus, Message
 from station.store.draft import Receipt
@@ -262,6 +261,8 @@ class LaneHost:
         receipts = batch.receipts(whole)
         for append, receipt in receipts:
             self._publish_records(append, receipt)
+            for scan_id in scans_named(append):
+                self._evidence.put(scan_id)
         for append, receipt in receipts:
             reply = self._replies.pop(append.token, None)
             self._carry(self.lane.stored(append.token, receipt.first, self._ports.clock.stamp()))
@@ -356,9 +357,12 @@ class LaneHost:
             # Its answer must not come in the middle of these effects.
             self._loop.call_soon(self._result, PicturesKept(work, {}, failed="storage"))
 
-    def _keep_now(self, work: KeepPictures | KeepTrace) -> None:
+    def _keep_now(self, work: KeepPictures | KeepTrace | str) -> None:
+        if isinstance(work, str):
+            self._ports.vault.drop_lines(work)
+            return
         keep = keep_pictures if isinstance(work, KeepPictures) else keep_trace
-        self._report(keep(self._ports.vault, work))  # type: ignore[arg-type]  # the pair fits
+        self._report(keep(self._ports.vault.keep, work))  # type: ignore[arg-type]  # the pair fits
 
     def _report(self, result: Result) -> None:
         self._threadsafe(self._result, result)
@@ -375,26 +379,3 @@ class LaneHost:
     def _threadsafe(self, call: Callable[..., None], *args: Any) -> None:
         if not self._closed:
             self._loop.call_soon_threadsafe(call, *args)
-
-
-def keep_pictures(vault: Vault, work: KeepPictures) -> PicturesKept:
-    """Store a camera event's body and pictures; a failure is a result, never silence."""
-    try:
-        blobs = {}
-        if work.read.body:
-            blobs["event"] = vault.keep(work.read.body, "application/octet-stream")
-        for picture in work.read.pictures:
-            role = "plate" if picture.role == "plate" else "photo"
-            blobs[role] = vault.keep(picture.jpeg, "image/jpeg")
-        return PicturesKept(work, blobs)
-    except Exception as error:
-        return PicturesKept(work, {}, failed=str(error))
-
-
-def keep_trace(vault: Vault, work: KeepTrace) -> TraceKept:
-    """Store a radiation profile; a failure is a result, never silence."""
-    try:
-        blob: BlobKept = vault.keep(work.payload, "application/json")
-        return TraceKept(work, blob)
-    except Exception as error:
-        return TraceKept(work, None, failed=str(error))

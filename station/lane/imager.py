@@ -64,6 +64,10 @@ class Vault(Protocol):
         """Close the raw file and make it a blob."""
         ...
 
+    def drop_lines(self, scan_id: str) -> None:
+        """Remove the raw file, once a durable record names its blob."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Overrun:
@@ -304,6 +308,7 @@ class Imager:
         if run.work.opened.kind in (ScanKind.DARK, ScanKind.AIR):
             del self._runs[work.scan_id]
             self._calibrate(run, work)
+            self._vault.drop_lines(work.scan_id)  # no record will name them
         else:
             self._finish(run, work, blobs, unspoilt=unspoilt)
         if work.closed is not None and run.taking:

@@ -69,11 +69,6 @@ def take_up(folder: Path, keep: Callable[[bytes, str], BlobKept]) -> list[LeftOv
     return taken
 
 
-def discard(folder: Path, scan_id: str) -> None:
-    """Remove the raw file of a scan whose blob is named by a durable record."""
-    (folder / f"{scan_id}.cls").unlink(missing_ok=True)
-
-
 def _inspection(content: bytes) -> str | None:
     """Return the inspection that the first message names."""
     first = FrameReader(journal=True).feed(content[:HEAD_BYTES])[:1]

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from station.lane.effects import BlobKept
+from station.lane.effects import BlobKept, KeepPictures, KeepTrace, PicturesKept, TraceKept
 from station.store.errors import StoreError
 from station.store.journal import Store
 from station.store.quota import Pressure
-from station.store.scanfile import ScanFile
+from station.store.scanfile import ScanFile, discard
+
+log = logging.getLogger("carril.imager")
 
 RAW_MEDIA = "application/x-carril-linestream"
 LARGE = frozenset({RAW_MEDIA, "application/x-npy"})
 """Media of the large parts of an image."""
+Keep = Callable[[bytes, str], BlobKept]
+"""Makes a blob of this media type durable; raises when it cannot be kept."""
 
 
 class StoreVault:
@@ -54,7 +59,10 @@ class StoreVault:
             raise OSError(str(error)) from error
 
     def keep_lines(self, scan_id: str) -> BlobKept | None:
-        """Close the raw file, make it a blob and remove it; raises ``OSError`` when it cannot be kept."""
+        """Close the raw file and make it a blob; raises ``OSError`` when it cannot be kept.
+
+        The file stays until ``drop_lines``: a blob that no record names yet would be nobody's after a stop.
+        """
         file = self._files.pop(scan_id, None)
         if file is None:
             return None
@@ -62,9 +70,14 @@ class StoreVault:
         content = path.read_bytes()
         if self._is_short:
             path.unlink()  # else they would fill the disk in another folder
-        kept = self.keep(content, RAW_MEDIA)
-        path.unlink(missing_ok=True)
-        return kept
+        return self.keep(content, RAW_MEDIA)
+
+    def drop_lines(self, scan_id: str) -> None:
+        """Remove the raw file: a durable record names its blob, or none ever will; blocks."""
+        try:
+            discard(self._scans, scan_id)
+        except OSError as error:
+            log.error("the raw lines of scan %s stay until the next start: %s", scan_id, error)
 
     @property
     def _is_short(self) -> bool:
@@ -76,3 +89,25 @@ class StoreVault:
             with contextlib.suppress(StoreError):  # its lines stay as they are; the next start takes them up
                 file.close()
         self._files.clear()
+
+
+def keep_pictures(keep: Keep, work: KeepPictures) -> PicturesKept:
+    """Store a camera event's body and pictures; a failure is a result, never silence."""
+    try:
+        blobs = {}
+        if work.read.body:
+            blobs["event"] = keep(work.read.body, "application/octet-stream")
+        for picture in work.read.pictures:
+            role = "plate" if picture.role == "plate" else "photo"
+            blobs[role] = keep(picture.jpeg, "image/jpeg")
+        return PicturesKept(work, blobs)
+    except Exception as error:
+        return PicturesKept(work, {}, failed=str(error))
+
+
+def keep_trace(keep: Keep, work: KeepTrace) -> TraceKept:
+    """Store a radiation profile; a failure is a result, never silence."""
+    try:
+        return TraceKept(work, keep(work.payload, "application/json"))
+    except Exception as error:
+        return TraceKept(work, None, failed=str(error))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,17 +28,25 @@ FORGOTTEN_AT_ONCE = 8
 
 _table = schema.directive
 _new = upsert(_table)
+_until = _new.excluded.until_us
 _PUT = schema.compiled(
     _new.on_conflict_do_update(
         index_elements=["id"],
         set_={column.name: _new.excluded[column.name] for column in _table.columns}
-        | {"until_us": func.max(_new.excluded.until_us, _table.c.until_us)},
+        | {"until_us": func.max(_until, func.coalesce(_table.c.until_us, _until))},
     )
 )
 _this = _table.c.id == bindparam("who")
 _of_version = update(_table).where(_this, _table.c.version == bindparam("of_version"))
 _SET = schema.compiled(_of_version.values(state=bindparam("state")))
-_CLOSE = schema.compiled(_of_version.values(state=bindparam("state"), body=bindparam("nothing")))
+_CLOSE = schema.compiled(
+    _new.on_conflict_do_update(
+        index_elements=["id"],
+        set_={name: _new.excluded[name] for name in ("version", "state", "body")},
+        where=_new.excluded.version >= _table.c.version,
+    )
+)
+"""Of a version that nobody knows a row comes into being: an old record of it, found later, is over then."""
 _over = (
     select(_table.c.id)
     .where(func.length(_table.c.body) == 0, _table.c.until_us < bindparam("before_us"))
@@ -50,7 +58,12 @@ _HOLD = schema.compiled(upsert(schema.legal_hold).on_conflict_do_nothing())
 _END_HOLDS = schema.compiled(
     delete(schema.legal_hold).where(schema.legal_hold.c.directive == bindparam("who"))
 )
+_UNKNOWN = dict.fromkeys(_table.columns.keys()) | {"kind": "", "sha256": b"", "body": "", "seq": 0}
 _GET = schema.compiled(select(_table).where(_this))
+OVER = schema.compiled(select(_table).where(func.length(_table.c.body) == 0))
+HOLDS = schema.compiled(select(schema.legal_hold))
+_ENDED = ("closed:withdrawn", "closed:expired")
+"""States that end the legal holds of a directive."""
 OPEN = schema.compiled(select(_table).where(schema.DIRECTIVE_OPEN))
 LIST = schema.compiled(
     select(*(column for column in _table.columns if column.name != "body"))
@@ -119,26 +132,62 @@ def note(connection: sqlite3.Connection, seq: int, type_: str, subject: str, dat
         stamp = data["stamp"]
         if stamp["clock"] == "sync":  # a wrong clock must not make it forget what is not over
             connection.execute(FORGET, {"before_us": stamp["utc_us"] - KEPT_US})
-    elif change in ("armed", "unreadable", "closed"):
-        state = f"closed:{data['how']}" if change == "closed" else change
-        values = {"who": data["directive_id"], "of_version": data["directive_version"], "state": state}
-        connection.execute(_CLOSE if change == "closed" else _SET, {**values, "nothing": ""})
-        if state in ("closed:withdrawn", "closed:expired"):
+    elif change in ("armed", "unreadable"):
+        values = {"who": data["directive_id"], "of_version": data["directive_version"], "state": change}
+        connection.execute(_SET, values)
+    elif change == "closed":
+        state = f"closed:{data['how']}"
+        _close(connection, data["directive_id"], data["directive_version"], state)
+        if state in _ENDED:
             connection.execute(_END_HOLDS, {"who": data["directive_id"]})
     elif change == "hit" and data["hold_kind"] == "legal":
         connection.execute(_HOLD, {"subject": subject, "directive": data["directive_id"]})
 
 
-def is_news(connection: sqlite3.Connection, type_: str, data: Mapping[str, Any]) -> bool:
-    """Whether an old record, salvaged late, would change the table forward: what is over stays over."""
-    row = connection.execute(_GET, {"who": data.get("directive_id", "")}).fetchone()
-    if row is None:
-        return True
-    known = StoredDirective(*row)
-    change = type_.rpartition(".")[2]
+def _close(connection: sqlite3.Connection, who: str, version: int, state: str) -> None:
+    connection.execute(_CLOSE, _UNKNOWN | {"id": who, "version": version, "state": state})
+
+
+def note_old(
+    connection: sqlite3.Connection, seq: int, type_: str, subject: str, data: Mapping[str, Any]
+) -> None:
+    """Take an old record, salvaged late, into the table where it changes that: what is over stays over."""
+    change = type_.removeprefix("carril.directive.")
+    if change not in ("received", "armed", "unreadable", "closed", "hit"):
+        return
+    row = connection.execute(_GET, {"who": data["directive_id"]}).fetchone()
+    known = StoredDirective(*row) if row else None
+    if known is None or _is_news(known, change, data["directive_version"]):
+        note(connection, seq, type_, subject, data)
+        if known and not known.is_open:  # of the same version: it has what its end alone did not tell
+            _close(connection, known.id, known.version, known.state)
+
+
+def _is_news(known: StoredDirective, change: str, version: int) -> bool:
     if change == "received":
-        return bool(data["directive_version"] > known.version)
-    return change not in ("armed", "unreadable") or known.state == "received"
+        return version > known.version or (version == known.version and not known.is_open)
+    if change in ("armed", "unreadable"):
+        return known.state == "received"
+    if change == "closed":
+        return version >= known.version
+    return version > known.version or known.state not in _ENDED
+
+
+def is_closed(row: tuple[Any, ...]) -> bool:
+    """Whether a row of a damaged table is one of a closed directive, and of the right kinds."""
+    kinds = (str, str, int, str, int | None, int | None, bytes, str, int, int | None, str | None)
+    fits = all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True))
+    return fits and str(row[3]).startswith("closed")
+
+
+def take_over(
+    connection: sqlite3.Connection, closed: Iterable[tuple[Any, ...]], holds: Iterable[tuple[str, str]]
+) -> None:
+    """Begin with the closed directives and the legal holds of an earlier journal, as its tables had them."""
+    for row in closed:
+        connection.execute(_PUT, dict(zip(_table.columns.keys(), row, strict=True)))
+    for subject, directive in holds:
+        connection.execute(_HOLD, {"subject": subject, "directive": directive})
 
 
 def find_directive(view: View, directive_id: str) -> StoredDirective | None:

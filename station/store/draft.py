@@ -55,6 +55,8 @@ class Draft:
     """The subject becomes an open subject: it is replayed after a restart until something seals it."""
     seals: bool = False
     """The subject is no longer open."""
+    over: bool = False
+    """Of a salvaged record: what it began had ended in its own epoch."""
 
 
 @dataclass(frozen=True, slots=True)

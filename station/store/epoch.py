@@ -14,25 +14,25 @@ import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import bindparam, insert
 
 from station.domain.events import EpochOpened
-from station.store import database, schema
+from station.store import database, directives, schema
 from station.store.blobs import BlobFiles
 from station.store.chain import HASH_BYTES, genesis
 from station.store.crashpoint import crashpoint
 from station.store.draft import encode
 from station.store.files import make_folder, sync_folder, write_synced
-from station.store.inherit import Inheritance, inherited
+from station.store.inherit import Inheritance, inherited, look, whole
 from station.store.mark import Mark, read_mark
 from station.store.ops import Append, Transaction
-from station.store.own import OPENED, SEALED, common, own_draft, salvaged
+from station.store.own import common, own_draft
 from station.store.place import NOTHING_KNOWN, Before, Consumer, Place
 
-_CURSORS = "SELECT name, acked_seq, required, 0 FROM consumer"
+_CURSORS = "SELECT name, acked_seq, required FROM consumer"
 """Which of them take blobs is not in every schema; the lane file says it again."""
+_PREV = "SELECT prev FROM record WHERE seq = ?"
 FIRST = schema.compiled(
     insert(schema.salvage).values(
         dir=bindparam("dir"), next_seq=bindparam("next"), salvaged=bindparam("salvaged"), done=1
@@ -51,6 +51,10 @@ class Old:
     before: Before | None
     cursors: dict[str, tuple[int, Consumer]]
     """Acknowledged sequence number, and what it belongs to, by name."""
+    acked: int | None = None
+    """What every consumer had acknowledged, ``None`` where nobody can tell."""
+    trimmed: int = 0
+    """Up to here retention had removed what nobody needed."""
     legacy: Inheritance = field(default_factory=Inheritance)
     """What the new epoch begins with."""
 
@@ -100,28 +104,36 @@ def remains(old: Path, mark: Mark | None, files: BlobFiles | None = None) -> Old
     seqs = [0]
     ends = []
     cursors: dict[str, tuple[int, Consumer]] = {}
+    acks: list[int] = []
+    trimmed = 0
     legacy = Inheritance()
     with (
         contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
         contextlib.closing(database.connect_reader(old)) as reader,
     ):
-        seqs += [row[0] for row in _read(reader, schema.MAX_SEQ) if _is_seq(row[0])]
-        epochs = [row[1] for row in _read(reader, schema.GET_STORE) if _is_bytes(row[1], 16)]
-        for seq, hash_, *_ in _read(reader, schema.GET_HEAD):
+        seqs += [row[0] for row in look(reader, schema.MAX_SEQ) if _is_seq(row[0])]
+        epochs = [row[1] for row in look(reader, schema.GET_STORE) if _is_bytes(row[1], 16)]
+        for seq, hash_, anchor_seq, anchor_hash in look(reader, schema.GET_HEAD):
             if epochs and _is_seq(seq) and _is_bytes(hash_, HASH_BYTES):
                 ends.append(Before(epochs[0], seq, hash_))
+            if _is_seq(anchor_seq) and look(reader, _PREV, anchor_seq + 1) in ([], [(anchor_hash,)]):
+                trimmed = anchor_seq
         cursors = {
-            name: (acked, Consumer(name, required == 1, blobs == 1))
-            for name, acked, required, blobs in _read(reader, _CURSORS)
-            if isinstance(name, str) and _is_seq(acked) and {required, blobs} <= {0, 1}
+            name: (seq, Consumer(name, required == 1))
+            for name, seq, required in look(reader, _CURSORS)
+            if isinstance(name, str) and _is_seq(seq) and required in (0, 1)
         }
+        acks = [seq for _, seq, _ in whole(reader, _CURSORS, str, int, int) or ()]
         if files:
             marked = {mark.seq: mark.hash} if mark and epochs == [mark.epoch] else {}
             legacy = inherited(reader, files, _LARGEST_SEQ, marked)
     if mark and (not ends or ends[-1].epoch != mark.epoch or ends[-1].last <= mark.seq):
         ends.append(Before(mark.epoch, mark.seq, mark.hash))  # the mark knows better
     seqs += [end.last for end in ends] + ([mark.seq] if mark else [])
-    return Old(replace(ends[-1], last=max(seqs)) if ends else NOTHING_KNOWN, cursors, legacy)
+    last = max(seqs)
+    acked = min(acks) if acks and 0 <= min(acks) and max(acks) <= last else None
+    before = replace(ends[-1], last=last) if ends else NOTHING_KNOWN
+    return Old(before, cursors, acked, trimmed if trimmed <= last else 0, legacy)
 
 
 def behind_all(place: Place, old: Old) -> Old:
@@ -143,14 +155,6 @@ def _is_seq(value: object) -> bool:
 
 def _is_bytes(value: object, size: int) -> bool:
     return isinstance(value, bytes) and len(value) == size
-
-
-def _read(reader: sqlite3.Connection, statement: str) -> list[tuple[Any, ...]]:
-    """Return what can still be read of a damaged database."""
-    try:
-        return reader.execute(statement).fetchall()
-    except (sqlite3.Error, UnicodeDecodeError):
-        return []
 
 
 def create(place: Place, old: Old, cause: str) -> None:
@@ -218,12 +222,11 @@ def _append_first(tx: Transaction, place: Place, opening: EpochOpened, legacy: I
     files = BlobFiles(place.state / "blobs")
     for _, blob in legacy.blobs:
         tx.connection.execute(schema.ADD_BLOB, blob.values())
+    directives.take_over(tx.connection, legacy.closed, legacy.standing.holds or ())
     encoded = [encode(own_draft(opening), place.station)]
     seqs = {}
     for row, refs in zip(legacy.rows, legacy.refs, strict=True):
-        _, kind, _ = row.told()
-        opens = kind == OPENED and (legacy.open is None or row.subject in legacy.open)
-        encoded.append(salvaged(place, row, refs, opens=opens, seals=kind == SEALED))
+        encoded.append(legacy.standing.carried(place, row, refs, sealed=False))
         seqs[row.seq] = tx.seq + len(encoded)
     Append(place.station, (), None, 0, files, encoded=encoded).apply(tx)
     for nack in legacy.nacks:

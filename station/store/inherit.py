@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from station.store import schema
+from station.store import directives, schema
 from station.store.blobs import CHUNK_BYTES, BlobFiles, BlobRow
 from station.store.chain import HASH_BYTES, Row
 from station.store.database import size_of
-from station.store.draft import BlobRef
+from station.store.draft import BlobRef, Encoded
+from station.store.own import HIT, OPENED, SEALED, salvaged
+from station.store.place import Place
 
 TAIL = 512
 """Standing alarms and the portals' last words are repeated more often than that."""
@@ -51,6 +53,25 @@ class Nacked:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What was not over when a journal ended; ``None`` where nobody can tell."""
+
+    open: frozenset[tuple[str]] | None = None
+    """Subjects that nothing had sealed."""
+    holds: frozenset[tuple[str, str]] | None = None
+    """Legal holds: subject and directive."""
+
+    def carried(self, place: Place, row: Row, refs: tuple[BlobRef, ...], *, sealed: bool) -> Encoded:
+        """Return the record that carries ``row`` on; its subject may have been ``sealed`` since."""
+        _, kind, data = row.told()
+        opens = kind == OPENED and not sealed and (self.open is None or (row.subject,) in self.open)
+        over = (
+            kind == HIT and self.holds is not None and (row.subject, data["directive_id"]) not in self.holds
+        )
+        return salvaged(place, row, refs, opens=opens, seals=kind == SEALED, over=over)
+
+
+@dataclass(frozen=True, slots=True)
 class Inheritance:
     """The sound records that open the new epoch, oldest first, and what was refused of them."""
 
@@ -58,9 +79,10 @@ class Inheritance:
     blobs: tuple[tuple[BlobRef, BlobRow], ...] = ()
     refs: tuple[tuple[BlobRef, ...], ...] = ()
     """The blobs of each row that can still be served, or whose loss must be told."""
-    open: frozenset[str] | None = frozenset()
-    """Subjects that nothing had sealed, ``None`` where nobody can tell."""
+    standing: Standing = Standing()
     nacks: tuple[Nacked, ...] = ()
+    closed: tuple[tuple[Any, ...], ...] = ()
+    """Rows of the directives that were over."""
 
 
 def look(reader: sqlite3.Connection, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -72,11 +94,22 @@ def look(reader: sqlite3.Connection, statement: str, *values: Any) -> list[tuple
     return found
 
 
-def open_subjects(reader: sqlite3.Connection) -> frozenset[str] | None:
-    """Return the subjects that nothing had sealed, ``None`` where nobody can tell."""
-    with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
-        return frozenset(row[0] for row in reader.execute("SELECT subject FROM open_subject"))
+def whole(
+    reader: sqlite3.Connection | None, statement: str, *kinds: type
+) -> frozenset[tuple[Any, ...]] | None:
+    """Return all rows of a damaged database, ``None`` where one cannot be read or is not of these kinds."""
+    if reader is not None:
+        with contextlib.suppress(sqlite3.Error, UnicodeDecodeError, OverflowError):
+            found = reader.execute(statement).fetchall()
+            if all(tuple(map(type, row)) == kinds for row in found):
+                return frozenset(found)
     return None
+
+
+def standing(reader: sqlite3.Connection | None) -> Standing:
+    """Return what was not over."""
+    opened = whole(reader, "SELECT subject FROM open_subject", str)
+    return Standing(opened, whole(reader, directives.HOLDS, str, str))
 
 
 def inherited(
@@ -108,10 +141,10 @@ def inherited(
             if ref.sha256 in blobs:
                 own.append(ref)
         refs.append(tuple(own))
-    opened = open_subjects(reader)
     there = {row.seq for row in chosen}
     nacked = tuple(nack for nack in nacks if nack.seq in there)
-    return Inheritance(tuple(chosen), tuple(blobs.values()), tuple(refs), opened, nacked)
+    closed = tuple(row for row in look(reader, directives.OVER) if directives.is_closed(row))
+    return Inheritance(tuple(chosen), tuple(blobs.values()), tuple(refs), standing(reader), nacked, closed)
 
 
 def _questions(subjects: list[str], nacks: list[Nacked]) -> Iterator[tuple[str, tuple[Any, ...]]]:

@@ -75,7 +75,7 @@ def open_store(
     chores: list[Chore] = [
         salvage,
         HeadSigner(place, key),
-        Retention(place, blobs, stats),
+        Retention(place, blobs, stats, salvage.is_done),
         Orphans(place, blobs, stats, salvage.is_done),
         Recheck(),
     ]

@@ -213,8 +213,10 @@ def _write_relations(connection: sqlite3.Connection, seq: int, encoded: Encoded)
     if type_ == SALVAGED:
         type_, data = data["original"]["type"], data["original"]["data"]
     search.note(connection, seq, type_, draft.subject, data, draft.flags)
-    if draft.type != SALVAGED or directives.is_news(connection, type_, data):
+    if draft.type != SALVAGED:
         directives.note(connection, seq, type_, draft.subject, data)
+    elif not draft.over:
+        directives.note_old(connection, seq, type_, draft.subject, data)
 
 
 def find_answer(

@@ -64,7 +64,7 @@ class Orphans:
     """The chore; a step looks at 16 folders."""
 
     def __init__(
-        self, place: Place, files: BlobFiles, stats: Stats, salvaged: Callable[[], bool] = lambda: True
+        self, place: Place, files: BlobFiles, stats: Stats, salvaged: Callable[[Journal], bool]
     ) -> None:
         """``salvaged`` tells whether no record of an earlier epoch will come any more and name its blobs."""
         self._salvaged = salvaged
@@ -83,7 +83,7 @@ class Orphans:
     def next(self, journal: Journal, *, idle: bool) -> Op | None:
         """Look at some folders; what has a row and no name for the second time is to be forgotten."""
         now_s = time.monotonic()
-        if now_s < self._next_s or not self._salvaged():
+        if now_s < self._next_s or not self._salvaged(journal):
             return None
         self._next_s = now_s + STEP_EACH_S
         try:

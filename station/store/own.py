@@ -16,6 +16,8 @@ from station.store.place import Place
 
 OPENED, SEALED = InspectionOpened.type_name(), InspectionSealed.type_name()
 """What makes a subject an open one, and what ends that."""
+HIT = "carril.directive.hit"
+"""What may begin a legal hold."""
 
 
 def common(place: Place) -> dict[str, Any]:
@@ -32,7 +34,9 @@ def own_draft(event: LaneEvent) -> Draft:
     return Draft(event.type_name(), "lane", int(event.PRIO), 0, event.stamp.utc_us, data, f"{name}:1")
 
 
-def salvaged(place: Place, row: Row, blobs: tuple[BlobRef, ...], *, opens: bool, seals: bool) -> Encoded:
+def salvaged(
+    place: Place, row: Row, blobs: tuple[BlobRef, ...], *, opens: bool, seals: bool, over: bool
+) -> Encoded:
     """Return the record that carries the event of ``row`` on, byte for byte, into another epoch.
 
     What was salvaged before is taken out of its wrapper first.
@@ -55,6 +59,7 @@ def salvaged(place: Place, row: Row, blobs: tuple[BlobRef, ...], *, opens: bool,
         blobs=blobs,
         opens=opens,
         seals=seals,
+        over=over,
     )
     envelope = frame(
         station=place.station,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
@@ -188,7 +189,11 @@ class TrimBlobs(Small):
 class Retention:
     """The chore that makes room."""
 
-    def __init__(self, place: Place, files: BlobFiles, stats: Stats) -> None:
+    def __init__(
+        self, place: Place, files: BlobFiles, stats: Stats, salvaged: Callable[[Journal], bool]
+    ) -> None:
+        """``salvaged`` tells whether no record of an earlier epoch will come any more and name its blobs."""
+        self._salvaged = salvaged
         self._place = place
         self._files = files
         self._stats = stats
@@ -219,8 +224,8 @@ class Retention:
         while self._gone:
             digest = self._gone.pop()
             row = find_blob(connection, digest)
-            if row is not None and row.present:
-                continue  # its step failed
+            if row is None or row.present:
+                continue  # its step failed, or was one of an earlier epoch
             crashpoint("trim_unlink")
             try:
                 self._files.remove(digest)
@@ -292,6 +297,8 @@ class Retention:
         self, journal: Journal, after: int, upto: int, needed: float = float("inf")
     ) -> TrimBlobs | None:
         """Return the step that removes the oldest blobs named there, until ``needed`` bytes are free."""
+        if not self._salvaged(journal):
+            return None
         found = journal.connection.execute(_BLOBS, {"after": after, "upto": upto})
         chosen = []
         for _, digest, size in found:

@@ -13,7 +13,9 @@ import contextlib
 import re
 import sqlite3
 import time
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,11 +30,12 @@ from station.store.chain import SALVAGED, Row
 from station.store.crashpoint import crashpoint
 from station.store.draft import BlobRef, Encoded, encode
 from station.store.epoch import remains
-from station.store.inherit import blob_refs, find_old_blob, look, open_subjects
+from station.store.inherit import blob_refs, find_old_blob, look, standing, whole
 from station.store.mark import read_mark
 from station.store.ops import Append, Op, Small, Transaction
-from station.store.own import OPENED, SEALED, common, own_draft, salvaged
+from station.store.own import common, own_draft
 from station.store.place import Journal, Place
+from station.store.search import is_sealed
 
 STEP_ROWS = 64
 STEP_BYTES = 1024 * 1024
@@ -54,14 +57,12 @@ _STILL_KEPT = (
     "SELECT seq FROM nack",
     "SELECT seq FROM record WHERE subject IN (SELECT subject FROM legal_hold)",
     "SELECT seq FROM record WHERE subject IN (SELECT id FROM directive WHERE length(body) > 0)",
+    "SELECT seq FROM directive WHERE length(body) > 0",
     "SELECT seq FROM record_blob JOIN blob USING (sha256) JOIN consumer ON blobs = 1 WHERE state = 0 AND NOT "
     "EXISTS (SELECT 1 FROM blob_receipt AS r WHERE r.consumer = consumer.name AND r.sha256 = blob.sha256)",
 )
-_WAS_SEALED = schema.compiled(
-    select(schema.record.c.seq).where(
-        schema.record.c.subject == bindparam("subject"), schema.record.c.type == bindparam("sealed")
-    )
-)
+_ALL = "SELECT seq FROM record"
+"""What else is there may be one of these, if nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,14 @@ class Source:
         self.last = old.before.last if old.before else 0
         self.known = {mark.seq: mark.hash} if mark and mark.epoch == self.epoch else {}
         floor = self._floor(earlier)
-        self.first = max(self._first(), floor)
+        self.first = max(old.acked or 0, old.trimmed, floor - 1) + 1
         """The first record of those that are all taken over, or told as lost."""
         self.kept = self._kept(floor)
         """Records before it that are taken over, too."""
+        self.owed = sorted(self.kept)
         first = min(self.kept, default=self.first)
         self.start = _carried(folder.name, later) or Progress(folder.name, first, 0, done=False)
-        self.open = open_subjects(self.reader) if self.reader else None
+        self.standing = standing(self.reader)
         self.carver = Carver(path)
         self.is_scanned = False
 
@@ -104,19 +106,13 @@ class Source:
         if self.reader:
             self.reader.close()
 
-    def _first(self) -> int:
-        """Return the first record that some consumer may lack; 1 when nobody can tell any more."""
-        found = look(self.reader, "SELECT acked_seq FROM consumer") if self.reader else []
-        cursors = [row[0] for row in found]
-        if cursors and all(isinstance(seq, int) and 0 <= seq <= self.last for seq in cursors):
-            return int(min(cursors)) + 1
-        return 1
-
     def _kept(self, floor: int) -> frozenset[int]:
         if self.reader is None:
             return frozenset()
-        found = {row[0] for statement in _STILL_KEPT for row in look(self.reader, statement)}
-        return frozenset(seq for seq in found if isinstance(seq, int) and floor <= seq < self.first)
+        asked = [whole(self.reader, statement, int) for statement in _STILL_KEPT]
+        found = [look(self.reader, _ALL)] if None in asked else asked
+        seqs = {row[0] for rows in found for row in rows or ()}
+        return frozenset(seq for seq in seqs if isinstance(seq, int) and floor <= seq < self.first)
 
     def _floor(self, earlier: list[Path]) -> int:
         """Return the first record of the epoch; 1 when nobody can tell any more."""
@@ -204,7 +200,9 @@ class Step:
         return len(self.rows) + len(self.lost) + self.done
 
     def lose(self, upto: int) -> None:
-        """What stands before ``upto`` and was not found is lost, if it is not at hand elsewhere."""
+        """What stands up to there and was not found is lost; of the first part, what was kept."""
+        owed = self.source.owed
+        self.lost += _runs(owed[bisect_left(owed, self.next_seq) : bisect_right(owed, upto)])
         start = max(self.next_seq, self.source.first)
         if start <= upto:
             self.lost.append((start, upto))
@@ -236,10 +234,8 @@ class Step:
 
     def _encoded(self, tx: Transaction, row: Row) -> Encoded:
         refs = tuple(ref for ref in blob_refs(self.source.reader, row) if self._has_blob(tx, ref))
-        _, kind, _ = row.told()
-        open_ = self.source.open is None or row.subject in self.source.open
-        opens = kind == OPENED and open_ and not _is_sealed(tx.connection, row.subject)
-        return salvaged(self.place, row, refs, opens=opens, seals=kind == SEALED)
+        sealed = is_sealed(tx.connection, row.subject)
+        return self.source.standing.carried(self.place, row, refs, sealed=sealed)
 
     def _has_blob(self, tx: Transaction, ref: BlobRef) -> bool:
         if find_blob(tx.connection, bytes.fromhex(ref.sha256)):
@@ -250,14 +246,17 @@ class Step:
         return old is not None
 
 
+def _runs(seqs: list[int]) -> list[tuple[int, int]]:
+    """Return first and last of each unbroken run of numbers."""
+    firsts = [seq for before, seq in pairwise([-2, *seqs]) if seq > before + 1]
+    lasts = [seq for seq, after in pairwise([*seqs, 2**63]) if after > seq + 1]
+    return list(zip(firsts, lasts, strict=True))
+
+
 def _put(tx: Transaction, now: Progress) -> None:
     tx.connection.execute(
         _PUT, {"dir": now.dir, "next_seq": now.next_seq, "salvaged": now.salvaged, "done": int(now.done)}
     )
-
-
-def _is_sealed(connection: sqlite3.Connection, subject: str) -> bool:
-    return connection.execute(_WAS_SEALED, {"subject": subject, "sealed": SEALED}).fetchone() is not None
 
 
 class Salvage:
@@ -289,9 +288,9 @@ class Salvage:
     def tidy(self, connection: sqlite3.Connection) -> None:
         """Nothing is left to tidy."""
 
-    def is_done(self) -> bool:
-        """Whether everything in quarantine is accounted for."""
-        return bool(self._epoch) and not self._folders
+    def is_done(self, journal: Journal) -> bool:
+        """Whether no record of an earlier epoch will come into this journal any more and name its blobs."""
+        return self._epoch == journal.epoch and not self._folders
 
     def _begin(self, journal: Journal) -> None:
         self._leave()

@@ -36,6 +36,11 @@ def left_over(folder: Path) -> list[Path]:
     return [path for path in found if path.exists()]
 
 
+def discard(folder: Path, scan_id: str) -> None:
+    """Remove the raw file of a scan whose blob is named by a durable record; raises ``OSError``."""
+    (folder / f"{scan_id}.cls").unlink(missing_ok=True)
+
+
 class ScanFile:
     """Appends to one file in a thread of its own; every future is always resolved."""
 

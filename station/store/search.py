@@ -101,6 +101,12 @@ def _find(connection: sqlite3.Connection, subject: str) -> Found | None:
     return Found(*row) if row else None
 
 
+def is_sealed(connection: sqlite3.Connection, subject: str) -> bool:
+    """Whether some record of an inspection has sealed it, also one of an earlier epoch."""
+    found = _find(connection, subject)
+    return found is not None and found.state == "sealed"
+
+
 def find_one(connection: sqlite3.Connection, subject: str, published: int) -> Found | None:
     """Return one inspection, or ``None`` when no published record speaks of it."""
     found = _find(connection, subject)

@@ -327,8 +327,8 @@ class _Check:
             real = row is not None and Row.of(row).subject == found.id and found.last_seq > self.seq
             removed = told is None and row is None and found.last_seq <= self.anchor_seq
             return [] if real or removed else [f"The search table has inspection {found.id}, no record has."]
-        if self.moved and found.last_seq <= self.anchor_seq:
-            return []
+        if found.last_seq <= self.anchor_seq and (self.moved or told.last_seq < found.last_seq):
+            return []  # its last records were removed, an earlier one is kept
         names = ["last_seq", "flags", "first_seq", "state", "plate", "container"]
         if found.first_seq <= self.anchor_seq:  # its first records were removed: less follows from the rest
             names = names[:2] + [name for name in names[4:] if getattr(told, name) and not self.moved]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from station.store import chore, inherit, salvage
 from station.store.ballast import Ballast
 from station.store.errors import StoreError, StoreFull
 from station.store.feed import read_after
@@ -23,6 +24,7 @@ from station.store.ops import Ack
 from station.store.verify import verify
 from station.store.waiting import Waiter
 from station.store.writer import Writer
+from tests.support.epochs import Follower, distrusted, salvage_ends
 from tests.support.host_bench import Bench, benched
 from tests.support.journal import draft, open_small
 from tests.support.trimming import anchor
@@ -286,3 +288,41 @@ def test_a_new_station_on_a_full_disk_is_one_sentence(disk: Path) -> None:
     store = open_small(disk / "state", ballast_bytes=BALLAST_BYTES)
     assert (store.first_seq, store.before) == (1, None)
     store.close()
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize("ballast_bytes", [0, BALLAST_BYTES])
+@pytest.mark.fault("F4")
+def test_a_restart_on_a_full_disk_loses_nothing(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool, ballast_bytes: int
+) -> None:
+    """Also where a new epoch must begin; with a reserve at once, without one when there is room again."""
+    monkeypatch.setattr(chore, "REST_S", 0.1)
+    monkeypatch.setattr(salvage, "AGAIN_S", 0.1)
+    monkeypatch.setattr(inherit, "TAIL", 5)
+    state = disk / "state"
+    store = open_small(state, ballast_bytes=ballast_bytes)
+    store.append_soon([draft(n=n, text="x" * 5000) for n in range(100)]).result(10)
+    reader = Follower(epoch=store.epoch)
+    store.close()
+    if is_damaged:
+        distrusted(state)
+    fill(disk / "filler")
+    if ballast_bytes:
+        store = open_small(state, ballast_bytes=ballast_bytes)
+        assert store.append_soon([draft("rpm1", prio=0)]).result(10)
+        (disk / "filler").unlink()
+    else:
+        for _ in range(3):
+            with pytest.raises(StoreFull, match="is full"):
+                open_small(state)
+        (disk / "filler").unlink()
+        store = open_small(state)
+    if is_damaged:
+        salvage_ends(store, 1)
+    reader.read(store)
+    store.close()
+    assert {event["data"].get("n") for event in reader.seen.values()} >= set(range(100))
+    assert reader.lost == []
+    assert len(list(state.glob("quarantine/*/journal"))) == is_damaged
+    assert verify(state).ok

@@ -159,7 +159,7 @@ def test_an_orderly_stop_in_the_middle_of_a_scan_loses_nothing(station: Station)
     assert raw.stat().st_size > SOME_LINES_BYTES, "the raw lines stay on the disk"
 
     after = back_again(station, before)
-    assert raw.exists()
+    station.until(lambda: not raw.exists(), "they are a blob that a durable record names", 10)
     assert after["scan"]["scan_id"] == before["scan"]["scan_id"]
     assert (after["scan"]["state"], after["scan"]["cause"]) == ("incomplete", "station_restart")
     assert after["coverage"]["scanner"]["state"] == "failed"

@@ -15,9 +15,11 @@ import pytest
 
 from tests.support.power import Disk, Entry, read_log, run_recorded
 from tests.support.power_child import MUTANTS
-from tests.support.promises import loss
+from tests.support.promises import BLOB_TOLD, Epoch, loss, loss_of_epoch
 
 GROUPS = 25
+ELSEWHERE = {"no_checkpoint_at_start", "file_before_row", "names_not_synced"}
+"""Faults that have a test of their own."""
 
 
 def recorded(recorder: Path, folder: Path, mutant: str = "", groups: int = GROUPS) -> list[Entry]:
@@ -94,7 +96,7 @@ def kill_points(entries: list[Entry]) -> list[int]:
 
 
 def after_restart(
-    recorder: Path, entries: list[Entry], points: list[int], fast: Path, mutant: str = ""
+    recorder: Path, entries: list[Entry], points: list[int], fast: Path, mutant: str = "", do: str = "restart"
 ) -> Iterator[tuple[Disk, list[Entry]]]:
     """Kill at each point and restart; gives the disk at the kill, and what the restart did to it."""
     killed = {}
@@ -102,7 +104,7 @@ def after_restart(
         if index in points:
             killed[fast / f"killed{index}"] = disk.restarted()
             disk.kill(fast / f"killed{index}")
-    run_recorded(recorder, do="restart", mutant=mutant, folders=[str(folder) for folder in killed])
+    run_recorded(recorder, do=do, mutant=mutant, folders=[str(folder) for folder in killed])
     for folder, disk in killed.items():
         yield disk, read_log(folder.with_suffix(".log"))
 
@@ -124,10 +126,39 @@ def test_nothing_served_after_a_kill_is_lost_when_the_power_fails_then(
     assert losses == []
 
 
+def cut_in_a_change_of_epochs(
+    recorder: Path, folder: Path, fast: Path, points: int, mutant: str = ""
+) -> list[str]:
+    """Find damage in a store that was killed, and cut everywhere in the change of epochs and the salvage."""
+    entries, chance = recorded(recorder, folder), random.Random(13)
+    losses: list[str] = []
+    for disk, change in after_restart(recorder, entries, [len(entries)], fast, mutant, "renew"):
+        disk.kill(fast / "old")
+        old = Epoch.of(fast / "old")
+        began = next(n for n, entry in enumerate(change) if entry.other.startswith("quarantine/"))
+        ended = next(n for n, entry in enumerate(change) if entry.op == "N")
+        chosen = {*range(began, ended + 2), *chance.sample(range(len(change)), min(points, len(change)))}
+        for index, now in states(change, disk):
+            for luck in (None, chance) if index in chosen else ():
+                now.lose_power(fast / "cut", luck)
+                if lost := loss_of_epoch(
+                    fast / "cut", old, max(note for note in now.notes if note < BLOB_TOLD)
+                ):
+                    losses.append(f"cut before operation {index} of {ended}: {lost}")
+    return losses
+
+
+@pytest.mark.fault("F1", "F2")
+def test_a_change_of_epochs_has_the_old_one_or_the_new_one_wherever_the_power_fails(
+    recorder: Path, tmp_path: Path, fast: Path, soak: bool
+) -> None:
+    assert cut_in_a_change_of_epochs(recorder, tmp_path, fast, 100_000 if soak else 40) == []
+
+
 # --- what must be caught --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mutant", sorted(set(MUTANTS) - {"no_checkpoint_at_start", "file_before_row"}))
+@pytest.mark.parametrize("mutant", sorted(set(MUTANTS) - ELSEWHERE))
 @pytest.mark.fault("F2")
 def test_a_store_with_this_fault_is_caught(recorder: Path, tmp_path: Path, fast: Path, mutant: str) -> None:
     entries = recorded(recorder, tmp_path, mutant, groups=12)
@@ -145,6 +176,11 @@ def test_a_restart_without_its_checkpoint_is_caught(recorder: Path, tmp_path: Pa
     for disk, restart in after_restart(recorder, entries, points, fast, "no_checkpoint_at_start"):
         losses += cut_everywhere(restart, fast, random.Random(5), 100, disk)
     assert any("the journal ends at" in lost or "new epoch" in lost for lost in losses)
+
+
+@pytest.mark.fault("F2")
+def test_a_new_epoch_without_its_syncs_is_caught(recorder: Path, tmp_path: Path, fast: Path) -> None:
+    assert cut_in_a_change_of_epochs(recorder, tmp_path, fast, 0, "names_not_synced")
 
 
 def after_removals(entries: list[Entry]) -> set[int]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from station.lane.rawfile import take_up
+from station.lane.vault import StoreVault
 from station.store import blobs, files, scanfile
 from station.store.blobs import CHUNK_BYTES, BlobFiles, DamagedBlob
 from station.store.draft import BlobRef
@@ -257,3 +259,17 @@ def test_messages_share_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     scan.close()
     assert futures[-1].result() == 1_000_000
     assert len(syncs) < 500
+
+
+def test_the_raw_lines_of_a_scan_are_there_until_a_record_names_them(tmp_path: Path) -> None:
+    store = open_small(tmp_path / "state")
+    vault, scans = StoreVault(store, tmp_path / "scans"), tmp_path / "scans"
+    vault.write_lines("0193", b"raw lines", lambda: None)
+    kept = vault.keep_lines("0193")
+    assert [scan.raw for scan in take_up(scans, vault.keep)] == [kept], (
+        "a stop before its record loses nothing"
+    )
+    vault.drop_lines("0193")
+    vault.drop_lines("0193")
+    assert take_up(scans, vault.keep) == []
+    store.close()

@@ -256,7 +256,7 @@ def backlog(state: Path, count: int) -> Journal:
 def cost_of_a_step(journal: Journal, state: Path) -> tuple[int, int]:
     """SQLite's instructions (in tens) for finding and doing a step, and the pages that it wrote."""
     place = place_of(state)
-    chore = retention.Retention(place, BlobFiles(state / "blobs"), Stats())
+    chore = retention.Retention(place, BlobFiles(state / "blobs"), Stats(), lambda _: True)
 
     def step() -> None:
         op = chore.next(journal, idle=True)
@@ -350,3 +350,17 @@ def test_a_full_journal_is_quiet_and_its_alarms_are_signed(
         assert len(caplog.records) < 5
     finally:
         store.close()
+
+
+def test_a_passage_of_which_only_an_early_record_is_kept_is_no_fault_of_the_search_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "TRIM_FROM", 0.0)
+    monkeypatch.setattr(retention, "TRIM_TO", 0.0)
+    store = open_small(tmp_path / "state")
+    for kind in ("opened", "sealed"):
+        store.append_soon([of_inspection("i1", f"carril.inspection.{kind}")]).result(10)
+    ack(store, 2, 1)
+    within(10, lambda: stored(store) == [1])
+    store.close()
+    assert verify(tmp_path / "state").faults == ()

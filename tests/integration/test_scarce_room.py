@@ -54,6 +54,7 @@ def test_raw_images_are_refused_and_previews_kept(store: Store, tmp_path: Path) 
     kept = vault.keep_lines("s1")
     assert kept is not None
     assert kept.media == RAW_MEDIA
+    vault.drop_lines("s1")
     fill_to(store, 0.91)
     scan_file(vault, "s2")
     with pytest.raises(OSError, match="room is scarce"):

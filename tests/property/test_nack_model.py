@@ -1,4 +1,4 @@
-"""Any order of acknowledgements, refusals, retries and crashes: the quarantine equals a dictionary."""
+"""Any order of acknowledgements, refusals, retries, crashes, new epochs: quarantine equals a dictionary."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from station.store.chain import REOFFERED
-from station.store.feed import read_page
+from station.store.feed import read_page, read_record
 from station.store.nacks import BadNack, Nack, page
 from station.store.ops import Ack, Op
 from station.store.reoffer import NotRefused, Reoffer
 from station.store.verify import verify
+from tests.support.epochs import distrusted, salvage_ends
 from tests.support.journal import MEMORY, draft, left_by_a_kill, open_small
 
 CONSUMERS = [("central", True), ("port", False)]
@@ -46,8 +47,10 @@ class NackMachine(RuleBasedStateMachine):
         self.state = self.folder / "state0"
         self.store = open_small(self.state, consumers=CONSUMERS)
         self.epoch = self.store.epoch
+        self.before = 0
+        """The last number before this epoch."""
         self.feed: list[tuple[str, int] | None] = []
-        """Of each record: nothing, or for whom it is offered anew, and which one."""
+        """Of each record of it: nothing, or for whom it is offered anew, and which one."""
         self.acked = {"central": 0, "port": 0}
         self.open: dict[str, dict[int, Known]] = {"central": {}, "port": {}}
         self.reasons = 0
@@ -64,8 +67,12 @@ class NackMachine(RuleBasedStateMachine):
         error = future.exception(10)
         return error or future.result()
 
+    @property
+    def last(self) -> int:
+        return self.before + len(self.feed)
+
     def first(self, who: str, seq: int) -> int:
-        offer = self.feed[seq - 1]
+        offer = self.feed[seq - self.before - 1]
         return offer[1] if offer is not None and offer[0] == who else seq
 
     @rule(count=st.integers(1, 5), simulated=st.booleans())
@@ -75,9 +82,12 @@ class NackMachine(RuleBasedStateMachine):
 
     @rule(who=NAMES, data=st.data())
     def acknowledge(self, who: str, data: st.DataObject) -> None:
-        upto = data.draw(st.integers(0, len(self.feed)))
-        recent = st.integers(max(1, upto - 6), max(1, upto)) | st.integers(1, max(1, upto))
-        refused = data.draw(st.lists(recent, max_size=4, unique=True)) if upto else []
+        upto = data.draw(st.integers(self.before, self.last))
+        oldest = self.before + 1
+        recent = st.integers(max(oldest, upto - 6), max(oldest, upto)) | st.integers(
+            oldest, max(oldest, upto)
+        )
+        refused = data.draw(st.lists(recent, max_size=4, unique=True)) if upto > self.before else []
         for _ in range(data.draw(st.integers(1, 2))):  # a repeat changes nothing
             self.reasons += 1
             self.refuse(who, upto, refused)
@@ -101,14 +111,14 @@ class NackMachine(RuleBasedStateMachine):
 
     @rule(who=NAMES, data=st.data())
     def refuse_what_was_not_taken(self, who: str, data: st.DataObject) -> None:
-        upto = data.draw(st.integers(0, len(self.feed)))
+        upto = data.draw(st.integers(self.before, self.last))
         found = self.run(lambda: Ack(who, self.epoch, upto, [Nack(upto + 1, "x")]))
         assert isinstance(found, BadNack)
 
     @rule(who=NAMES, data=st.data())
     def retry(self, who: str, data: st.DataObject) -> None:
         known = self.open[who]
-        seq = data.draw(st.sampled_from(sorted(known)) if known else st.integers(1, 20))
+        seq = data.draw(st.sampled_from(sorted(known)) if known else st.integers(1, self.last + 20))
         self.offer(who, seq)
 
     def offer(self, who: str, seq: int) -> None:
@@ -120,7 +130,7 @@ class NackMachine(RuleBasedStateMachine):
         new = known.offered is None
         if new:
             self.feed.append((who, seq))
-            known.offered = len(self.feed)
+            known.offered = self.last
         assert (found.seq, found.offered_seq, found.new) == (seq, known.offered, new)
 
     @rule()
@@ -135,15 +145,38 @@ class NackMachine(RuleBasedStateMachine):
         self.state = left_by_a_kill(self.store, self.state, self.folder / f"state{self.crashes}")
         self.store = open_small(self.state, consumers=CONSUMERS)
 
+    @rule()
+    def new_epoch(self) -> None:
+        """Begin one behind a journal that cannot be trusted: what was refused is offered there."""
+        if not self.feed:
+            return
+        refused = {who: {self.origin(seq): known[seq] for seq in known} for who, known in self.open.items()}
+        self.store.close()
+        distrusted(self.state)
+        self.store = open_small(self.state, consumers=CONSUMERS)
+        salvage_ends(self.store, len(list(self.state.glob("quarantine/????-*"))))
+        self.epoch, self.before = self.store.epoch, self.store.first_seq - 1
+        self.feed = [None] * (self.store.published - self.before)
+        self.acked = dict.fromkeys(self.acked, self.before)
+        now = {self.origin(seq): seq for seq in range(self.before + 1, self.last + 1)}
+        self.open = {
+            who: {now[first]: Known(each.reason, each.tries, now[first]) for first, each in known.items()}
+            for who, known in refused.items()
+        }
+
+    def origin(self, seq: int) -> int:
+        """The number that a record had when it was written first."""
+        row, _ = self.store._readers.look(lambda view: read_record(view, seq))
+        return int(row.told()[0])
+
     @invariant()
     def the_quarantine_is_the_dictionary_and_the_feed_is_dense(self) -> None:
-        assert (self.store.epoch, self.store.published) == (self.epoch, len(self.feed))
+        assert (self.store.epoch, self.store.published) == (self.epoch, self.last)
         assert self.store.acked == self.acked
         for who, known in self.open.items():
             found = self.store._readers.look(lambda view, who=who: page(view.connection, who, 0, 10_000))
             assert {each.seq: Known(each.reason, each.tries, each.offered_seq) for each in found} == known
-        for seq, event in enumerate(self.events(), 1):
-            offer = self.feed[seq - 1]
+        for event, offer in zip(self.events(), self.feed, strict=True):
             assert (event["type"] == REOFFERED) == (offer is not None)
             if offer is not None:
                 data = event["data"]
@@ -154,26 +187,27 @@ class NackMachine(RuleBasedStateMachine):
 
     def events(self) -> list[dict[str, Any]]:
         found = self.store._readers.look(
-            lambda view: read_page(view, self.epoch, 0, 10_000, simulated=True).items
+            lambda view: read_page(view, self.epoch, self.before, 10_000, simulated=True).items
         )
         items = [json.loads(item) for item in found]
-        assert [item["seq"] for item in items] == list(range(1, len(self.feed) + 1))
+        assert [item["seq"] for item in items] == list(range(self.before + 1, self.last + 1))
         return [item["event"] for item in items]
 
     def everybody_gets_all_but_what_they_refuse(self) -> None:
         """Refuse one record for ever, ask for every other one again: those all arrive."""
         if not self.feed:
             return
+        one = self.before + 1
         for who in self.open:
             self.reasons += 1
-            self.refuse(who, len(self.feed), [1])
+            self.refuse(who, self.last, [one])
             for _ in range(3):
                 for seq in sorted(self.open[who]):
                     self.offer(who, seq)
-                mine = [n for n, offer in enumerate(self.feed, 1) if offer == (who, 1)]
-                self.refuse(who, len(self.feed), [1, *mine[-1:]])
-            assert sorted(self.open[who]) == [1]
-            assert self.open[who][1].tries > 3
+                mine = [n for n, offer in enumerate(self.feed, one) if offer == (who, one)]
+                self.refuse(who, self.last, [one, *mine[-1:]])
+            assert sorted(self.open[who]) == [one]
+            assert self.open[who][one].tries > 3
         self.the_quarantine_is_the_dictionary_and_the_feed_is_dense()
 
 

@@ -1,7 +1,8 @@
-"""Any order of appends, acknowledgements, refusals, holds, receipts and restarts: nothing needed is removed.
+"""Any order of appends, acknowledgements, refusals, holds, receipts, restarts: nothing needed is removed.
 
-The store makes room all the time, as if it were always full. A plain model knows what somebody still needs;
-after each step that must be there, the feed must be dense above the anchor, and the chain whole.
+New epochs come between, and the store makes room all the time, as if it were always full. A plain model
+knows what somebody still needs; after each step that must be there, the feed must be dense above the anchor,
+and the chain whole.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,14 +19,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from station.store import orphans, retention
+from station.store.chain import SALVAGED, Row
 from station.store.draft import BlobRef
-from station.store.feed import Trimmed
+from station.store.feed import Trimmed, read_after
 from station.store.nacks import BadNack, Nack
 from station.store.ops import Ack
+from station.store.own import OPENED, SEALED
 from station.store.place import Consumer
 from station.store.receipts import UnknownBlob
 from station.store.verify import verify
-from tests.support.journal import MEMORY, draft, open_small
+from tests.support.epochs import distrusted, salvage_ends
+from tests.support.journal import MEMORY, of_inspection, open_small
 from tests.support.trimming import anchor, blob_bytes, hold, page, receive, stored
 
 CONSUMERS = [
@@ -32,8 +37,15 @@ CONSUMERS = [
     Consumer("port", required=True),
     Consumer("guest", required=False),
 ]
+KINDS = ["carril.occupancy.started", OPENED, SEALED]
 SUBJECTS = st.sampled_from(["i1", "i2", "i3", "lane"])
 PHOTOS = st.sampled_from([b"a" * 100, b"b" * 200, b"c" * 300, b"d" * 400])
+
+
+def own(rows: list[Row]) -> set[int]:
+    """What earlier epochs had told of themselves, by the numbers of those records."""
+    told = [row.told() for row in rows if row.type == SALVAGED]
+    return {first for first, kind, _ in told if kind.startswith(("carril.epoch.", "carril.records."))}
 
 
 class RetentionMachine(RuleBasedStateMachine):
@@ -55,6 +67,8 @@ class RetentionMachine(RuleBasedStateMachine):
             each.start()
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         self.subjects: dict[int, str] = {}
+        self.first: dict[int, int] = {}
+        """The number that each record had when it was written first."""
         self.blobs: dict[int, set[str]] = {}
         self.sizes: dict[str, int] = {}
         self.open: dict[str, int] = {}
@@ -80,23 +94,24 @@ class RetentionMachine(RuleBasedStateMachine):
 
     # --- what happens ---------------------------------------------------------------------------
 
-    @rule(subject=SUBJECTS, photos=st.lists(PHOTOS, max_size=2), opens=st.booleans(), seals=st.booleans())
-    def append(self, subject: str, photos: list[bytes], opens: bool, seals: bool) -> None:
+    @rule(subject=SUBJECTS, photos=st.lists(PHOTOS, max_size=2), kind=st.sampled_from(KINDS))
+    def append(self, subject: str, photos: list[bytes], kind: str) -> None:
         names = [self.store.keep_blob(data, "image/jpeg") for data in photos]
         refs = tuple({BlobRef(f"photo{n}", name) for n, name in enumerate(names)})
-        done = self.store.append_soon([draft(subject, blobs=refs, opens=opens, seals=seals)]).result(10)
+        done = self.store.append_soon([replace(of_inspection(subject, kind), blobs=refs)]).result(10)
         self.subjects[done.last], self.blobs[done.last] = subject, set(names)
+        self.first[done.last] = done.last
         self.sizes |= {name: len(data) for name, data in zip(names, photos, strict=True)}
         self.lost -= set(names)
-        if opens:
+        if kind == OPENED:
             self.open.setdefault(subject, done.last)
-        if seals:
+        if kind == SEALED:
             self.open.pop(subject, None)
 
     @rule(count=st.integers(1, 12), subject=SUBJECTS)
     def append_many(self, count: int, subject: str) -> None:
         for _ in range(count):
-            self.append(subject, [], opens=False, seals=False)
+            self.append(subject, [], KINDS[0])
 
     @rule(who=st.sampled_from(["central", "port", "guest"]), back=st.integers(0, 6), refuses=st.booleans())
     def ack(self, who: str, back: int, refuses: bool) -> None:
@@ -152,6 +167,31 @@ class RetentionMachine(RuleBasedStateMachine):
         self.start()
         assert (self.store.epoch, self.store.published) == (epoch, published)
         assert self.store.damaged == ()
+
+    @precondition(lambda self: self.subjects)
+    @rule()
+    def new_epoch(self) -> None:
+        """Behind a journal that cannot be trusted what was needed comes, and what was removed does not."""
+        needed = {self.first[seq] for seq in self.needed()}
+        photos, there = self.needed_photos(), stored(self.store)
+        self.store.close()
+        distrusted(self.folder / "state")
+        self.start()
+        salvage_ends(self.store, len(list((self.folder / "state" / "quarantine").glob("????-*"))))
+        rows = self.store._readers.look(lambda view: read_after(view, 0, 10_000))
+        came = {row.told()[0]: row.seq for row in rows if row.type == SALVAGED}
+        assert needed <= came.keys() - own(rows) <= {self.first[seq] for seq in there if seq in self.first}
+        now = {seq: came[first] for seq, first in self.first.items() if first in came}
+        self.first = {now[seq]: self.first[seq] for seq in now}
+        self.subjects = {now[seq]: self.subjects[seq] for seq in now}
+        self.blobs = {now[seq]: self.blobs[seq] for seq in now}
+        self.open = {subject: now[seq] for subject, seq in self.open.items()}
+        self.gone, self.refused, self.received = set(), set(), set()
+        self.acked = dict.fromkeys(self.acked, self.store.first_seq - 1)
+        assert {name for name in photos if not self.path(name).exists()} == set()
+        named = set().union(*self.blobs.values())
+        self.sizes = {name: size for name, size in self.sizes.items() if name in named}
+        self.lost = {name for name in self.sizes if not self.path(name).exists()}
 
     # --- what must hold -------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ class NoVault:
     def write_lines(self, *_: Any) -> None:
         raise AssertionError
 
-    keep_lines = write_lines
+    keep_lines = drop_lines = write_lines
 
 
 @dataclass

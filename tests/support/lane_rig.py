@@ -45,11 +45,11 @@ from station.lane.effects import (
     SetOutputs,
     Suspect,
 )
-from station.lane.host import keep_pictures, keep_trace
 from station.lane.imager import Vault
 from station.lane.lane import Lane
 from station.lane.rawfile import LeftOver
 from station.lane.restart import Before, Record, alarms_before, found_open, portals_before
+from station.lane.vault import keep_pictures, keep_trace
 from station.store import schema
 from station.store.directives import StoredDirective, note, open_directives
 from station.store.readers import Tip, View
@@ -128,6 +128,9 @@ class Memory:
 
     def keep_lines(self, scan_id: str) -> BlobKept | None:
         return None
+
+    def drop_lines(self, scan_id: str) -> None:
+        pass
 
 
 def facts(*, manifests: bool = False, **change: Any) -> LaneFacts:
@@ -255,9 +258,9 @@ class Rig:
             elif isinstance(effect, Append):
                 self._append(effect)
             elif isinstance(effect, KeepPictures):
-                self.carry(self.lane.result(keep_pictures(self.vault, effect), self.stamp()))
+                self.carry(self.lane.result(keep_pictures(self.vault.keep, effect), self.stamp()))
             elif isinstance(effect, KeepTrace):
-                self.carry(self.lane.result(keep_trace(self.vault, effect), self.stamp()))
+                self.carry(self.lane.result(keep_trace(self.vault.keep, effect), self.stamp()))
             elif isinstance(effect, EndScan):
                 self._scan_ready(effect)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import sys
 import threading
 import time
@@ -12,17 +14,18 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from station.store import database, mark, retention, startup
+from station.store import database, epoch, inherit, mark, retention, startup
 from station.store import writer as writer_module
 from station.store.chain import Row
 from station.store.draft import BlobRef, Receipt
 from station.store.errors import StoreError
 from station.store.feed import read_after
 from station.store.journal import Store
-from station.store.ops import Ack, Op, Transaction
+from station.store.ops import Ack, Distrust, Op, Transaction
 from station.store.place import Journal
 from station.store.receipts import KeepReceipt
 from station.store.writer import Writer
+from tests.support.epochs import salvage_ends
 from tests.support.journal import draft, open_small, place_of
 from tests.support.power import Recorder
 from tests.support.promises import BLOB_FREED, BLOB_TOLD, blob_content
@@ -81,6 +84,25 @@ def restart(folders: list[Path]) -> None:
         recorder.record(folder, folder.with_suffix(".log"))
         journal = startup.open_journal(place_of(folder))
         recorder.note(journal.seq)
+        recorder.record(folder, None)
+
+
+def renew(folders: list[Path]) -> None:
+    """Open a store in each folder, let it find damage, and go on until all of the old epoch is salvaged."""
+    recorder = Recorder()
+    inherit.TAIL = 5  # so that something is left to be salvaged
+    damage = sqlite3.DatabaseError("a page is damaged")
+    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    for folder in folders:
+        (folder / "head.key").chmod(0o600)  # a rebuilt disk knows no rights
+        recorder.record(folder, folder.with_suffix(".log"))
+        store = open_small(folder)
+        old = bytes.fromhex(store.epoch)
+        while store.epoch == old.hex():
+            with contextlib.suppress(StoreError):
+                store._submitted(lambda old=old: Distrust(old, damage)).result(10)
+        recorder.note(store.append_soon([draft("after")]).result(10).last)
+        salvage_ends(store, 1)
         recorder.record(folder, None)
 
 
@@ -269,6 +291,11 @@ def file_before_row() -> None:
     retention.Retention.next = remove_at_once  # type: ignore[method-assign]
 
 
+def names_not_synced() -> None:
+    """The folders that a new epoch moves are not synced."""
+    epoch.sync_folder = lambda folder: None
+
+
 MUTANTS = {
     mutant.__name__: mutant
     for mutant in (
@@ -279,6 +306,7 @@ MUTANTS = {
         no_checkpoint_at_start,
         row_before_blob,
         file_before_row,
+        names_not_synced,
     )
 }
 
@@ -300,7 +328,8 @@ def main() -> None:
         results = BREAKS[order["do"]](Path(order["folder"]), order["error"])
         Path(order["results"]).write_text(json.dumps(results))
     else:
-        restart([Path(folder) for folder in order["folders"]])
+        again = renew if order["do"] == "renew" else restart
+        again([Path(folder) for folder in order["folders"]])
     sys.stdout.flush()
     os._exit(0)  # no clean end: the process is gone
 

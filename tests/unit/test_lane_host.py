@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from drivers.readings import CameraRead, Picture
+from station.domain.events import ScanCompleted
+from station.domain.values import ScanSummary
 from station.domain.view import DeviceView
+from station.lane.core import blob_uses
 from station.lane.effects import Append, BlobKept
 from station.store.draft import Draft
 from station.store.errors import (
@@ -214,6 +218,29 @@ async def test_a_record_whose_blobs_the_journal_refuses_is_kept_without_them(ben
     assert types.index("tamper.opened") < types.index("plate.read") < types.index("tamper.closed")
     assert bench.journal.stored[types.index("plate.read")].blobs == ()
     assert bench.host.lane.core.mode == "open"
+
+
+@pytest.mark.parametrize("is_amended", [False, True])
+async def test_the_raw_lines_of_a_scan_go_once_the_record_that_names_them_is_durable(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, is_amended: bool
+) -> None:
+    dropped: queue.SimpleQueue[str] = queue.SimpleQueue()
+    monkeypatch.setattr(NoVault, "drop_lines", lambda _, scan_id: dropped.put(scan_id))
+    bench.board(entry_loop=True)
+    await bench.written()
+    core = bench.host.lane.core
+    raw = blob_uses({"raw": BlobKept("ab" * 32, "text/plain", 5)})
+    for name, blobs in (("without", ()), ("with", raw)):
+        if is_amended:
+            core.amend("i-1", "scan", fields={"scan_id": name}, blobs=blobs)
+        else:
+            summary = ScanSummary(scan_id=name, device="scanner1", state="complete")
+            core.tell(ScanCompleted, **summary.model_dump(), blobs=blobs)
+    bench.board(cabinet_closed=False)
+    await bench.written(gone)
+    assert dropped.empty()
+    await bench.later(2.0)
+    assert await asyncio.to_thread(dropped.get, True, 5) == "with"
 
 
 async def test_a_fact_that_the_journal_takes_in_no_form_keeps_the_lane_out_of_service(

@@ -10,10 +10,10 @@ import pytest
 
 from drivers.readings import ScanKey, ScanKind, ScanOpened, Stamp
 from station.lane.effects import BlobKept, OpenScan
-from station.lane.rawfile import discard, journal_head, take_up
+from station.lane.rawfile import journal_head, take_up
 from station.store import scanfile
 from station.store.errors import NotStored, StoreUnavailable
-from station.store.scanfile import ScanFile
+from station.store.scanfile import ScanFile, discard
 from tests.support.lane_rig import SCANNER
 
 FIRST, SECOND = "01930000-0000-7000-8000-000000000001", "01930000-0000-7000-8000-000000000002"
