@@ -146,6 +146,8 @@ class OccupancySummary(Value):
     device_count: int | None = None
     """The device's own number of this occupancy."""
     complete: bool
+    missing: tuple[str, ...] = ()
+    """Codes of all that keeps it from being complete."""
     start_known: bool
     duration_s: float
     gamma_max_1s: int | None
@@ -160,6 +162,14 @@ class OccupancySummary(Value):
     gaps: int
     verdicts: tuple[AlgorithmVerdict, ...] = ()
     profile: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the check has failed by it; ``None``: it is done."""
+        if self.complete:
+            return None
+        codes = {"link_lost": "link", "fault": "fault"}
+        return next((reason for code, reason in codes.items() if code in self.missing), "partial")
 
 
 class ScanSummary(Value):
@@ -182,6 +192,16 @@ class ScanSummary(Value):
     image: str | None = None
     flags: str | None = None
     raw: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the check has failed by it; ``None``: it is done."""
+        return None if self.state == "complete" else self.cause or "partial"
+
+    @property
+    def whole(self) -> float:
+        """Which fraction of its lines came."""
+        return self.lines / max(1, self.lines + self.lines_lost)
 
 
 class RadiationRecord(Value):

@@ -70,7 +70,7 @@ class Portals:
         """Build one machine per portal."""
         self._core = core
         self._portals = {d.name: self._portal(d) for d in core.facts.of_role("PortalMonitor")}
-        self._closing: dict[str, tuple[OccupancySummary, OpinionResult, str]] = {}
+        self._closing: dict[str, tuple[OccupancySummary, OpinionResult]] = {}
 
     def _portal(self, device: DeviceFacts) -> _Portal:
         facts = self._core.facts
@@ -244,13 +244,13 @@ class Portals:
             passage.inspection.work(+1, core.now_s)
         summary = _summary(device, portal, occupancy, opinion, self._limit(portal, "gamma"))
         payload = self._trace(occupancy, passage if mine else None, summary)
-        self._closing[occupancy.occupancy_id] = (summary, opinion, portal_missing(portal, occupancy))
+        self._closing[occupancy.occupancy_id] = (summary, opinion)
         core.effects.append(KeepTrace(inspection_id or "", occupancy.occupancy_id, payload))
 
     def kept(self, result: TraceKept) -> None:
         """The profile is durable (or failed): now the occupancy counts as measured."""
         core, passage = self._core, self._core.passage
-        summary, opinion, missing = self._closing.pop(result.work.occupancy_id)
+        summary, opinion = self._closing.pop(result.work.occupancy_id)
         summary = summary.model_copy(update={"profile": result.blob.sha256 if result.blob else None})
         if passage is None or passage.inspection.inspection_id != result.work.inspection_id:
             self._amend(result.work.inspection_id, summary, {"trace": result.blob} if result.blob else {})
@@ -265,7 +265,7 @@ class Portals:
             )
         if opinion.verdicts[0].outcome == Outcome.ALARM and not summary.gamma_alarm:
             core.lane_alarm("station_only", summary.device)
-        inspection.finish("rpm", core.now_s, None if summary.complete else _reason(missing))
+        inspection.finish("rpm", core.now_s, summary.reason, float(summary.complete))
         core.tell(OccupancyEnded, **summary.model_dump(), blobs=blobs)
 
     def _amend(self, inspection_id: str, summary: OccupancySummary, blobs: Mapping[str, BlobKept]) -> None:
@@ -301,29 +301,18 @@ class Portals:
         return json.dumps({**trace, "occupancy_id": summary.occupancy_id}, separators=(",", ":")).encode()
 
 
-def portal_missing(portal: _Portal, occupancy: Occupancy) -> str:
-    """Return why the occupancy is not complete, in one text; empty: it is."""
-    return " ".join(occupancy.missing(portal.machine.fitted))
-
-
-def _reason(missing: str) -> str:
-    """Return the coverage reason for what was missing."""
-    if "link_lost" in missing:
-        return "link"
-    return "fault" if "fault" in missing else "partial"
-
-
 def _summary(
     device: str, portal: _Portal, occupancy: Occupancy, opinion: OpinionResult, limit: float | None
 ) -> OccupancySummary:
     background = opinion.gamma_background.total_cps if opinion.gamma_background else None
-    sigma = occupancy.sigma_max(background)
+    sigma, missing = occupancy.sigma_max(background), occupancy.missing(portal.machine.fitted)
     return OccupancySummary(
         occupancy_id=occupancy.occupancy_id,
         device=device,
         close_reason=occupancy.close_reason,
         device_count=occupancy.device_count,
-        complete=not occupancy.missing(portal.machine.fitted),
+        complete=not missing,
+        missing=tuple(missing),
         start_known=occupancy.start_known,
         duration_s=round(occupancy.duration_s, 3),
         gamma_max_1s=occupancy.gamma.max_1s,

@@ -218,7 +218,7 @@ def _occupancy(passage: Passage, data: Mapping[str, Any]) -> None:
     for verdict in summary.verdicts:
         opinion = Opinion(summary.device, verdict.outcome, verdict.statistic, verdict.threshold)
         passage.inspection.opine(opinion)
-    passage.inspection.checks.ended("rpm", None if summary.complete else "partial", float(summary.complete))
+    passage.inspection.checks.ended("rpm", summary.reason, float(summary.complete))
 
 
 def _occupancy_started(passage: Passage, data: Mapping[str, Any]) -> None:
@@ -243,9 +243,7 @@ def _scan_started(passage: Passage, data: Mapping[str, Any]) -> None:
 def _scan_completed(passage: Passage, data: Mapping[str, Any]) -> None:
     scan = _own(ScanSummary, data)
     passage.scan = scan
-    whole = scan.state == "complete"
-    reason = None if whole else scan.cause or "partial"
-    passage.inspection.checks.ended("scanner", reason, float(whole))
+    passage.inspection.checks.ended("scanner", scan.reason, scan.whole)
 
 
 def _radiation(passage: Passage, data: Mapping[str, Any]) -> None:

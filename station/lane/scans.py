@@ -210,9 +210,7 @@ class Scans:
         kept = passage.keep(result.blobs)
         inspection = passage.inspection
         inspection.work(-1, core.now_s)
-        whole = summary.lines / max(1, summary.lines + summary.lines_lost)
-        cause = None if summary.state == "complete" else summary.cause or "partial"
-        inspection.finish("scanner", core.now_s, cause, whole)
+        inspection.finish("scanner", core.now_s, summary.reason, summary.whole)
         core.tell(ScanCompleted, **summary.model_dump(), blobs=kept)
 
     def cut_off(self, scan: LeftOver) -> None:

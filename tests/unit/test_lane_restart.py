@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from drivers.readings import OccupancyEnd, Tamper
+from drivers.readings import Channel, OccupancyEnd, Phase, Tamper
 from station.domain.rules import ORDER
 from station.domain.values import Level
 from station.lane.commands import AckAlarm, ReadImage
@@ -33,6 +33,25 @@ def test_a_measured_vehicle_comes_back_awaiting_a_decision(rig: Rig) -> None:
     assert rig.seen.version > before
     assert rig.last("decision.requested").restarted
     assert not rig.outputs["raise_permit"]
+
+
+def test_what_was_measured_in_part_comes_back_as_it_was(rig: Rig) -> None:
+    rig.board(entry_loop=True)
+    rig.occupancy(end=False)
+    rig.counts(Channel.GAMMA, Phase.BACKGROUND, (600, 600, 600, 600), "fault_high")
+    rig.wait(3.0)
+    rig.plate()
+    rig.scan(end=False)
+    rig.wait(3.0)
+    rig.scan_result = {"state": "incomplete", "cause": "truncated", "lines_lost": 25}
+    rig.close_scan("truncated")
+    rig.board(booth_loop=True)
+    rig.wait(6.0)
+    before = rig.seen.coverage
+    assert (before.rpm.reason, before.rpm.fraction) == ("fault", 0)
+    assert (before.scanner.reason, before.scanner.fraction) == ("truncated", 0.8)
+    rig.restart()
+    assert rig.seen.coverage == before
 
 
 def test_a_running_measurement_has_failed(rig: Rig) -> None:
