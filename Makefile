@@ -34,26 +34,27 @@ run: setup
 	@$(MAKE) web || echo 'carril: the station runs without its screen.' >&2
 	exec $(BIN)/carril run --port $(PORT) --state .state
 
-# Three streams on two cores, since what runs in real time mostly waits: the screen and the bench; whole lanes;
-# and what only computes, with the coverage gate, before single devices and the journal on sockets and disks.
-GLASS := tests/browser $(foreach name,demo_lane hil_io hil_lane_full tutorial,tests/integration/test_$(name).py)
-LANES := $(filter-out $(GLASS),$(shell grep -l tests.support.station tests/faults/test_*.py tests/integration/test_*.py))
+# Four streams on two cores, since what runs in real time mostly waits: the screen and the bench; whole lanes;
+# single devices and the journal on sockets; and behind what only computes, with the coverage gate, broken disks.
+tests = $(wildcard $(foreach name,$(2),tests/$(1)/test_$(name).py))
+GLASS := tests/browser $(call tests,integration,demo_lane hil_io hil_lane_full tutorial)
+LANES := $(call tests,faults,device_faults field_faults kill9_lane sick_computer) \
+	$(call tests,integration,directives directives_kept hold_orders poll_client real_photo recorded_passage)
+DISKS := $(call tests,faults,crash_points disk_errors disk_full ext4_power flips kill9 offline power_loss)
 PURE  := tests/unit tests/property
-WIRE  := tests/contract tests/interop \
-	$(filter-out $(GLASS) $(LANES),$(wildcard tests/faults/test_*.py tests/integration/test_*.py))
+WIRE  := tests/contract tests/interop $(filter-out $(GLASS) $(LANES) $(DISKS),$(call tests,faults,*) $(call tests,integration,*))
 
 test: check web
 	@scripts/debian-packages 'make test drives the screen with chromium, asks mbpoll and curl for a second opinion and breaks disks with gcc' \
 		chromium mbpoll curl gcc libc6-dev || echo 'carril: the tests that need them are skipped.' >&2
-	beside() { $(BIN)/pytest -p no:cacheprovider "$${@:2}" >.venv/$$1.log 2>&1; }
-	beside lanes $(LANES) & lanes=$$!
-	{ renice -n 19 $$BASHPID >/dev/null; beside pure $(PURE) --cov --timeout 300 && pure=0 || pure=1; \
-		beside wire $(WIRE) && exit $$pure; } & rest=$$!
+	beside() { nice -n $$2 $(BIN)/pytest -p no:cacheprovider "$${@:3}" >.venv/$$1.log 2>&1; }
+	beside lanes 0 $(LANES) & lanes=$$!
+	beside wire 5 $(WIRE) & wire=$$!
+	{ beside pure 19 $(PURE) --cov --timeout 300 && pure=0 || pure=1; beside disks 19 $(DISKS) && exit $$pure; } & rest=$$!
 	failed=0
 	$(BIN)/pytest $(GLASS) || failed=1
-	wait $$lanes || failed=1
-	wait $$rest || failed=1
-	cat .venv/lanes.log .venv/pure.log .venv/wire.log
+	for stream in $$lanes $$wire $$rest; do wait $$stream || failed=1; done
+	cat .venv/{lanes,wire,pure,disks}.log
 	exit $$failed
 
 # --- the parts ------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ __all__ = [
 Check = Callable[[DriverCase], Awaitable[None]]
 CLOSE_LIMIT_S = 1.0
 """Longest time that ``close`` may take."""
-LEAK_LIMIT_S = 10.0
+LEAK_LIMIT_S = 5.0
 """What is held longer than this is not on its way out but leaks."""
 RECONNECTS = 100
 SLICED_BYTES = 8_000

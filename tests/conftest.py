@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ settings.register_profile("soak", parent=settings.get_profile("test"), max_examp
 settings.load_profile("soak" if SOAK else "test")
 # Nor do the limits of a look-up hold in this process, niced and traced: the test of them sets its own.
 readers.LIMIT_S, readers.WALL_LIMIT_S = 5.0, 60.0
+# A shell's background job ignores Ctrl-C, and so would each program that a test starts and then interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import pty
+import secrets
 import socket
 import time
 import tty
@@ -29,6 +30,7 @@ from drivers.plant.world import Plant
 
 OPEN_LIMIT_S = 5.0
 """Longest time that ``open`` may take, with or without success (the supervisor's own limit)."""
+PORTS = 20_000, 30_000
 PTY_BUFFER = 2_048
 """Bytes that a serial line takes at once without losing any."""
 
@@ -243,10 +245,12 @@ async def within(seconds: float, true: Callable[[], bool], pause_s: float = 0.00
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a free loopback port, below those that the system gives to whoever asks for any."""
+    for port in secrets.SystemRandom().sample(range(*PORTS), 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no loopback port is free")
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+from drivers.plant.rig import free_port
 from tests.browser.screen import Screen
 from tests.integration.test_real_photo import found_curl, push, some_photos
 from tests.support.station import Station, lane_file, running_station
@@ -64,11 +65,9 @@ def started(folder: Path, scenario: str) -> Any:
     text = lane.read_text(encoding="utf-8")
     assert BOARD in text
     lane.write_text(text.replace(BOARD, "stale_after_s = 5.0\n"), encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     own = folder / "own"
     own.mkdir()
-    options = ("--lane", str(lane), "--scenario", str(file), "--port", str(port))
+    options = ("--lane", str(lane), "--scenario", str(file), "--port", str(free_port()))
     return running_station(own, "demo", 1.0, options)
 
 

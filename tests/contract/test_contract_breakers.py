@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 
 from drivers import contract
 from drivers.api import BadFrame, DeviceIdentity, DriverContext, LinkLost
-from drivers.contract import Check, ContractBroken, DriverCase
+from drivers.contract import LEAK_LIMIT_S, Check, ContractBroken, DriverCase
 from drivers.readings import Counts, PortalReading, Stamp
 from drivers.rpm.tsa.driver import SPEC, TsaDriver, TsaOptions
 from tests.support.lane_places import APPROACH_S, CLEAN, lane
@@ -44,7 +44,7 @@ class NeverCloses(TsaDriver):
 
 class LeavesAThread(TsaDriver):
     async def open(self) -> DeviceIdentity:
-        threading.Thread(target=time.sleep, args=(4,), daemon=True).start()
+        threading.Thread(target=time.sleep, args=(2 * LEAK_LIMIT_S,), daemon=True).start()
         return await super().open()
 
 

@@ -64,6 +64,8 @@ def of_truck(told: list[Draft], number: int, clock: ManualClock, photo: str) -> 
         stamp = {**each.data["stamp"], "utc_us": now_us, "mono_us": clock.stamp().mono_ns // 1000}
         data = {**each.data, "inspection_id": subject, "stamp": stamp}
         blobs = (BlobRef("photo", photo, "image/jpeg"),) if each.seals else ()
+        if "blobs" in data:  # of its own, not those of the passage that was told
+            data["blobs"] = [{"role": blob.role, "sha256": blob.sha256} for blob in blobs]
         yield replace(each, subject=subject, data=data, time_us=now_us, blobs=blobs)
 
 

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from drivers.geometry import LaneGeometry
 from drivers.io.modbus.driver import ModbusIo, ModbusIoOptions
 from drivers.io.modbus.sim import ModbusEmulator
 from drivers.plant.clock import PlantClock
+from drivers.plant.rig import free_port
 from drivers.plant.vehicle import Scenario, Vehicle
 from drivers.plant.world import Plant
 from drivers.readings import Inputs
@@ -111,12 +111,6 @@ DEVICE = {
     "bits": [{"addr": 12, "value": 0b1010_0001}, {"addr": 20, "value": 0}, {"addr": 21, "value": 0}],
     "uint16": [], "uint32": [], "float32": [], "float64": [], "string": [], "repeat": [],
 }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 THEIR_BOARD = """

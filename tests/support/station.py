@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CARRIL = (str(Path(sys.executable).parent / "carril"),)
-START_LIMIT_S = 20.0
+START_LIMIT_S = 40.0
 POLL_S = 0.05
 
 Record = dict[str, Any]
@@ -82,7 +82,7 @@ class Station:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env=os.environ | self.environment,
+                env=os.environ | {"PYTHONFAULTHANDLER": "1"} | self.environment,
             )
 
         def told() -> bool:
@@ -90,7 +90,12 @@ class Station:
             assert self.process.poll() is None, f"the daemon ended: {self.said()}"
             return "Ctrl-C stops" in self.said()[began:]
 
-        self.until(told, "the daemon serves", START_LIMIT_S)
+        try:
+            self.until(told, "the daemon serves", START_LIMIT_S)
+        except AssertionError:
+            self.process.send_signal(signal.SIGABRT)  # it says where it stands
+            self.process.wait(10)
+            raise AssertionError(f"the daemon does not serve: {self.said()[began:]}") from None
         said = self.said()[began:]
         self.port = int(re.findall(r"screen +http://127\.0\.0\.1:(\d+)/", said)[0])
         self.ports = {name: int(p) for name, p in re.findall(r"(\w+) +emulated on 127\.0\.0\.1:(\d+)", said)}
