@@ -49,10 +49,10 @@ test: check web
 		chromium mbpoll curl gcc libc6-dev || echo 'carril: the tests that need them are skipped.' >&2
 	beside() { nice -n $$2 $(BIN)/pytest -p no:cacheprovider "$${@:3}" >.venv/$$1.log 2>&1; }
 	beside lanes 0 $(LANES) & lanes=$$!
-	beside wire 5 $(WIRE) & wire=$$!
+	beside wire 9 $(WIRE) & wire=$$!
 	{ beside pure 19 $(PURE) --cov --timeout 300 && pure=0 || pure=1; beside disks 19 $(DISKS) && exit $$pure; } & rest=$$!
 	failed=0
-	$(BIN)/pytest $(GLASS) || failed=1
+	nice -n 3 $(BIN)/pytest $(GLASS) || failed=1
 	for stream in $$lanes $$wire $$rest; do wait $$stream || failed=1; done
 	cat .venv/{lanes,wire,pure,disks}.log
 	exit $$failed

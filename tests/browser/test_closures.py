@@ -75,6 +75,10 @@ def test_a_broken_seal_is_two_taps_and_asks_for_secondary(opened: Any, station: 
             seen = station.lane()["inspection"] or {}
             return seen if seen.get("state") == "awaiting_decision" and seen.get("manifest") else None
 
+        def all_reasons() -> Any:
+            seen = station.lane()["inspection"]
+            return seen if sum(reason["rule"] == "R10" for reason in seen["reasons"]) == 4 else None
+
         seen = station.until(matched, "the vehicle waits with its papers", 60)
         assert seen["manifest"]["seals"] == ["MX-0042", "MX-0043"]
         bar = "JSON.stringify(document.querySelector('.bar').getBoundingClientRect())"
@@ -102,7 +106,7 @@ def test_a_broken_seal_is_two_taps_and_asks_for_secondary(opened: Any, station: 
         typed(screen, "1203", "Add placard")
         press(screen, "Record placards")
         station.until(lambda: len(station.records("inspection.observed")) == 2, "and the placards")
-        seen = station.lane()["inspection"]
+        seen = station.until(all_reasons, "each is a reason")
         assert seen["level"] == "secondary"
         assert {
             (r["code"], r["args"]["name"], r["args"]["why"]) for r in seen["reasons"] if r["rule"] == "R10"

@@ -124,6 +124,7 @@ def test_a_device_breaks_and_comes_back(station: Station, case: Case) -> None:
         gaps = not mine and any(seen["gaps"] for seen in record["radiation"]["occupancies"])
         if not blind and not gaps and not station.starved(began, case.device):
             break  # else the next vehicle: this one was hit by a second fault, which nobody wanted
+        station.until(station.all_online, "every device is well again", 60)
     doubted |= {  # a frozen device may be found out when its vehicle has gone
         change["device"]
         for change in station.records("device_health.changed")

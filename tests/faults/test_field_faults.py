@@ -111,13 +111,14 @@ def test_fault_3_no_duration_comes_from_the_wall_clock(station: Station, wall: W
         health = len(station.records("device_health.changed"))
         vehicle = in_portal(station)
         wall.set_s(HOUR_S)
+        in_time = not station.records("scan.started", inspection_id=vehicle)
         scanned(station, vehicle)
         wall.set_s(-HOUR_S)
         occupancy = ended(station, vehicle)
         record = station.send_on(vehicle)
         wall.set_s(0.0)
         calm = len(station.records("device_health.changed")) == health
-        if calm and not occupancy["gaps"]:
+        if calm and in_time and not occupancy["gaps"]:
             break  # else the computer was too busy for a lane at four times its speed
     starts = station.records("occupancy.started", inspection_id=vehicle)
     scans = station.records("scan.started", inspection_id=vehicle)

@@ -318,7 +318,7 @@ def test_damage_that_only_a_look_up_finds_begins_a_new_epoch(state: Path) -> Non
     (state / DB).write_bytes(content)
     store = open_small(state)
     assert store.epoch == reader.epoch  # the end of the journal is sound
-    with pytest.raises(StoreUnavailable, match="cannot be read"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be read|not open"):  # the writer may find it first
         store._readers.look(lambda view: read_after(view, 0, 2000))
     until = time.monotonic() + 10
     while store.epoch == reader.epoch and time.monotonic() < until:

@@ -93,6 +93,8 @@ class Station:
         try:
             self.until(told, "the daemon serves", START_LIMIT_S)
         except AssertionError:
+            if not self.alive:
+                raise
             self.process.send_signal(signal.SIGABRT)  # it says where it stands
             self.process.wait(10)
             raise AssertionError(f"the daemon does not serve: {self.said()[began:]}") from None
