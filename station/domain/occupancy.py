@@ -43,23 +43,6 @@ from station.domain.occupancy_effects import (
 )
 from station.domain.occupancy_record import GAP_S, Occupancy
 
-__all__ = [
-    "AlarmRaised",
-    "Amended",
-    "Closed",
-    "Effect",
-    "Missed",
-    "Noted",
-    "OccupancyMachine",
-    "Orphaned",
-    "SecondOpinion",
-    "SetupChanged",
-    "Started",
-    "State",
-    "StationAlarm",
-    "TamperChanged",
-]
-
 S = 1_000_000_000
 BACKGROUND_CLOSE_NS = 2 * S
 END_CLOSE_NS = 1_200_000_000

@@ -3,8 +3,8 @@
     idle ──occupied──▶ occupied ──vacant──▶ closing_cleared ──1 s──▶ idle
 
 The counter steps once for each vehicle, near its opening or its end: a step by itself is a vehicle of which
-nothing was seen, and a second one while the portal is occupied is the next vehicle, nose to tail. The habits are
-those of Aspect portals as OSCAR describes them; the times are this station's own.
+nothing was seen, and a second one while the portal is occupied is the next vehicle, nose to tail. The habits
+are those of Aspect portals as OSCAR describes them; the times are this station's own.
 """
 
 from __future__ import annotations

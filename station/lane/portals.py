@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from drivers.readings import (
     Channel,
@@ -28,20 +28,20 @@ from station.domain.events import (
     PortalNoted,
     RadiationAlarmRaised,
 )
-from station.domain.occupancy import (
+from station.domain.occupancy_effects import (
     AlarmRaised,
     Amended,
     Closed,
     Effect,
     Missed,
     Noted,
-    OccupancyMachine,
     Orphaned,
     SetupChanged,
     Started,
     TamperChanged,
 )
 from station.domain.occupancy_record import Occupancy, Samples
+from station.domain.polled import PolledMachine
 from station.domain.rules import Alarm, Opinion
 from station.domain.values import AlgorithmVerdict, OccupancySummary, StandingPortal
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
@@ -50,13 +50,14 @@ from station.lane.sequencer import open_inspection, tamper
 from station.lane.strips import strips
 
 KEPT_OCCUPANCIES = 16
+WINDOW_S = 1.0
 DEFAULT_NSIGMA = 7.0
 """Threshold of gross-count portals when their set-up is not known yet [OSCAR]."""
 
 
 @dataclass(slots=True)
 class _Portal:
-    machine: OccupancyMachine
+    machine: PolledMachine
     opinion: StationOpinion
     nsigma: float = DEFAULT_NSIGMA
     inspections: dict[str, str] = field(default_factory=dict)
@@ -73,13 +74,14 @@ class Portals:
         self._closing: dict[str, tuple[OccupancySummary, OpinionResult]] = {}
 
     def _portal(self, device: DeviceFacts) -> _Portal:
-        facts = self._core.facts
-        opinion = StationOpinion(
-            GrossConfig(p_occupancy=facts.p_occupancy, design_s=facts.design_s),
-            BackgroundRules(averaging_s=facts.gb_averaging_s),
-        )
-        fitted = frozenset({Channel.GAMMA, Channel.NEUTRON})
-        return _Portal(OccupancyMachine(fitted, opinion, self._core.new_id), opinion)
+        facts, portal = self._core.facts, device.portal
+        gross = GrossConfig(p_occupancy=facts.p_occupancy, design_s=facts.design_s)
+        if portal.interval_s is not None:
+            intervals = max(1, round(WINDOW_S / portal.interval_s))
+            gross = replace(gross, interval_s=portal.interval_s, window_intervals=intervals)
+        averaging_s = facts.gb_averaging_s if portal.averaging_s is None else portal.averaging_s
+        opinion = StationOpinion(gross, BackgroundRules(averaging_s=averaging_s))
+        return _Portal(PolledMachine(portal.channels, opinion, self._core.new_id), opinion)
 
     # --- readings -------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from drivers.readings import Channel
-from station.domain.occupancy import OccupancyMachine, Started, State
+from station.domain.occupancy import OccupancyMachine, State
+from station.domain.occupancy_effects import Started
 from station.domain.occupancy_record import MAX_GAPS, MAX_SAMPLES, MAX_SPEEDS, Gap
 from tests.support.portal_lines import BOTH, Portal, S, line, stamp
 
