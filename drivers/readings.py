@@ -105,7 +105,7 @@ class Counts:
 
     @property
     def total(self) -> int | None:
-        """Sum over all detectors, or ``None`` (never a smaller number) without any, or when one is missing."""
+        """Sum over all detectors, or ``None`` (never less) without any, or when one is missing."""
         present = [count for count in self.counts if count is not None]
         return sum(present) if present and len(present) == len(self.counts) else None
 
@@ -177,7 +177,7 @@ class PortalReport:
     """A whole passage as one document (N42.42) that the portal's own computer has written.
 
     ``begun_utc_us`` and ``ended_utc_us`` (microseconds since 1970) are the document's own times, by a clock
-    that is not ours; ``texts`` what it says of the vehicle (plate, container); ``body`` its bytes as they were.
+    that is not ours; ``texts`` what it says of the vehicle (plate, container); ``body`` its bytes, as read.
     """
 
     stamp: Stamp
