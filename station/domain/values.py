@@ -129,6 +129,7 @@ class AlgorithmVerdict(Value):
 
     algo: str
     version: int
+    channel: str = "gamma"
     params: dict[str, float | int | str]
     statistic: float | None
     threshold: float | None

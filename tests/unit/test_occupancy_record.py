@@ -146,7 +146,7 @@ def test_the_second_opinion_knows_of_gaps(portal: Portal) -> None:
     portal.scans(22.0, 22.6)
     end(portal, 22.8)
     closed = portal.effects[-1]
-    (verdict,) = closed.opinion.verdicts  # type: ignore[union-attr]
+    verdict, *_ = closed.opinion.verdicts  # type: ignore[union-attr]
     assert (verdict.outcome, verdict.reason) == ("not_possible", "too_short")
 
 
