@@ -157,6 +157,8 @@ class OccupancySummary(Value):
     neutron_max: int | None
     neutron_limit: int | None
     sigma_max: float | None
+    suppression: float | None = None
+    """Largest fraction of the gamma background that the vehicle kept from the panels, over two seconds."""
     gamma_alarm: bool
     neutron_alarm: bool
     tamper: bool

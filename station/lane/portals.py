@@ -331,6 +331,7 @@ def _summary(
         neutron_max=occupancy.neutron.best_total,
         neutron_limit=opinion.neutron_limit,
         sigma_max=None if sigma is None else round(sigma, 3),
+        suppression=None if opinion.suppression is None else round(opinion.suppression, 3),
         gamma_alarm=Channel.GAMMA in occupancy.alarms,
         neutron_alarm=Channel.NEUTRON in occupancy.alarms,
         tamper=occupancy.tamper,

@@ -65,6 +65,7 @@ def test_neutrons_that_the_station_alone_sees_are_told(rig: Rig) -> None:
 
 def test_where_both_say_the_same_nothing_is_told(rig: Rig) -> None:
     rig.arrive()
+    assert rig.last("occupancy.ended").suppression == 0, "a background of 600 a panel, and 120 in each fifth"
     assert "radiation_opinion.disagreed" not in rig.types()
 
 
