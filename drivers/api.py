@@ -28,7 +28,7 @@ from drivers.errors import (
     ProtocolError,
     Unexpected,
 )
-from drivers.readings import BadFrame, DeviceIdentity, Reading, ScanKey, Stamp
+from drivers.readings import BadFrame, Channel, DeviceIdentity, Reading, ScanKey, Stamp
 
 API_VERSION = 1
 
@@ -51,6 +51,8 @@ __all__ = [
     "LinkLost",
     "LinkTimeout",
     "Options",
+    "PortalFacts",
+    "PortalOptions",
     "ProtocolError",
     "Reading",
     "Role",
@@ -95,6 +97,30 @@ class Options(BaseModel):
     """Base of every driver's own options: strict, frozen, unknown keys forbidden."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PortalFacts:
+    """What is known of a portal before it has said a word.
+
+    ``channels`` are those that it counts: none where it has contacts alone. ``interval_s`` is the counting
+    time of one gamma scan record, ``averaging_s`` that behind one background record (``None``: as the lane
+    file says for all); without an ``interval_s`` nobody but the device can judge its counts.
+    """
+
+    detectors: tuple[str, ...] = ()
+    channels: frozenset[Channel] = frozenset()
+    interval_s: float | None = None
+    averaging_s: float | None = None
+
+
+class PortalOptions(Options):
+    """Base of the options of every portal monitor."""
+
+    @property
+    def portal(self) -> PortalFacts:
+        """Return what these options say of the portal."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,8 @@ class Counts:
 
     ``counts`` has one entry per detector in the lane's ``detectors`` order; ``None`` where the device
     sent no number. ``interval_s`` is the counting time of one entry. ``stamp`` is the arrival, moved
-    back by the cadence when several records came in one read (``stamp_interpolated``).
+    back by the cadence when several records came in one read (``stamp_interpolated``). ``interval_s`` is 0
+    where nobody knows the counting time: such counts are kept and not judged.
     """
 
     stamp: Stamp
@@ -104,9 +105,9 @@ class Counts:
 
     @property
     def total(self) -> int | None:
-        """Sum over all detectors, or ``None`` (never a smaller number) when one is missing."""
+        """Sum over all detectors, or ``None`` (never less) without any, or when one is missing."""
         present = [count for count in self.counts if count is not None]
-        return sum(present) if len(present) == len(self.counts) else None
+        return sum(present) if present and len(present) == len(self.counts) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,42 @@ class OccupancyEnd:
     device_count: int
     neutron_background: float | None = None
     raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PortalStatus:
+    """What a portal that is polled says of itself now: levels, not events; ``None`` is not fitted.
+
+    An alarm without counts is an alarm. ``occupancy_count`` is a running number of 16 bits.
+    """
+
+    stamp: Stamp
+    occupied: bool | None = None
+    gamma_alarm: bool | None = None
+    neutron_alarm: bool | None = None
+    fault: bool | None = None
+    tamper: bool | None = None
+    occupancy_count: int | None = None
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PortalReport:
+    """A whole passage as one document (N42.42) that the portal's own computer has written.
+
+    ``begun_utc_us`` and ``ended_utc_us`` (microseconds since 1970) are the document's own times, by a clock
+    that is not ours; ``texts`` what it says of the vehicle (plate, container); ``body`` its bytes, as read.
+    """
+
+    stamp: Stamp
+    name: str
+    begun_utc_us: int | None
+    ended_utc_us: int | None
+    texts: tuple[str, ...]
+    gamma_alarm: bool
+    neutron_alarm: bool
+    fault: bool
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +380,8 @@ class Inputs:
     values: Mapping[str, bool]
 
 
-PortalReading = Counts | Speed | Tamper | PortalSetup | OccupancyEnd | UnknownRecord
+PortalReading = (
+    Counts | Speed | Tamper | PortalSetup | OccupancyEnd | PortalStatus | PortalReport | UnknownRecord
+)
 ScannerReading = ScanOpened | LineBlock | LinesLost | ScanClosed | SourceStatus
 Reading = PortalReading | ScannerReading | CameraRead | Inputs

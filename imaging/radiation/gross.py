@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imaging.radiation.poisson import pmf, survival
-from imaging.radiation.verdict import BackgroundEstimate, Outcome, Verdict
+from imaging.radiation.verdict import BackgroundEstimate, Verdict, concluded
 
 ALGORITHM = "gross_ksigma_calibrated"
 VERSION = 1
@@ -139,9 +139,8 @@ class GrossThreshold:
 class GrossRun:
     """One occupancy: a sliding sum of whole intervals against one cached integer."""
 
-    def __init__(self, config: GrossConfig, limit: GrossLimit) -> None:
-        self._config = config
-        self._limit = limit
+    def __init__(self, config: GrossConfig, limit: GrossLimit, algorithm: str = ALGORITHM) -> None:
+        self._config, self._limit, self._algorithm = config, limit, algorithm
         self._window: deque[int] = deque(maxlen=config.window_intervals)
         self._sum = 0
         self._windows = 0
@@ -187,14 +186,9 @@ class GrossRun:
         """Return the answer so far; ``doubts`` lower a "no alarm" to low confidence, ``notes`` do not."""
         limit, config = self._limit, self._config
         doubts = (*doubts, "data_missing") if self._broken else doubts
-        if self._first_s is not None:
-            outcome = Outcome.ALARM
-        elif self._windows == 0:
-            outcome, doubts = Outcome.NOT_POSSIBLE, ("too_short",)
-        else:
-            outcome = Outcome.LOW_CONFIDENCE if doubts else Outcome.NO_ALARM
+        outcome, reason = concluded(alarmed=self.alarmed, tested=self._windows > 0, doubts=doubts)
         return Verdict(
-            algo=ALGORITHM,
+            algo=self._algorithm,
             version=VERSION,
             params={
                 "k": round(limit.k, 4),
@@ -212,10 +206,19 @@ class GrossRun:
             threshold=limit.limit,
             t_first_s=self._first_s,
             outcome=outcome,
-            reason=" ".join(doubts) or None,
+            reason=reason,
         )
 
 
-def not_possible(reason: str) -> Verdict:
-    """Return the honest answer when nothing could be tested."""
-    return Verdict(algo=ALGORITHM, version=VERSION, reason=reason)
+def replica_limit(estimate: BackgroundEstimate, nsigma: float, t_w_s: float) -> GrossLimit | None:
+    """Return the limit by the device's own rule, on the background that was measured here.
+
+    Its false alarms are stated, not chosen. ``None`` without a background.
+    """
+    t_b_s = estimate.counting_s
+    counts = round(estimate.total_cps * t_b_s)
+    if counts == 0:
+        return None
+    b = counts * t_w_s / t_b_s
+    p_window = window_false_alarm(b, t_b_s, t_w_s)(nsigma)
+    return GrossLimit(integer_limit(counts, t_b_s, t_w_s, nsigma), nsigma, b, t_b_s, p_window)

@@ -1,12 +1,19 @@
-"""Neutron limit for display: few counts, an exact tail, a background that is known or only estimated."""
+"""Neutrons: few counts, an exact tail, a background that is known or only estimated."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from imaging.radiation.poisson import survival
+from imaging.radiation.verdict import BackgroundEstimate, Verdict, concluded
+
+ALGORITHM = "neutron_predictive"
+VERSION = 1
+BURST_PANELS = 3
+"""A spike of one record on so many panels is rather a shower or a spark than a source that passes."""
 
 
 def neutron_limit(expected: float, p: float) -> int:
@@ -44,3 +51,97 @@ def predictive_limit(counted: int, t_b_s: float, t_s: float, p: float) -> int:
     log_pmf = r * math.log1p(-q) + np.concatenate([[0.0], np.cumsum(np.log((n + r) / (n + 1) * q))])
     tail = np.cumsum(np.exp(log_pmf)[::-1])[::-1]
     return int(np.argmax(tail <= p))
+
+
+@dataclass(frozen=True, slots=True)
+class NeutronLimit:
+    """What one record must reach for an alarm: the sum of all panels, and each panel alone."""
+
+    limit: int
+    panel_limits: tuple[int, ...]
+    background_cps: float
+    t_b_s: float
+    record_s: float
+    p_record: float
+    """False alarms that were allowed for one record."""
+
+    @classmethod
+    def of(cls, estimate: BackgroundEstimate, record_s: float, p_record: float) -> NeutronLimit:
+        """Return the limits for a background that is known from what was counted."""
+        t_b_s = estimate.counting_s
+
+        def limit(cps: float) -> int:
+            return predictive_limit(round(cps * t_b_s), t_b_s, record_s, p_record)
+
+        panels = tuple(limit(cps) for cps in estimate.cps)
+        return cls(limit(estimate.total_cps), panels, estimate.total_cps, t_b_s, record_s, p_record)
+
+
+class NeutronRun:
+    """One occupancy: each record against the predictive limit."""
+
+    def __init__(self, limit: NeutronLimit) -> None:
+        self._limit = limit
+        self._records = self._crossed = self._panels = 0
+        self._peak: int | None = None
+        self._first_s: float | None = None
+        self._broken = False
+
+    @property
+    def alarmed(self) -> bool:
+        """Whether a record has reached the limit: nothing that comes later takes that back."""
+        return self._first_s is not None
+
+    def push(self, counts: tuple[int | None, ...], t_s: float) -> bool:
+        """Take one record, one number per panel; return whether it is the first to reach the limit.
+
+        A record in which a panel sent no number is not judged, and "no alarm" is not plain any more.
+        """
+        present = [count for count in counts if count is not None]
+        if not present or len(present) < len(counts):
+            self._broken = True
+            return False
+        total = sum(present)
+        self._records += 1
+        self._peak = total if self._peak is None else max(self._peak, total)
+        if total < self._limit.limit:
+            return False
+        self._crossed += 1
+        if len(present) == len(self._limit.panel_limits):
+            pairs = zip(present, self._limit.panel_limits, strict=True)
+            self._panels = max(self._panels, sum(count >= limit for count, limit in pairs))
+        if self._first_s is not None:
+            return False
+        self._first_s = t_s
+        return True
+
+    def gap(self) -> None:
+        """Records are missing."""
+        self._broken = True
+
+    def verdict(self, doubts: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Verdict:
+        """Return the answer so far; ``doubts`` lower a "no alarm" to low confidence, ``notes`` do not."""
+        limit = self._limit
+        doubts = (*doubts, "data_missing") if self._broken else doubts
+        if self._crossed == 1 and self._panels >= BURST_PANELS:
+            notes = (*notes, "burst_suspect")
+        outcome, reason = concluded(alarmed=self.alarmed, tested=self._records > 0, doubts=doubts)
+        return Verdict(
+            algo=ALGORITHM,
+            version=VERSION,
+            channel="neutron",
+            params={
+                "background_cps": round(limit.background_cps, 4),
+                "background_s": limit.t_b_s,
+                "record_s": limit.record_s,
+                "p_record": float(f"{limit.p_record:.4g}"),
+                "records": self._records,
+                "false_alarm_bound": float(f"{min(1.0, self._records * limit.p_record):.4g}"),
+                "notes": " ".join(notes),
+            },
+            statistic=self._peak,
+            threshold=limit.limit,
+            t_first_s=self._first_s,
+            outcome=outcome,
+            reason=reason,
+        )

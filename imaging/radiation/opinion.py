@@ -1,113 +1,237 @@
-"""The station's second opinion on one portal: background, limits and verdicts of every algorithm together.
+"""The station's second opinion on one portal: backgrounds, limits and the verdicts of every algorithm.
 
 It is recorded beside the device's own alarm, which is authoritative, and never suppresses it.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from imaging.radiation import gross, neutron, sprt
 from imaging.radiation.background import Background, BackgroundRules
-from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun, GrossThreshold, not_possible
-from imaging.radiation.neutron import predictive_limit
-from imaging.radiation.verdict import OpinionResult, Verdict
+from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun, GrossThreshold, replica_limit
+from imaging.radiation.neutron import NeutronLimit, NeutronRun
+from imaging.radiation.suppression import STRONG, Suppression, half_detected, null_limit
+from imaging.radiation.verdict import REPLICA, BackgroundEstimate, OpinionResult, Outcome, Verdict
 
 NEUTRON_RECORD_S = 1.0
+TESTS = {"gamma": 1, "neutron": 2}
+"""Calibrated tests that share the owner's false alarms."""
+SUM = ("SUM", "")
+"""Words of a device for an alarm on the sum of its panels, which is what the replica sums."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """The tests of one occupancy; ``None`` where one is not possible."""
+
+    opened_ns: int
+    gross: GrossRun | None = None
+    replica: GrossRun | None = None
+    neutron: NeutronRun | None = None
+    sequential: sprt.SprtRun | None = None
+    suppression: Suppression = field(default_factory=Suppression)
+    unfit: dict[str, str] = field(default_factory=dict)
+    """Why a channel cannot be judged, although there is a limit."""
 
 
 class StationOpinion:
-    """Calibrated k-sigma on gamma counts, and a limit for neutron counts to draw.
+    """All algorithms on the channels that a portal counts.
 
-    Channels are ``gamma`` and ``neutron``; times are monotonic nanoseconds.
+    Channels are ``gamma`` and ``neutron``; times are monotonic nanoseconds. ``s50_max``: net counts of a
+    window that must still be seen with one half of all chances, else "no alarm" is of low confidence.
     """
 
-    def __init__(self, gross: GrossConfig | None = None, rules: BackgroundRules | None = None) -> None:
-        self._config = gross or GrossConfig()
+    def __init__(
+        self,
+        gross: GrossConfig | None = None,
+        rules: BackgroundRules | None = None,
+        channels: frozenset[str] = frozenset(TESTS),
+        s50_max: float | None = None,
+    ) -> None:
+        self._config = replace(gross or GrossConfig(), tests=max(1, sum(TESTS[each] for each in channels)))
         self._rules = rules or BackgroundRules()
-        self._background = {"gamma": Background(self._rules), "neutron": Background(self._rules)}
+        self._s50_max = s50_max
+        self._background = {channel: Background(self._rules) for channel in sorted(channels)}
         self._threshold = GrossThreshold(self._config)
         self._gamma: GrossLimit | None = None
-        self._neutron: int | None = None
-        self._run: GrossRun | None = None
+        self._neutron: NeutronLimit | None = None
+        self._sequential: sprt.SprtConfig | None = None
         self._refusal = "no_background"
-        """Why there is no limit yet."""
-        self._unfit = ""
-        """Why this occupancy cannot be judged, although there is a limit."""
-        self._opened_ns = 0
+        """Why there is no gamma limit yet."""
+        self._setup: tuple[float, int, str] | None = None
+        """The device's own nsigma, intervals and algorithm."""
+        self._run: _Run | None = None
+
+    # --- what is known without a vehicle --------------------------------------------------------
+
+    def setup(self, nsigma: float, intervals: int, algorithm: str) -> None:
+        """Take what the device says of its own rule."""
+        self._setup = (nsigma, intervals, algorithm) if nsigma > 0 and intervals > 0 else None
 
     def background(self, channel: str, mono_ns: int, counts: tuple[int | None, ...]) -> str | None:
         """Offer a background record (counts per second and detector); return why it was refused."""
-        refused = self._background[channel].offer(mono_ns, counts)
+        known = self._background.get(channel)
+        if known is None:
+            return "not_fitted"
+        refused = known.offer(mono_ns, counts)
         if refused is None:
-            self._renew(channel)
+            self._renew(channel, known.estimate())
         return refused
 
-    def _renew(self, channel: str) -> None:
-        estimate = self._background[channel].estimate()
+    def _renew(self, channel: str, estimate: BackgroundEstimate | None) -> None:
         if channel == "gamma":
             self._gamma = self._threshold.limit(estimate) if estimate else None
             self._refusal = "background_too_low" if estimate else "no_background"
-        elif estimate is None:
-            self._neutron = None
-        else:
-            counted = round(estimate.total_cps * estimate.counting_s)
+            return
+        self._neutron = self._sequential = None
+        if estimate is not None:
             records = max(1, round(self._config.design_s / NEUTRON_RECORD_S))
-            p = self._config.p_occupancy / records
-            self._neutron = predictive_limit(counted, estimate.counting_s, NEUTRON_RECORD_S, p)
+            p = self._config.p_occupancy / self._config.tests
+            self._neutron = NeutronLimit.of(estimate, NEUTRON_RECORD_S, p / records)
+            counted = round(estimate.total_cps * estimate.counting_s)
+            self._sequential = sprt.calibrated(counted, estimate.counting_s, records, p, NEUTRON_RECORD_S)
 
     def limit(self, channel: str) -> int | None:
         """Return the station's limit: gamma counts per window (alarm above), neutron counts (alarm at)."""
-        if channel == "gamma":
-            return self._gamma.limit if self._gamma else None
-        return self._neutron
+        limit = self._gamma if channel == "gamma" else self._neutron
+        return limit.limit if limit else None
 
     def background_cps(self, channel: str) -> float | None:
         """Return the background rate of all detectors together, if known."""
-        estimate = self._background[channel].estimate()
+        estimate = self._estimate(channel)
         return estimate.total_cps if estimate else None
+
+    def _estimate(self, channel: str) -> BackgroundEstimate | None:
+        known = self._background.get(channel)
+        return known.estimate() if known else None
+
+    # --- one vehicle ----------------------------------------------------------------------------
 
     def open(self, mono_ns: int) -> None:
         """A vehicle is there: freeze the background and begin to test."""
         for background in self._background.values():
             background.freeze()
-        self._opened_ns, self._unfit = mono_ns, ""
-        self._run = GrossRun(self._config, self._gamma) if self._gamma else None
+        self._run = run = _Run(mono_ns, suppression=Suppression(self._config.interval_s))
+        run.gross = GrossRun(self._config, self._gamma) if self._gamma else None
+        run.neutron = NeutronRun(self._neutron) if self._neutron else None
+        run.sequential = sprt.SprtRun(self._sequential) if self._sequential else None
+        estimate = self._estimate("gamma")
+        if estimate and self._setup and self._setup[2] in SUM:
+            nsigma, intervals, _ = self._setup
+            config = replace(self._config, window_intervals=intervals, tests=1)
+            limit = replica_limit(estimate, nsigma, config.window_s)
+            run.replica = GrossRun(config, limit, REPLICA) if limit else None
 
-    def scan(self, channel: str, mono_ns: int, total: int | None, interval_s: float) -> Verdict | None:
-        """Take one scan record; return a verdict at the first crossing, at once."""
-        if channel != "gamma" or self._run is None or self._unfit:
+    def scan(
+        self, channel: str, mono_ns: int, counts: tuple[int | None, ...], interval_s: float
+    ) -> Verdict | None:
+        """Take one scan record, one number per panel; return a calibrated test's first crossing, at once."""
+        run = self._run
+        if run is None or channel not in self._background or channel in run.unfit:
             return None
-        if abs(interval_s - self._config.interval_s) > 1e-3:
-            self._unfit = "interval"
+        if abs(interval_s - (self._config.interval_s if channel == "gamma" else NEUTRON_RECORD_S)) > 1e-3:
+            run.unfit[channel] = "interval"
             return None
-        if not self._run.push(total, (mono_ns - self._opened_ns) / 1e9):
-            return None
-        return self._run.verdict(notes=self._notes())
+        present = [count for count in counts if count is not None]
+        total = sum(present) if present and len(present) == len(counts) else None
+        t_s = (mono_ns - run.opened_ns) / 1e9
+        if channel == "gamma":
+            run.suppression.push(total)
+            if run.replica:
+                run.replica.push(total, t_s)
+            crossed = run.gross is not None and run.gross.push(total, t_s)
+            return run.gross.verdict(notes=self._notes("gamma")) if run.gross and crossed else None
+        first = run.neutron is not None and run.neutron.push(counts, t_s)
+        second = run.sequential is not None and run.sequential.push(total, t_s)
+        if first and run.neutron:
+            return run.neutron.verdict(notes=self._notes("neutron"))
+        return run.sequential.verdict(notes=self._notes("neutron")) if run.sequential and second else None
 
     def gap(self, channel: str) -> None:
         """Records are missing: no window may reach over them."""
-        if channel == "gamma" and self._run is not None:
-            self._run.break_window()
+        run = self._run
+        if run is None:
+            return
+        if channel == "gamma":
+            run.suppression.gap()
+            for test in (run.gross, run.replica):
+                if test:
+                    test.break_window()
+        else:
+            for counted in (run.neutron, run.sequential):
+                if counted:
+                    counted.gap()
 
     def close(self, mono_ns: int, *, scanner_active: bool) -> OpinionResult:
         """Return the verdicts and let the background go on after its guard time."""
-        doubts = ("scanner_active",) if scanner_active else ()
-        gamma = self._background["gamma"].estimate()
-        if gamma and self._opened_ns - gamma.newest_ns > self._rules.old_s * 1e9:
-            doubts = (*doubts, "background_old")
-        if self._run is None or (self._unfit and not self._run.alarmed):
-            verdict = not_possible(self._unfit or self._refusal)
-        else:
-            verdict = self._run.verdict(doubts, self._notes())
-        self._run = None
+        run, self._run = self._run or _Run(mono_ns), None
+        gamma, neutrons = self._estimate("gamma"), self._estimate("neutron")
+        suppression = run.suppression.of(gamma.total_cps) if gamma else None
+        result = OpinionResult(
+            verdicts=(),
+            gamma_background=gamma,
+            neutron_background=neutrons,
+            gamma_limit=self.limit("gamma"),
+            neutron_limit=self.limit("neutron"),
+            suppression=suppression,
+            suppression_limit=(
+                null_limit(gamma.total_cps, gamma.counting_s, run.suppression.intervals) if gamma else None
+            ),
+        )
+        common = ("scanner_active",) if scanner_active else ()
+        verdicts: list[Verdict] = []
+        if "gamma" in self._background:
+            doubts = (*common, *self._old(run, gamma), *self._hidden(suppression))
+            verdicts.append(self._answer(run, "gamma", run.gross, gross.ALGORITHM, self._refusal, doubts))
+            if self._setup:
+                why = "no_background" if self._setup[2] in SUM else "algorithm"
+                verdicts.append(self._answer(run, "gamma", run.replica, REPLICA, why, common))
+        if "neutron" in self._background:
+            doubts = (*common, *self._old(run, neutrons))
+            for test, name in ((run.neutron, neutron.ALGORITHM), (run.sequential, sprt.ALGORITHM)):
+                verdicts.append(self._answer(run, "neutron", test, name, "no_background", doubts))
         for background in self._background.values():
             background.thaw(mono_ns)
-        return OpinionResult(
-            verdicts=(verdict,),
-            gamma_background=gamma,
-            neutron_background=self._background["neutron"].estimate(),
-            gamma_limit=self._gamma.limit if self._gamma else None,
-            neutron_limit=self._neutron,
-        )
+        return replace(result, verdicts=tuple(verdicts))
 
-    def _notes(self) -> tuple[str, ...]:
-        gamma = self._background["gamma"].estimate()
-        return ("background_short",) if gamma and gamma.records < self._rules.records else ()
+    def _answer(
+        self,
+        run: _Run,
+        channel: str,
+        test: GrossRun | NeutronRun | sprt.SprtRun | None,
+        algorithm: str,
+        refusal: str,
+        doubts: tuple[str, ...],
+    ) -> Verdict:
+        unfit = run.unfit.get(channel)
+        if test is None or (unfit and not test.alarmed):
+            return Verdict(algorithm, 1, channel, reason=unfit or refusal, outcome=Outcome.NOT_POSSIBLE)
+        return test.verdict(doubts, self._notes(channel))
+
+    def _old(self, run: _Run, estimate: BackgroundEstimate | None) -> tuple[str, ...]:
+        old = estimate is not None and run.opened_ns - estimate.newest_ns > self._rules.old_s * 1e9
+        return ("background_old",) if old else ()
+
+    def _hidden(self, suppression: float | None) -> tuple[str, ...]:
+        """Return what keeps a source of interest from being seen."""
+        if suppression is None or self._gamma is None:
+            return ()
+        doubts = ("suppression",) if suppression >= STRONG else ()
+        least = half_detected(self._gamma.background, self._gamma.k, suppression)
+        blind = self._s50_max is not None and least > self._s50_max
+        return (*doubts, "s50") if blind else doubts
+
+    def _notes(self, channel: str) -> tuple[str, ...]:
+        estimate = self._estimate(channel)
+        return ("background_short",) if estimate and estimate.records < self._rules.records else ()
+
+
+def device_rule(values: Mapping[str, float | str]) -> tuple[float, int, str] | None:
+    """Return nsigma, intervals and algorithm of a portal's set-up, as far as it has told them."""
+    nsigma, intervals = values.get("nsigma"), values.get("intervals")
+    if not isinstance(nsigma, float) or not isinstance(intervals, float) or not math.isfinite(nsigma):
+        return None
+    return nsigma, int(intervals), str(values.get("algorithm", ""))

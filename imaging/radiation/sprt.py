@@ -7,12 +7,15 @@ bound α/(1 − β) holds for each run of it and not for the occupancy: ``alpha_
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from imaging.radiation.poisson import pmf
+from imaging.radiation.verdict import Verdict, concluded
 
 ALGORITHM = "neutron_sprt"
 VERSION = 1
@@ -132,3 +135,102 @@ def alpha_for(background: float, source: float, records: int, p: float, interval
         else:
             high = middle
     return math.exp(low)
+
+
+SOURCE_CPS = 4.0
+"""Neutrons per second above the background that the test is made for: our choice."""
+GRID = 1.1
+"""Backgrounds are rounded up to a power of it, so that α is computed once for many of them."""
+EXACT_RECORDS = 12
+"""The exact sum takes 0.05 s for ten records, and grows with their square."""
+BETA = 0.01
+SURE = 2.326
+"""Normal deviate of 99 %."""
+
+
+def sure_rate(counted: int, t_b_s: float) -> float:
+    """Return a rate that the true background exceeds in 1 of 100 cases.
+
+    The quantile of a gamma distribution of shape ``counted`` + 1/2 (Jeffreys), by E. B. Wilson and
+    M. M. Hilferty, PNAS 17:684 (1931): good to 1 % from half a count on.
+    """
+    shape = counted + 0.5
+    third = 1 - 1 / (9 * shape) + SURE / (3 * math.sqrt(shape))
+    return shape * third**3 / t_b_s
+
+
+def calibrated(counted: int, t_b_s: float, records: int, p: float, record_s: float) -> SprtConfig:
+    """Return the test whose occupancies of so many records alarm falsely with at most ``p``.
+
+    The background is only known from ``counted`` counts in ``t_b_s`` seconds: the test is made for one that
+    the true rate hardly exceeds.
+    """
+    step = math.ceil(math.log(max(sure_rate(counted, t_b_s), 1e-3)) / math.log(GRID))
+    return _of_step(step, records, float(f"{p:.3g}"), record_s)
+
+
+@lru_cache(maxsize=256)
+def _of_step(step: int, records: int, p: float, record_s: float) -> SprtConfig:
+    background, alpha = GRID**step, 0.0
+    source = background + SOURCE_CPS
+    if records <= EXACT_RECORDS:
+        with contextlib.suppress(ValueError):
+            alpha = alpha_for(background, source, records, p, record_s)
+    # Else Wald's bound of each run, and no more runs than records.
+    return SprtConfig(background, source, alpha or p * (1 - BETA) / records, BETA, record_s)
+
+
+class SprtRun:
+    """One occupancy of the sequential test, with its verdict."""
+
+    def __init__(self, config: SprtConfig) -> None:
+        self._config, self._test = config, Sprt(config)
+        self._records = 0
+        self._first_s: float | None = None
+        self._broken = False
+
+    @property
+    def alarmed(self) -> bool:
+        """Whether it has alarmed: nothing that comes later takes that back."""
+        return self._first_s is not None
+
+    def push(self, total: int | None, t_s: float) -> bool:
+        """Take one record; return whether this is the first crossing."""
+        if total is None:
+            self._broken = True
+            return False
+        self._records += 1
+        if not self._test.push(total):
+            return False
+        self._first_s = t_s
+        return True
+
+    def gap(self) -> None:
+        """Records are missing."""
+        self._broken = True
+
+    def verdict(self, doubts: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Verdict:
+        """Return the answer so far; ``doubts`` lower a "no alarm" to low confidence, ``notes`` do not."""
+        config = self._config
+        doubts = (*doubts, "data_missing") if self._broken else doubts
+        outcome, reason = concluded(alarmed=self.alarmed, tested=self._records > 0, doubts=doubts)
+        return Verdict(
+            algo=ALGORITHM,
+            version=VERSION,
+            channel="neutron",
+            params={
+                "background_cps": round(config.background, 4),
+                "source_cps": round(config.source, 4),
+                "alpha": float(f"{config.alpha:.4g}"),
+                "beta": config.beta,
+                "record_s": config.interval_s,
+                "records": self._records,
+                "runs": self._test.runs + 1,
+                "notes": " ".join(notes),
+            },
+            statistic=round(self._test.peak, 4) if self._records else None,
+            threshold=round(config.alarm_at, 4),
+            t_first_s=self._first_s,
+            outcome=outcome,
+            reason=reason,
+        )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+REPLICA = "gross_ksigma_replica"
+"""The device's own rule, repeated: where it disagrees with the device, one of them is not well."""
 
 
 class Outcome(StrEnum):
@@ -27,6 +30,7 @@ class Verdict:
 
     algo: str
     version: int
+    channel: str = "gamma"
     params: Mapping[str, float | int | str] = field(default_factory=dict)
     statistic: float | None = None
     threshold: float | None = None
@@ -59,7 +63,36 @@ class OpinionResult:
     """What the second opinion says when an occupancy closes: verdicts and the background that they used."""
 
     verdicts: tuple[Verdict, ...]
+    """Of each channel the calibrated test first."""
     gamma_background: BackgroundEstimate | None
     neutron_background: BackgroundEstimate | None
     gamma_limit: int | None
     neutron_limit: int | None
+    suppression: float | None = None
+    """Largest fraction of the gamma background that the vehicle kept from the panels."""
+    suppression_limit: float | None = None
+    """What an empty portal shows once in a thousand occupancies of this length."""
+
+
+def concluded(*, alarmed: bool, tested: bool, doubts: tuple[str, ...]) -> tuple[Outcome, str | None]:
+    """Return outcome and reason of a test: an alarm stays one, "no alarm" is plain only without a doubt."""
+    reason = " ".join(doubts) or None
+    if alarmed:
+        return Outcome.ALARM, reason
+    if not tested:
+        return Outcome.NOT_POSSIBLE, "too_short"
+    return (Outcome.LOW_CONFIDENCE if doubts else Outcome.NO_ALARM), reason
+
+
+def relation(device_alarm: bool, outcomes: Iterable[Outcome]) -> str:
+    """Return how the station's tests of one channel stand to the device's own word.
+
+    ``agree_alarm``, ``agree_none``, ``device_only``, ``station_only``, or ``undecided`` where a test that
+    could have contradicted was not possible or is not sure.
+    """
+    found = set(outcomes)
+    if Outcome.ALARM in found:
+        return "agree_alarm" if device_alarm else "station_only"
+    if found != {Outcome.NO_ALARM}:
+        return "undecided"
+    return "device_only" if device_alarm else "agree_none"

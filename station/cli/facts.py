@@ -6,8 +6,9 @@ import base64
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from drivers.api import PortalOptions
 from station.api.directives import Issuer
-from station.lane.core import DeviceFacts, LaneFacts
+from station.lane.core import NO_PORTAL, DeviceFacts, LaneFacts
 from station.lanefile import LaneFile
 
 
@@ -24,7 +25,12 @@ def lane_facts(lane_file: LaneFile) -> LaneFacts:
         required=frozenset(lane.required),
         geometry=lane_file.geometry,
         devices=tuple(
-            DeviceFacts(d.name, str(d.role), d.mode, len(getattr(d.options, "detectors", ())))
+            DeviceFacts(
+                d.name,
+                str(d.role),
+                d.mode,
+                d.options.portal if isinstance(d.options, PortalOptions) else NO_PORTAL,
+            )
             for d in lane_file.devices
         ),
         config_sha256=lane_file.sha256,

@@ -111,6 +111,14 @@ class RadiationAlarmRaised(InspectionEvent):
     limit: float | None
 
 
+class RadiationOpinionDisagreed(InspectionEvent):
+    """The station's tests of one channel contradict the device's own word, which stands."""
+
+    device: str
+    channel: Literal["gamma", "neutron"]
+    relation: Literal["device_only", "station_only"]
+
+
 class AlarmEvent(Event):
     """An event of an alarm, inside an inspection or (both ``None``) outside any."""
 

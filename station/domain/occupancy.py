@@ -24,6 +24,7 @@ from drivers.readings import (
     PortalReading,
     PortalSetup,
     Speed,
+    Stamp,
     Tamper,
 )
 from station.domain.occupancy_effects import (
@@ -41,23 +42,6 @@ from station.domain.occupancy_effects import (
     TamperChanged,
 )
 from station.domain.occupancy_record import GAP_S, Occupancy
-
-__all__ = [
-    "AlarmRaised",
-    "Amended",
-    "Closed",
-    "Effect",
-    "Missed",
-    "Noted",
-    "OccupancyMachine",
-    "Orphaned",
-    "SecondOpinion",
-    "SetupChanged",
-    "Started",
-    "State",
-    "StationAlarm",
-    "TamperChanged",
-]
 
 S = 1_000_000_000
 BACKGROUND_CLOSE_NS = 2 * S
@@ -80,7 +64,17 @@ class State(StrEnum):
     IDLE = "idle"
     OCCUPIED = "occupied"
     CLOSING_BACKGROUND = "closing_background"
+    CLOSING_CLEARED = "closing_cleared"
+    """Of a portal that is polled (``station.domain.polled``)."""
     CLOSING_END = "closing_end"
+
+
+ENDS = {
+    State.CLOSING_BACKGROUND: "background_seen",
+    State.CLOSING_CLEARED: "cleared",
+    State.CLOSING_END: "gx",
+}
+"""How an occupancy ends whose time in this state is over."""
 
 
 @dataclass(slots=True)
@@ -152,13 +146,11 @@ class OccupancyMachine:
         self._now_ns = now_ns = max(self._now_ns, now_ns)
         if self.open is None:
             return []
-        if self.state == State.CLOSING_END:
-            return self._close("gx", State.IDLE) if now_ns >= self._deadline_ns else []
-        if self._lost_ns is not None:
+        if self._lost_ns is not None and self.state != State.CLOSING_END:
             lost_for_good = now_ns - self._lost_ns >= LINK_RESUME_NS
             return self._close("link_lost", State.UNKNOWN) if lost_for_good else []
-        if self.state == State.CLOSING_BACKGROUND:
-            return self._close("background_seen", State.IDLE) if now_ns >= self._deadline_ns else []
+        if self.state in ENDS:
+            return self._close(ENDS[self.state], State.IDLE) if now_ns >= self._deadline_ns else []
         if self._others and now_ns - self._last_scan_ns >= NO_SCAN_NS:
             return self._close("timeout", State.UNKNOWN)
         return self._grown_old(self.open, now_ns - self.open.start.mono_ns)
@@ -198,7 +190,7 @@ class OccupancyMachine:
             return self._after_end(reading)
         effects: list[Effect] = []
         if self.open is None:
-            effects += self._begin(reading, start_known=self.state == State.IDLE)
+            effects += self._begin(reading.stamp, reading.interval_s, start_known=self.state == State.IDLE)
         elif self.state == State.CLOSING_BACKGROUND:
             self.open.doubts.add("background_in_occupancy")
         self.state = State.OCCUPIED
@@ -219,14 +211,14 @@ class OccupancyMachine:
         self._held = None
         alarms = self._tail_alarms
         effects = self._close("gx", State.IDLE)
-        effects += self._begin(first, start_known=True)
+        effects += self._begin(first.stamp, first.interval_s, start_known=True)
         self.state = State.OCCUPIED
         for alarm in alarms:
             effects += self._raise(alarm, uncertain=True)
         return effects + self._add(first) + self._add(reading)
 
-    def _begin(self, reading: Counts, *, start_known: bool) -> list[Effect]:
-        start = reading.stamp.plus(-reading.interval_s)
+    def _begin(self, stamp: Stamp, interval_s: float, *, start_known: bool) -> list[Effect]:
+        start = stamp.plus(-interval_s)
         occupancy = Occupancy(self.new_id(), start, start_known, self.setup_hash, tamper=self.tamper)
         if self.faults:
             occupancy.doubts.add("fault")
@@ -237,7 +229,7 @@ class OccupancyMachine:
         self.open = occupancy
         self._latched, self._tail_alarms = set(), []
         self._unended, self._scan_since_end = None, True
-        self.opinion.open(reading.stamp.mono_ns)
+        self.opinion.open(stamp.mono_ns)
         return [Started(occupancy)]
 
     def _add(self, reading: Counts, *, uncertain: bool = False) -> list[Effect]:
@@ -251,7 +243,7 @@ class OccupancyMachine:
         occupancy.scanner_active |= self.scanner_active
         self._last_scan_ns, self._others = max(self._last_scan_ns, now_ns), False
         effects = self._raise(reading, uncertain=uncertain)
-        crossing = self.opinion.scan(channel, now_ns, reading.total, reading.interval_s)
+        crossing = self.opinion.scan(channel, now_ns, reading.counts, reading.interval_s)
         return effects if crossing is None else [*effects, StationAlarm(occupancy.occupancy_id, crossing)]
 
     def _raise(self, reading: Counts, *, uncertain: bool) -> list[Effect]:

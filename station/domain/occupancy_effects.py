@@ -123,7 +123,9 @@ class SecondOpinion(Protocol):
         """A vehicle is there: freeze the background."""
         ...
 
-    def scan(self, channel: str, mono_ns: int, total: int | None, interval_s: float) -> Verdict | None:
+    def scan(
+        self, channel: str, mono_ns: int, counts: tuple[int | None, ...], interval_s: float
+    ) -> Verdict | None:
         """Take a scan record; return a verdict at the first crossing."""
         ...
 

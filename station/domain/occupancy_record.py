@@ -17,7 +17,7 @@ MAX_SPEEDS = 512
 PARTIAL_SHARE = 0.2
 GAP_S = {Channel.GAMMA: 1.0, Channel.NEUTRON: 2.5}
 """A channel that says nothing for longer while the portal sees a vehicle has a gap."""
-NORMAL_ENDS = frozenset({"gx", "background_seen"})
+NORMAL_ENDS = frozenset({"gx", "background_seen", "cleared"})
 
 
 @dataclass(frozen=True, slots=True)

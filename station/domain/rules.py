@@ -43,6 +43,7 @@ class Opinion:
     outcome: str
     statistic: float | None = None
     threshold: float | None = None
+    channel: str = "gamma"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +183,10 @@ def _portal(facts: Facts) -> Iterator[tuple[Level, Reason]]:
 
 
 def _second_opinion(facts: Facts) -> Iterator[tuple[Level, Reason]]:
-    alarmed = {alarm.device for alarm in facts.gamma}
+    alarmed = {(alarm.device, "gamma") for alarm in facts.gamma}
+    alarmed |= {(alarm.device, "neutron") for alarm in facts.neutron}
     for opinion in facts.opinions:
-        silent_device = opinion.outcome == "alarm" and opinion.device not in alarmed
+        silent_device = opinion.outcome == "alarm" and (opinion.device, opinion.channel) not in alarmed
         if silent_device or opinion.outcome == "low_confidence":
             yield (
                 Level.REVIEW_IMAGE,
@@ -193,6 +195,7 @@ def _second_opinion(facts: Facts) -> Iterator[tuple[Level, Reason]]:
                     code="second_opinion",
                     args={
                         "device": opinion.device,
+                        "channel": opinion.channel,
                         "outcome": opinion.outcome,
                         "statistic": opinion.statistic,
                         "threshold": opinion.threshold,

@@ -129,6 +129,7 @@ class AlgorithmVerdict(Value):
 
     algo: str
     version: int
+    channel: str = "gamma"
     params: dict[str, float | int | str]
     statistic: float | None
     threshold: float | None
@@ -156,6 +157,8 @@ class OccupancySummary(Value):
     neutron_max: int | None
     neutron_limit: int | None
     sigma_max: float | None
+    suppression: float | None = None
+    """Largest fraction of the gamma background that the vehicle kept from the panels, over two seconds."""
     gamma_alarm: bool
     neutron_alarm: bool
     tamper: bool

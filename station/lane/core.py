@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from drivers.api import PortalFacts
 from drivers.geometry import LaneGeometry
 from drivers.readings import Stamp
 from station.domain import alarms
@@ -38,6 +39,9 @@ NO_DATA = frozenset({"frozen", "source_fault", "device_fault"})
 """Causes of a degraded device whose readings may be no readings of this vehicle."""
 
 
+NO_PORTAL = PortalFacts()
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """What the lane must know of one device."""
@@ -45,7 +49,8 @@ class DeviceFacts:
     name: str
     role: str
     mode: str
-    detectors: int = 0
+    portal: PortalFacts = NO_PORTAL
+    """Of a portal monitor."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from drivers.readings import (
     Channel,
@@ -17,8 +17,8 @@ from drivers.readings import (
 )
 from imaging.radiation.background import BackgroundRules
 from imaging.radiation.gross import GrossConfig
-from imaging.radiation.opinion import StationOpinion
-from imaging.radiation.verdict import OpinionResult, Outcome, Verdict
+from imaging.radiation.opinion import StationOpinion, device_rule
+from imaging.radiation.verdict import OpinionResult, Verdict
 from station.domain import alarms
 from station.domain.events import (
     CountsMissed,
@@ -27,22 +27,24 @@ from station.domain.events import (
     OccupancyStarted,
     PortalNoted,
     RadiationAlarmRaised,
+    RadiationOpinionDisagreed,
 )
-from station.domain.occupancy import (
+from station.domain.occupancy_effects import (
     AlarmRaised,
     Amended,
     Closed,
     Effect,
     Missed,
     Noted,
-    OccupancyMachine,
     Orphaned,
     SetupChanged,
     Started,
     TamperChanged,
 )
 from station.domain.occupancy_record import Occupancy, Samples
-from station.domain.rules import Alarm, Opinion
+from station.domain.polled import PolledMachine
+from station.domain.rules import Alarm
+from station.domain.second_opinion import opinions
 from station.domain.values import AlgorithmVerdict, OccupancySummary, StandingPortal
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, Show, TraceKept
@@ -50,15 +52,17 @@ from station.lane.sequencer import open_inspection, tamper
 from station.lane.strips import strips
 
 KEPT_OCCUPANCIES = 16
+WINDOW_S = 1.0
 DEFAULT_NSIGMA = 7.0
 """Threshold of gross-count portals when their set-up is not known yet [OSCAR]."""
 
 
 @dataclass(slots=True)
 class _Portal:
-    machine: OccupancyMachine
+    machine: PolledMachine
     opinion: StationOpinion
-    nsigma: float = DEFAULT_NSIGMA
+    setup: dict[str, float | str] = field(default_factory=dict)
+    """What the device has told of its set-up, all its records together."""
     inspections: dict[str, str] = field(default_factory=dict)
     """Inspection of each occupancy that is open or closed lately: an end marker may come up to 60 s late."""
 
@@ -70,16 +74,18 @@ class Portals:
         """Build one machine per portal."""
         self._core = core
         self._portals = {d.name: self._portal(d) for d in core.facts.of_role("PortalMonitor")}
-        self._closing: dict[str, tuple[OccupancySummary, OpinionResult]] = {}
+        self._closing: dict[str, OccupancySummary] = {}
 
     def _portal(self, device: DeviceFacts) -> _Portal:
-        facts = self._core.facts
-        opinion = StationOpinion(
-            GrossConfig(p_occupancy=facts.p_occupancy, design_s=facts.design_s),
-            BackgroundRules(averaging_s=facts.gb_averaging_s),
-        )
-        fitted = frozenset({Channel.GAMMA, Channel.NEUTRON})
-        return _Portal(OccupancyMachine(fitted, opinion, self._core.new_id), opinion)
+        facts, portal = self._core.facts, device.portal
+        gross = GrossConfig(p_occupancy=facts.p_occupancy, design_s=facts.design_s)
+        if portal.interval_s is not None:
+            intervals = max(1, round(WINDOW_S / portal.interval_s))
+            gross = replace(gross, interval_s=portal.interval_s, window_intervals=intervals)
+        averaging_s = facts.gb_averaging_s if portal.averaging_s is None else portal.averaging_s
+        channels = frozenset(map(str, portal.channels))
+        opinion = StationOpinion(gross, BackgroundRules(averaging_s=averaging_s), channels)
+        return _Portal(PolledMachine(portal.channels, opinion, self._core.new_id), opinion)
 
     # --- readings -------------------------------------------------------------------------------
 
@@ -88,7 +94,9 @@ class Portals:
         portal = self._portals[device]
         portal.machine.scanner_active = self._core.scanner_disturbs
         if isinstance(reading, PortalSetup):
-            portal.nsigma = _number(reading.values.get("nsigma"), portal.nsigma)
+            portal.setup |= reading.values
+            if rule := device_rule(portal.setup):
+                portal.opinion.setup(*rule)
         self._do(device, portal.machine.accept(reading))
         passage = self._core.passage
         if isinstance(reading, Speed) and passage is not None:
@@ -199,7 +207,8 @@ class Portals:
         background = portal.opinion.background_cps("gamma")
         if background is None:
             return None
-        return round(background + portal.nsigma * math.sqrt(background), 1)
+        nsigma = _number(portal.setup.get("nsigma"), DEFAULT_NSIGMA)
+        return round(background + nsigma * math.sqrt(background), 1)
 
     def _alarm(self, device: str, portal: _Portal, effect: AlarmRaised) -> None:
         core = self._core
@@ -244,13 +253,13 @@ class Portals:
             passage.inspection.work(+1, core.now_s)
         summary = _summary(device, portal, occupancy, opinion, self._limit(portal, "gamma"))
         payload = self._trace(occupancy, passage if mine else None, summary)
-        self._closing[occupancy.occupancy_id] = (summary, opinion)
+        self._closing[occupancy.occupancy_id] = summary
         core.effects.append(KeepTrace(inspection_id or "", occupancy.occupancy_id, payload))
 
     def kept(self, result: TraceKept) -> None:
         """The profile is durable (or failed): now the occupancy counts as measured."""
         core, passage = self._core, self._core.passage
-        summary, opinion = self._closing.pop(result.work.occupancy_id)
+        summary = self._closing.pop(result.work.occupancy_id)
         summary = summary.model_copy(update={"profile": result.blob.sha256 if result.blob else None})
         if passage is None or passage.inspection.inspection_id != result.work.inspection_id:
             self._amend(result.work.inspection_id, summary, {"trace": result.blob} if result.blob else {})
@@ -259,12 +268,13 @@ class Portals:
         passage.occupancies.append(summary)
         inspection = passage.inspection
         inspection.work(-1, core.now_s)
-        for verdict in opinion.verdicts:
-            inspection.opine(
-                Opinion(summary.device, str(verdict.outcome), verdict.statistic, verdict.threshold)
-            )
-        if opinion.verdicts[0].outcome == Outcome.ALARM and not summary.gamma_alarm:
-            core.lane_alarm("station_only", summary.device)
+        for opinion, relation in opinions(summary):
+            inspection.opine(opinion)
+            if relation in ("device_only", "station_only"):
+                told = {"device": summary.device, "channel": opinion.channel, "relation": relation}
+                core.tell(RadiationOpinionDisagreed, **told)
+            if relation == "station_only":
+                core.lane_alarm("station_only", summary.device)
         inspection.finish("rpm", core.now_s, summary.reason, float(summary.complete))
         core.tell(OccupancyEnded, **summary.model_dump(), blobs=blobs)
 
@@ -321,6 +331,7 @@ def _summary(
         neutron_max=occupancy.neutron.best_total,
         neutron_limit=opinion.neutron_limit,
         sigma_max=None if sigma is None else round(sigma, 3),
+        suppression=None if opinion.suppression is None else round(opinion.suppression, 3),
         gamma_alarm=Channel.GAMMA in occupancy.alarms,
         neutron_alarm=Channel.NEUTRON in occupancy.alarms,
         tamper=occupancy.tamper,
@@ -333,6 +344,7 @@ def _verdict(verdict: Verdict) -> AlgorithmVerdict:
     return AlgorithmVerdict(
         algo=verdict.algo,
         version=verdict.version,
+        channel=verdict.channel,
         params=dict(verdict.params),
         statistic=verdict.statistic,
         threshold=verdict.threshold,

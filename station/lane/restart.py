@@ -22,7 +22,8 @@ from station.domain.identity import PlateEvidence
 from station.domain.inspection import Inspection
 from station.domain.manifest import ManifestMatch
 from station.domain.rules import Alarm as DeviceAlarm
-from station.domain.rules import Hit, Opinion, Order, Vote
+from station.domain.rules import Hit, Order, Vote
+from station.domain.second_opinion import opinions
 from station.domain.values import (
     BlobUse,
     Decision,
@@ -215,8 +216,7 @@ def _occupancy(passage: Passage, data: Mapping[str, Any]) -> None:
     passage.maxima |= maxima
     passage.limits |= limits
     passage.backgrounds["gamma"] = summary.gamma_background
-    for verdict in summary.verdicts:
-        opinion = Opinion(summary.device, verdict.outcome, verdict.statistic, verdict.threshold)
+    for opinion, _ in opinions(summary):
         passage.inspection.opine(opinion)
     passage.inspection.checks.ended("rpm", summary.reason, float(summary.complete))
 

@@ -174,8 +174,8 @@ def clear() -> LaneView:
 
 def review() -> LaneView:
     """The radiograph must be read first; the plate is only probable."""
-    opinion = {"device": "rpm1", "outcome": "low_confidence"}
-    reason = Reason(rule="R7", code="second_opinion", args=opinion)
+    opinion = {"device": "rpm1", "channel": "neutron", "outcome": "low_confidence"}
+    reason = Reason(rule="R6", code="second_opinion", args=opinion)
     plate = PlateIdentity(text="LXR 4827", region="US-TX", status="probable", confidence=0.71)
     identity = Identity(status="probable", plate=plate)
     return lane(vehicle(Level.REVIEW_IMAGE, ("read_image",), reasons=(reason,), identity=identity))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.readings import Channel, Counts, DeviceFlag, Phase
-from station.domain.occupancy import AlarmRaised, Closed, Orphaned, Started
+from station.domain.occupancy_effects import AlarmRaised, Closed, Orphaned, Started
 from tests.support.portal_lines import TAGS, Portal, line
 
 COUNT_TAGS = st.sampled_from(sorted(TAGS))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from drivers.api import PortalFacts
 from drivers.geometry import LaneGeometry
 from drivers.readings import (
     CameraRead,
@@ -66,7 +67,12 @@ GEOMETRY = LaneGeometry(
     exit_loop_m=24.0,
 )
 DEVICES = (
-    DeviceFacts("rpm1", "PortalMonitor", "emulated", 4),
+    DeviceFacts(
+        "rpm1",
+        "PortalMonitor",
+        "emulated",
+        PortalFacts(("ML", "MU", "SL", "SU"), frozenset(Channel), 0.2),
+    ),
     DeviceFacts("scanner1", "LineScanner", "emulated"),
     DeviceFacts("lpr1", "Camera", "emulated"),
     DeviceFacts("io1", "DigitalIo", "emulated"),

@@ -19,8 +19,9 @@ from drivers.readings import (
     UnknownRecord,
 )
 from imaging.radiation.opinion import StationOpinion
-from station.domain.occupancy import AlarmRaised, Closed, Effect, OccupancyMachine
+from station.domain.occupancy_effects import AlarmRaised, Closed, Effect
 from station.domain.occupancy_record import Occupancy
+from station.domain.polled import PolledMachine
 
 S = 1_000_000_000
 BOTH = frozenset({Channel.GAMMA, Channel.NEUTRON})
@@ -77,7 +78,7 @@ class Portal:
     def __post_init__(self) -> None:
         ids = itertools.count(1)
         self.opinion = StationOpinion()
-        self.machine = OccupancyMachine(
+        self.machine = PolledMachine(
             self.fitted, self.opinion, lambda: f"occ-{next(ids)}", last_count=self.last_count
         )
 

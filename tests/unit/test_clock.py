@@ -13,7 +13,8 @@ from drivers.readings import Channel, Counts, DeviceFlag, OccupancyEnd, Phase
 from imaging.radiation.background import BackgroundRules
 from imaging.radiation.gross import GrossConfig
 from imaging.radiation.opinion import StationOpinion
-from station.domain.occupancy import Closed, OccupancyMachine
+from station.domain.occupancy import OccupancyMachine
+from station.domain.occupancy_effects import Closed
 from station.runtime.clock import BOOT_ID, Overdue, SystemClock, clock_quality, end, within
 from tests.support.manual_clock import ManualClock
 

@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from drivers.readings import Channel
-from station.domain.occupancy import OccupancyMachine, Started, State
+from station.domain.occupancy import OccupancyMachine, State
+from station.domain.occupancy_effects import Started
 from station.domain.occupancy_record import MAX_GAPS, MAX_SAMPLES, MAX_SPEEDS, Gap
 from tests.support.portal_lines import BOTH, Portal, S, line, stamp
 
@@ -145,7 +146,7 @@ def test_the_second_opinion_knows_of_gaps(portal: Portal) -> None:
     portal.scans(22.0, 22.6)
     end(portal, 22.8)
     closed = portal.effects[-1]
-    (verdict,) = closed.opinion.verdicts  # type: ignore[union-attr]
+    verdict, *_ = closed.opinion.verdicts  # type: ignore[union-attr]
     assert (verdict.outcome, verdict.reason) == ("not_possible", "too_short")
 
 

@@ -3,15 +3,8 @@
 import pytest
 
 from drivers.readings import Channel, Counts, DeviceFlag, Phase
-from station.domain.occupancy import (
-    AlarmRaised,
-    Closed,
-    Effect,
-    Missed,
-    Started,
-    State,
-    StationAlarm,
-)
+from station.domain.occupancy import State
+from station.domain.occupancy_effects import AlarmRaised, Closed, Effect, Missed, Started, StationAlarm
 from tests.support.portal_lines import Portal, stamp
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from station.domain.occupancy import (
+from station.domain.occupancy import State
+from station.domain.occupancy_effects import (
     Amended,
     Closed,
     Effect,
@@ -11,7 +12,6 @@ from station.domain.occupancy import (
     Orphaned,
     SetupChanged,
     Started,
-    State,
     TamperChanged,
 )
 from tests.support.portal_lines import Portal

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from imaging.radiation.sprt import Sprt, SprtConfig, alarm_probability, alpha_for
+from imaging.radiation.sprt import Sprt, SprtConfig, alarm_probability, alpha_for, calibrated, sure_rate
 
 FAST = SprtConfig(2, 6, 1e-3, 0.01, 0.2)
 SLOW = SprtConfig(2, 6, 1e-3, 0.01, 1.0)
@@ -69,3 +70,28 @@ def test_what_gives_no_test_is_refused(wrong: dict[str, float]) -> None:
 def test_no_alpha_is_said() -> None:
     with pytest.raises(ValueError, match="no α"):
         alpha_for(2, 6, 10, 1e-30)
+
+
+@pytest.mark.parametrize("counted", [0, 1, 3, 10, 40, 600])
+def test_a_rate_that_the_true_one_hardly_exceeds(counted: int) -> None:
+    exact = scipy.stats.gamma.ppf(0.99, counted + 0.5) / 20
+    assert sure_rate(counted, 20) == pytest.approx(exact, rel=0.01)
+
+
+@pytest.mark.parametrize("counted", [3, 40, 200])
+def test_the_calibrated_test_keeps_the_owners_false_alarms(counted: int) -> None:
+    p = 1e-4 / 3
+    config = calibrated(counted, 20, 10, p, 1)
+    assert sure_rate(counted, 20) <= config.background <= 1.1 * sure_rate(counted, 20)
+    assert config.source == config.background + 4
+    assert p / 3 < alarm_probability(config, config.background, 10) <= p
+    assert alarm_probability(config, counted / 20, 10) < p / 5, "the likely rate has fewer"
+    assert alarm_probability(config, counted / 20 + 8, 10) > 0.5
+
+
+@pytest.mark.parametrize(("records", "p"), [(13, 1e-4), (600, 1e-4), (10, 1e-17)])
+def test_a_long_occupancy_or_a_rare_alarm_takes_the_bound(records: int, p: float) -> None:
+    config = calibrated(100, 20, records, p, 1)
+    assert config.alpha == pytest.approx(0.99 * p / records, rel=1e-3, abs=0)
+    if records == 13:
+        assert alarm_probability(config, config.background, records) <= p

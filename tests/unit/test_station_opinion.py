@@ -1,29 +1,33 @@
 """The second opinion over whole occupancies: background, first crossing, verdict at the close."""
 
+import math
+
 import numpy as np
 import pytest
 
+from imaging.radiation import gross, neutron, sprt
 from imaging.radiation.background import BackgroundRules
 from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun, k_for
-from imaging.radiation.opinion import StationOpinion
-from imaging.radiation.verdict import Outcome
+from imaging.radiation.neutron import predictive_limit
+from imaging.radiation.opinion import StationOpinion, device_rule
+from imaging.radiation.verdict import REPLICA, Outcome, Verdict, relation
 
 S = 1_000_000_000
 STEP = S // 5
+GAMMA = frozenset({"gamma"})
 
 
 def opinion_with_background(records: int = 20, per_panel: int = 250) -> StationOpinion:
-    opinion = StationOpinion()
+    opinion = StationOpinion(channels=GAMMA)
     for i in range(records):
         assert opinion.background("gamma", i * 5 * S, (per_panel,) * 4) is None
-        assert opinion.background("neutron", i * 5 * S, (1, 0, 1, 0)) is None
     return opinion
 
 
 def drive(opinion: StationOpinion, totals: list[int | None], start_s: float = 100.0):
     start_ns = round(start_s * S)
     opinion.open(start_ns)
-    early = [opinion.scan("gamma", start_ns + i * STEP, total, 0.2) for i, total in enumerate(totals)]
+    early = [opinion.scan("gamma", start_ns + i * STEP, (total,), 0.2) for i, total in enumerate(totals)]
     result = opinion.close(start_ns + len(totals) * STEP, scanner_active=False)
     return [verdict for verdict in early if verdict], result
 
@@ -100,10 +104,10 @@ def test_a_window_never_reaches_over_a_gap() -> None:
     opinion = opinion_with_background()
     opinion.open(100 * S)
     for i in range(4):
-        opinion.scan("gamma", 100 * S + i * STEP, 290, 0.2)
+        opinion.scan("gamma", 100 * S + i * STEP, (290,), 0.2)
     opinion.gap("neutron")
     opinion.gap("gamma")
-    assert opinion.scan("gamma", 110 * S, 290, 0.2) is None  # 5 × 290 would cross
+    assert opinion.scan("gamma", 110 * S, (290,), 0.2) is None  # 5 × 290 would cross
     result = opinion.close(111 * S, scanner_active=False)
     assert (result.verdicts[0].outcome, result.verdicts[0].reason) == (Outcome.NOT_POSSIBLE, "too_short")
     opinion.gap("gamma")  # harmless without an occupancy
@@ -118,7 +122,7 @@ def test_a_running_scanner_or_an_old_background_lowers_the_confidence() -> None:
     opinion = opinion_with_background()
     opinion.open(100 * S)
     for i in range(10):
-        opinion.scan("gamma", 100 * S + i * STEP, 200, 0.2)
+        opinion.scan("gamma", 100 * S + i * STEP, (200,), 0.2)
     verdict = opinion.close(102 * S, scanner_active=True).verdicts[0]
     assert (verdict.outcome, verdict.reason) == (Outcome.LOW_CONFIDENCE, "scanner_active")
     verdict = drive(opinion, [200] * 10, start_s=95 + 600.5)[1].verdicts[0]
@@ -130,7 +134,7 @@ def test_a_running_scanner_or_an_old_background_lowers_the_confidence() -> None:
 def test_another_interval_than_configured_is_not_judged() -> None:
     opinion = opinion_with_background()
     opinion.open(100 * S)
-    opinion.scan("gamma", 100 * S, 1000, 1.0)
+    opinion.scan("gamma", 100 * S, (1000,), 1.0)
     verdict = opinion.close(101 * S, scanner_active=False).verdicts[0]
     assert (verdict.outcome, verdict.reason) == (Outcome.NOT_POSSIBLE, "interval")
 
@@ -138,18 +142,17 @@ def test_another_interval_than_configured_is_not_judged() -> None:
 def test_an_alarm_stays_an_alarm_when_the_interval_changes_later() -> None:
     opinion = opinion_with_background()
     opinion.open(100 * S)
-    crossings = [opinion.scan("gamma", 100 * S + i * STEP, 400, 0.2) for i in range(5)]
+    crossings = [opinion.scan("gamma", 100 * S + i * STEP, (400,), 0.2) for i in range(5)]
     assert crossings[-1] is not None
-    assert opinion.scan("gamma", 102 * S, 1000, 1.0) is None
-    assert opinion.scan("gamma", 103 * S, 200, 0.2) is None
+    assert opinion.scan("gamma", 102 * S, (1000,), 1.0) is None
+    assert opinion.scan("gamma", 103 * S, (200,), 0.2) is None
     assert opinion.close(104 * S, scanner_active=True).verdicts[0].outcome is Outcome.ALARM
 
 
 def test_another_number_of_panels_makes_the_old_limits_void() -> None:
     opinion = opinion_with_background()
     assert opinion.background("gamma", 200 * S, (250,) * 2) is None
-    assert opinion.background("neutron", 200 * S, (1, 0)) is None
-    assert (opinion.limit("gamma"), opinion.limit("neutron")) == (None, None)
+    assert opinion.limit("gamma") is None
     _, result = drive(opinion, [200] * 20, start_s=201)
     assert (result.verdicts[0].outcome, result.verdicts[0].reason) == (Outcome.NOT_POSSIBLE, "no_background")
 
@@ -163,7 +166,7 @@ def test_a_partial_record_moves_no_limit(counts: tuple[int | None, ...]) -> None
 
 def test_a_running_mean_is_not_counted_twice_in_the_limit() -> None:
     """Twenty records of a 20 s running mean count 115 s, which moves k and thereby the limit."""
-    opinion = StationOpinion(rules=BackgroundRules(averaging_s=20.0))
+    opinion = StationOpinion(rules=BackgroundRules(averaging_s=20.0), channels=GAMMA)
     for i in range(20):
         opinion.background("gamma", i * 5 * S, (250,) * 4)
     _, result = drive(opinion, [200] * 20)
@@ -187,11 +190,181 @@ def test_limits_to_draw_are_known_while_the_lane_is_empty() -> None:
         None,
         None,
     )
-    opinion = opinion_with_background()
-    assert opinion.limit("gamma") == 1152
-    assert opinion.limit("neutron") == 12  # from 40 counts in 20 s, 1e-5 a record
+    opinion = with_both()
+    assert opinion.limit("gamma") == 1160  # three tests share the false alarms of the owner
+    assert opinion.limit("neutron") == predictive_limit(40, 20, 1, 1e-4 / 3 / 10)
     assert opinion.background_cps("neutron") == 2
-    assert opinion.scan("neutron", 0, 100, 1.0) is None
+    assert opinion.scan("neutron", 0, (100,) * 4, 1.0) is None, "no vehicle is there"
+
+
+# --- neutrons, the device's own rule, suppression ---------------------------------------------
+
+
+def with_both(records: int = 20) -> StationOpinion:
+    opinion = StationOpinion()
+    for i in range(records):
+        assert opinion.background("gamma", i * 5 * S, (250,) * 4) is None
+        assert opinion.background("neutron", i * 5 * S, (1, 0, 1, 0)) is None
+    return opinion
+
+
+def passed(opinion: StationOpinion, *neutrons: tuple[int | None, ...], gamma: int = 50) -> dict[str, Verdict]:
+    """Let a vehicle pass: five gamma records for each of the neutrons; return the verdicts by algorithm."""
+    opinion.open(100 * S)
+    for i, counts in enumerate(neutrons):
+        for step in range(5):
+            opinion.scan("gamma", (100 + i) * S + step * STEP, (gamma,) * 4, 0.2)
+        opinion.scan("neutron", (101 + i) * S, counts, 1.0)
+    result = opinion.close((101 + len(neutrons)) * S, scanner_active=False)
+    return {verdict.algo: verdict for verdict in result.verdicts}
+
+
+QUIET = (1, 0, 1, 0)
+
+
+def test_quiet_neutrons_are_no_alarm_of_either_test() -> None:
+    found = passed(with_both(), *[QUIET] * 10)
+    assert set(found) == {gross.ALGORITHM, neutron.ALGORITHM, sprt.ALGORITHM}
+    assert {verdict.outcome for verdict in found.values()} == {Outcome.NO_ALARM}
+    bounds = [found[name].params["false_alarm_bound"] for name in (gross.ALGORITHM, neutron.ALGORITHM)]
+    assert bounds == pytest.approx([1e-4 / 3, 1e-4 / 3], rel=0.02)
+    assert found[sprt.ALGORITHM].channel == found[neutron.ALGORITHM].channel == "neutron"
+
+
+def test_a_strong_source_is_told_at_once_and_a_weak_one_by_the_sequential_test() -> None:
+    opinion = with_both()
+    opinion.open(100 * S)
+    told = opinion.scan("neutron", 101 * S, (10, 9, 8, 3), 1.0)
+    assert told is not None
+    assert (told.algo, told.outcome, told.statistic, told.t_first_s) == (
+        (neutron.ALGORITHM, Outcome.ALARM, 30, 1.0)
+    )
+    opinion.close(102 * S, scanner_active=False)
+    found = passed(with_both(), *[(3, 2, 3, 1)] * 10)
+    assert found[neutron.ALGORITHM].outcome is Outcome.NO_ALARM
+    assert found[sprt.ALGORITHM].outcome is Outcome.ALARM
+
+
+def test_the_sequential_test_alone_is_told_at_once_too() -> None:
+    opinion = with_both()
+    opinion.open(100 * S)
+    told = [opinion.scan("neutron", (101 + i) * S, (3, 2, 3, 1), 1.0) for i in range(10)]
+    (first,) = [verdict for verdict in told if verdict]
+    assert (first.algo, first.outcome) == (sprt.ALGORITHM, Outcome.ALARM)
+
+
+def test_a_spike_of_one_record_on_three_panels_is_suspected_and_still_an_alarm() -> None:
+    found = passed(with_both(), QUIET, (12, 12, 12, 0), QUIET)[neutron.ALGORITHM]
+    assert (found.outcome, found.params["notes"]) == (Outcome.ALARM, "burst_suspect")
+    for passage in ([(30, 0, 0, 0)], [(12, 12, 12, 0)] * 2):
+        found = passed(with_both(), *passage)[neutron.ALGORITHM]
+        assert (found.outcome, found.params["notes"]) == (Outcome.ALARM, "")
+
+
+def test_neutrons_that_are_missing_make_no_clear() -> None:
+    for passage in ([QUIET, (1, None, 0, 0)], [QUIET, ()]):
+        found = passed(with_both(), *passage)
+        for name in (neutron.ALGORITHM, sprt.ALGORITHM):
+            assert (found[name].outcome, found[name].reason) == (Outcome.LOW_CONFIDENCE, "data_missing")
+    found = passed(with_both(), (None,) * 4)
+    assert found[neutron.ALGORITHM].reason == found[sprt.ALGORITHM].reason == "too_short"
+    opinion = with_both()
+    opinion.open(100 * S)
+    opinion.scan("neutron", 101 * S, QUIET, 1.0)
+    opinion.gap("neutron")
+    verdicts = opinion.close(110 * S, scanner_active=False).verdicts
+    assert [verdict.reason for verdict in verdicts if verdict.channel == "neutron"] == ["data_missing"] * 2
+
+
+def test_without_a_neutron_background_nothing_is_said_of_neutrons() -> None:
+    found = passed(with_both(1), QUIET)
+    assert {verdict.reason for verdict in found.values()} == {"no_background"}
+
+
+def test_another_neutron_interval_is_not_judged() -> None:
+    opinion = with_both()
+    opinion.open(100 * S)
+    opinion.scan("neutron", 101 * S, (100,) * 4, 0.5)
+    found = opinion.close(102 * S, scanner_active=False).verdicts
+    assert [verdict.reason for verdict in found] == ["too_short", "interval", "interval"]
+
+
+def test_a_channel_that_is_not_counted_has_no_say() -> None:
+    opinion = opinion_with_background()
+    assert opinion.background("neutron", 0, QUIET) == "not_fitted"
+    opinion.open(100 * S)
+    assert opinion.scan("neutron", 101 * S, (100,) * 4, 1.0) is None
+    assert [v.channel for v in opinion.close(102 * S, scanner_active=False).verdicts] == ["gamma"]
+    contacts = StationOpinion(channels=frozenset())
+    contacts.open(0)
+    assert contacts.close(S, scanner_active=False).verdicts == ()
+
+
+def test_the_devices_own_rule_is_repeated_as_it_says_it() -> None:
+    opinion = with_both()
+    opinion.setup(6.5, 5, "SUM")
+    found = passed(opinion, *[QUIET] * 3)[REPLICA]
+    assert (found.outcome, found.threshold) == (Outcome.NO_ALARM, 1205)  # ⌊1000 + 6.5·√1000⌋
+    assert found.params["k"] == 6.5
+    loud = passed(opinion, QUIET, gamma=61)
+    assert loud[REPLICA].outcome is Outcome.ALARM
+    opinion = with_both()
+    opinion.setup(6.5, 5, "VERTICAL")
+    found = passed(opinion, QUIET)[REPLICA]
+    assert (found.outcome, found.reason) == (Outcome.NOT_POSSIBLE, "algorithm")
+    opinion.setup(0.0, 5, "SUM")
+    assert REPLICA not in passed(opinion, QUIET)
+    opinion = with_both(1)
+    opinion.setup(6.5, 5, "")
+    assert passed(opinion, QUIET)[REPLICA].reason == "no_background"
+
+
+def test_the_set_up_is_read_as_far_as_it_was_told() -> None:
+    assert device_rule({"nsigma": 6.5, "intervals": 5.0, "algorithm": "SUM"}) == (6.5, 5, "SUM")
+    assert device_rule({"nsigma": 7.0, "intervals": 5.0}) == (7.0, 5, "")
+    for told in (
+        {},
+        {"nsigma": 7.0},
+        {"nsigma": "x", "intervals": 5.0},
+        {"nsigma": math.inf, "intervals": 5.0},
+    ):
+        assert device_rule(told) is None
+
+
+def test_a_vehicle_that_hides_much_is_not_plainly_clear() -> None:
+    opinion = with_both()
+    opinion.open(100 * S)
+    for i in range(60):
+        opinion.scan("gamma", 100 * S + i * STEP, (33,) * 4, 0.2)
+    result = opinion.close(113 * S, scanner_active=False)
+    assert result.suppression == pytest.approx(0.34)
+    assert result.suppression_limit is not None
+    assert result.suppression > result.suppression_limit
+    assert (result.verdicts[0].outcome, result.verdicts[0].reason) == (Outcome.LOW_CONFIDENCE, "suppression")
+
+
+def test_a_site_may_say_what_must_still_be_seen() -> None:
+    opinion = StationOpinion(channels=GAMMA, s50_max=100.0)
+    for i in range(20):
+        opinion.background("gamma", i * 5 * S, (250,) * 4)
+    _, result = drive(opinion, [200] * 20)
+    assert (result.verdicts[0].outcome, result.verdicts[0].reason) == (Outcome.LOW_CONFIDENCE, "s50")
+
+
+@pytest.mark.parametrize(
+    ("device", "outcomes", "expected"),
+    [
+        (True, "alarm no_alarm", "agree_alarm"),
+        (False, "alarm not_possible", "station_only"),
+        (True, "no_alarm no_alarm", "device_only"),
+        (False, "no_alarm", "agree_none"),
+        (True, "no_alarm low_confidence", "undecided"),
+        (False, "not_possible", "undecided"),
+        (False, "", "undecided"),
+    ],
+)
+def test_the_relation_to_the_device(device: bool, outcomes: str, expected: str) -> None:
+    assert relation(device, map(Outcome, outcomes.split())) == expected
 
 
 def test_the_sliding_sum_equals_a_convolution() -> None:

@@ -21,7 +21,8 @@ from drivers.api import (
     DriverContext,
     DriverSpec,
     LinkLost,
-    Options,
+    PortalFacts,
+    PortalOptions,
     Role,
 )
 from drivers.readings import (
@@ -46,7 +47,7 @@ SPECTROSCOPIC_LINES, SPECTROSCOPIC_S = 3, 60.0
 dialect can read, mean the wrong dialect; one garbled line does not."""
 
 
-class TsaOptions(Options):
+class TsaOptions(PortalOptions):
     """Where the portal is (``host`` and ``port``, or ``serial_port``) and how its panels are called."""
 
     host: str = "127.0.0.1"
@@ -71,6 +72,11 @@ class TsaOptions(Options):
         if len(set(self.detectors)) < len(self.detectors):
             raise ValueError(f"each detector needs a name of its own, not {', '.join(self.detectors)}")
         return self
+
+    @property
+    def portal(self) -> PortalFacts:
+        """Both channels on all panels, gamma in intervals of 200 ms."""
+        return PortalFacts(self.detectors, frozenset(Channel), codec.COUNT_TAGS["GS"].interval_s)
 
 
 class TsaDriver:

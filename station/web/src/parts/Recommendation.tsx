@@ -12,12 +12,15 @@ const ALARM_REASONS = 2;
 /** An order that must warn nobody: whoever looks through the window reads a code word, in grey. */
 const quiet = (reason?: Reason) => reason?.code === "directive_hit" && reason.args.discreet === true;
 
+/** Arguments whose values are codes, and the group of their words; all others are text. */
+const WORDS: Record<string, string> = { reason: "why", why: "difference", outcome: "outcome", channel: "channel" };
+
 function reasonText(reason: Reason): string {
   if (quiet(reason)) return t("order.code_word");
   const values: Record<string, string | number> = {};
   for (const [name, value] of Object.entries(reason.args)) {
     const text = String(value ?? (name === "reason" ? "waiting" : "–"));
-    values[name] = name === "reason" ? code("why", text) : name === "why" ? code("difference", text) : name === "outcome" ? code("outcome", text) : text;
+    values[name] = WORDS[name] ? code(WORDS[name], text) : text;
   }
   return code("reason", reason.code, values);
 }

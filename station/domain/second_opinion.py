@@ -1,0 +1,28 @@
+"""What the station's verdicts on one occupancy mean together, and how they stand to the device's word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from imaging.radiation.verdict import REPLICA, Outcome, relation
+from station.domain.rules import Opinion
+from station.domain.values import AlgorithmVerdict, OccupancySummary
+
+GRAVITY = (Outcome.ALARM, Outcome.LOW_CONFIDENCE, Outcome.NO_ALARM, Outcome.NOT_POSSIBLE)
+"""Of several tests the gravest answer counts; that one was not possible is no answer where another was."""
+
+
+def opinions(summary: OccupancySummary) -> Iterator[tuple[Opinion, str]]:
+    """Yield the opinion on each channel that was tested, and its relation to the device's own alarm."""
+    for channel, alarm in (("gamma", summary.gamma_alarm), ("neutron", summary.neutron_alarm)):
+        tests = list(_calibrated(summary.verdicts, channel))
+        if tests:
+            worst = min(tests, key=lambda verdict: GRAVITY.index(Outcome(verdict.outcome)))
+            answers = (Outcome(test.outcome) for test in tests)
+            opinion = Opinion(summary.device, worst.outcome, worst.statistic, worst.threshold, channel)
+            yield opinion, relation(alarm, answers)
+
+
+def _calibrated(verdicts: Iterable[AlgorithmVerdict], channel: str) -> Iterator[AlgorithmVerdict]:
+    """Yield the tests whose false alarms the owner chose: the replica of the device's rule is none."""
+    return (verdict for verdict in verdicts if verdict.channel == channel and verdict.algo != REPLICA)
