@@ -12,15 +12,20 @@ const ALARM_REASONS = 2;
 /** An order that must warn nobody: whoever looks through the window reads a code word, in grey. */
 const quiet = (reason?: Reason) => reason?.code === "directive_hit" && reason.args.discreet === true;
 
-/** Arguments whose values are codes, and the group of their words; all others are text. */
-const WORDS: Record<string, string> = { reason: "why", why: "difference", outcome: "outcome", channel: "channel" };
+/** Arguments whose values are codes, and their words; all others are text. */
+const WORDS: Record<string, (text: string) => string> = {
+  reason: (text) => code("why", text),
+  why: (text) => code("difference", text),
+  outcome: (text) => code("outcome", text),
+  channel: (text) => code("channel", text),
+};
 
 function reasonText(reason: Reason): string {
   if (quiet(reason)) return t("order.code_word");
   const values: Record<string, string | number> = {};
   for (const [name, value] of Object.entries(reason.args)) {
     const text = String(value ?? (name === "reason" ? "waiting" : "–"));
-    values[name] = WORDS[name] ? code(WORDS[name], text) : text;
+    values[name] = WORDS[name]?.(text) ?? text;
   }
   return code("reason", reason.code, values);
 }
