@@ -118,10 +118,8 @@ class PolledMachine(OccupancyMachine):
             self._counted, self.open.device_count = True, count
         elif self.state == State.OCCUPIED:
             effects += self._close("counter_changed", State.IDLE)
+            self._early = count, status.stamp.mono_ns
             effects += self._opened(status, start_known=True)
-            self._counted = True
-            if self.open is not None:
-                self.open.device_count = count
         elif self._early is None:
             self._early = count, status.stamp.mono_ns
         else:
