@@ -40,7 +40,7 @@ from tests.browser.snapshots import (
     vehicle,
 )
 
-pytestmark = pytest.mark.timeout(150)  # a look is taken in eight dresses, on a busy machine slowly
+pytestmark = pytest.mark.timeout(150)  # a look is taken in six dresses, on a busy machine slowly
 
 WEB = DIST.parent
 MENU, NIGHT = ".header .buttons button:nth-child(2)", ".choices button:nth-child(2)"
@@ -201,7 +201,7 @@ def test_a_look_is_readable_and_whole(look: str, page: Screen, fixture: Fixture)
     faults = []
     lights = (False,) if look in ALWAYS_DAY else (False, True)
     for night in lights:
-        for size in SIZES:
+        for size in SIZES[:1] if night else SIZES:  # the night has other colours, and no other places
             for language in ("en", "es"):
                 dress(page, language, night, size, look)
                 # Names, roles and order are the same in every light and size; colours and places are not.
