@@ -38,8 +38,9 @@ run: setup
 # single devices and the journal on sockets; and behind what only computes, with the coverage gate, broken disks.
 tests = $(wildcard $(foreach name,$(2),tests/$(1)/test_$(name).py))
 GLASS := tests/browser $(call tests,integration,demo_lane hil_io hil_lane_full tutorial)
-LANES := $(call tests,faults,device_faults field_faults kill9_lane sick_computer) \
-	$(call tests,integration,directives directives_kept hold_orders poll_client real_photo recorded_passage)
+LANES := $(call tests,faults,field_faults kill9_lane sick_computer) \
+	$(call tests,integration,directives directives_kept hold_orders poll_client real_photo recorded_passage) \
+	$(call tests,faults,device_faults)
 DISKS := $(call tests,faults,crash_points disk_errors disk_full ext4_power flips kill9 offline power_loss)
 PURE  := tests/unit tests/property
 WIRE  := tests/contract tests/interop $(filter-out $(GLASS) $(LANES) $(DISKS),$(call tests,faults,*) $(call tests,integration,*))
