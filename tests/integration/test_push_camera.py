@@ -216,6 +216,15 @@ async def post(lane: Ears, xml: str) -> tuple[int, str]:
     return int(answer.split()[1]), answer.partition(b"\r\n\r\n")[2].decode().strip()
 
 
+async def test_a_connection_that_comes_with_the_end_is_closed_at_once() -> None:
+    async with ears() as heard:
+        await heard.driver.close()
+        async with await asyncio.start_server(heard.driver._serve, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+            assert await asyncio.wait_for(reader.read(), 5) == b"", "nobody waits for its request"
+            writer.close()
+
+
 async def test_an_event_that_comes_twice_is_read_once() -> None:
     async with ears() as lane:
         for uuid in ("1", "1", "2", "1"):

@@ -125,6 +125,9 @@ class HttpPush:
     # --- one connection -------------------------------------------------------------------------
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:  # it was accepted in the moment of the end
+            writer.close()
+            return
         task = cast("asyncio.Task[None]", asyncio.current_task())
         if len(self._connections) >= MAX_CONNECTIONS:
             busy = response(503, "Too many connections are open; send this event again.", RETRY)
