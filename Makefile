@@ -36,6 +36,7 @@ run: setup
 
 # Four streams on two cores, since what runs in real time mostly waits: the screen and the bench; whole lanes;
 # single devices and the journal on sockets; and behind what only computes, with the coverage gate, broken disks.
+# What fails in real time beside the others is tried once more, alone: failing twice it has failed.
 tests = $(wildcard $(foreach name,$(2),tests/$(1)/test_$(name).py))
 GLASS := tests/browser $(call tests,integration,demo_lane hil_io hil_lane_full tutorial)
 LANES := $(call tests,faults,field_faults kill9_lane sick_computer) \
@@ -48,14 +49,22 @@ WIRE  := tests/contract tests/interop $(filter-out $(GLASS) $(LANES) $(DISKS),$(
 test: check web
 	@scripts/debian-packages 'make test drives the screen with chromium, asks mbpoll and curl for a second opinion and breaks disks with gcc' \
 		chromium mbpoll curl gcc libc6-dev || echo 'carril: the tests that need them are skipped.' >&2
-	beside() { nice -n $$2 $(BIN)/pytest -p no:cacheprovider "$${@:3}" >.venv/$$1.log 2>&1; }
+	beside() { nice -n $$2 $(BIN)/pytest -o cache_dir=.venv/again-$$1 "$${@:3}" >.venv/$$1.log 2>&1; }
+	alone() { echo "what failed beside other tests is tried once more, alone: $$1"; \
+		$(BIN)/pytest --last-failed --last-failed-no-failures none -o cache_dir=.venv/again-$$1 "$${@:2}"; }
 	beside lanes 0 $(LANES) & lanes=$$!
-	beside wire 9 $(WIRE) & wire=$$!
+	beside wire 5 $(WIRE) & wire=$$!
 	{ beside pure 19 $(PURE) --cov --timeout 300 && pure=0 || pure=1; beside disks 19 $(DISKS) && exit $$pure; } & rest=$$!
-	failed=0
-	nice -n 3 $(BIN)/pytest $(GLASS) || failed=1
-	for stream in $$lanes $$wire $$rest; do wait $$stream || failed=1; done
+	failed=0 again=()
+	nice -n 3 $(BIN)/pytest -o cache_dir=.venv/again-glass $(GLASS) || again+=(glass)
+	wait $$lanes || again+=(lanes)
+	wait $$wire || again+=(wire)
+	wait $$rest || failed=1
 	cat .venv/{lanes,wire,pure,disks}.log
+	for stream in "$${again[@]}"; do
+		case $$stream in glass) set -- $(GLASS) ;; lanes) set -- $(LANES) ;; wire) set -- $(WIRE) ;; esac
+		alone $$stream "$$@" || failed=1
+	done
 	exit $$failed
 
 # --- the parts ------------------------------------------------------------------------------------
