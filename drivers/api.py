@@ -9,6 +9,7 @@ found through the entry-point group ``carril.drivers``.
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -118,9 +119,9 @@ class PortalOptions(Options):
     """Base of the options of every portal monitor."""
 
     @property
+    @abstractmethod
     def portal(self) -> PortalFacts:
         """Return what these options say of the portal."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,25 +173,6 @@ class PortalStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class PortalReport:
-    """A whole passage as one document (N42.42) that the portal's own computer has written.
-
-    ``begun_utc_us`` and ``ended_utc_us`` (microseconds since 1970) are the document's own times, by a clock
-    that is not ours; ``texts`` what it says of the vehicle (plate, container); ``body`` its bytes, as read.
-    """
-
-    stamp: Stamp
-    name: str
-    begun_utc_us: int | None
-    ended_utc_us: int | None
-    texts: tuple[str, ...]
-    gamma_alarm: bool
-    neutron_alarm: bool
-    fault: bool
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class UnknownRecord:
     """A well-formed record with a tag that the codec does not know: counted and kept."""
 
@@ -380,8 +361,6 @@ class Inputs:
     values: Mapping[str, bool]
 
 
-PortalReading = (
-    Counts | Speed | Tamper | PortalSetup | OccupancyEnd | PortalStatus | PortalReport | UnknownRecord
-)
+PortalReading = Counts | Speed | Tamper | PortalSetup | OccupancyEnd | PortalStatus | UnknownRecord
 ScannerReading = ScanOpened | LineBlock | LinesLost | ScanClosed | SourceStatus
 Reading = PortalReading | ScannerReading | CameraRead | Inputs

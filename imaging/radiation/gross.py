@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from imaging.radiation.poisson import pmf, survival
-from imaging.radiation.verdict import BackgroundEstimate, Verdict, concluded
+from imaging.radiation.run import Figures, Run
+from imaging.radiation.verdict import BackgroundEstimate
 
 ALGORITHM = "gross_ksigma_calibrated"
-VERSION = 1
 LEAST_BACKGROUND = 20.0
 """Below this many counts per window a k-sigma test is the wrong test."""
 K_RANGE = (1.0, 20.0)
@@ -136,22 +136,18 @@ class GrossThreshold:
         return GrossLimit(integer_limit(counts, t_b_s, t_w_s, self._k), self._k, b, t_b_s, self._p_window)
 
 
-class GrossRun:
+class GrossRun(Run):
     """One occupancy: a sliding sum of whole intervals against one cached integer."""
 
+    CHANNEL = "gamma"
+
     def __init__(self, config: GrossConfig, limit: GrossLimit, algorithm: str = ALGORITHM) -> None:
-        self._config, self._limit, self._algorithm = config, limit, algorithm
+        super().__init__(algorithm)
+        self._config, self._limit = config, limit
         self._window: deque[int] = deque(maxlen=config.window_intervals)
         self._sum = 0
         self._windows = 0
-        self._broken = False
         self._peak: int | None = None
-        self._first_s: float | None = None
-
-    @property
-    def alarmed(self) -> bool:
-        """Whether a window has crossed the limit: nothing that comes later takes that back."""
-        return self._first_s is not None
 
     def push(self, total: int | None, t_s: float) -> bool:
         """Take the counts of one interval over all panels; return whether this is the first crossing.
@@ -160,7 +156,7 @@ class GrossRun:
         window: a sum is never smaller than what was there.
         """
         if total is None:
-            self.break_window()
+            self.gap()
             return False
         if len(self._window) == self._config.window_intervals:
             self._sum -= self._window[0]
@@ -171,43 +167,28 @@ class GrossRun:
         self._windows += 1
         if self._peak is None or self._sum > self._peak:
             self._peak = self._sum
-        if self._sum <= self._limit.limit or self._first_s is not None:
-            return False
-        self._first_s = t_s
-        return True
+        return self._sum > self._limit.limit and self._cross(t_s)
 
-    def break_window(self) -> None:
-        """Start the window afresh after missing data; the verdict will not be plainly clear."""
+    def gap(self) -> None:
+        """Start the window afresh after missing data."""
+        super().gap()
         self._window.clear()
         self._sum = 0
-        self._broken = True
 
-    def verdict(self, doubts: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Verdict:
-        """Return the answer so far; ``doubts`` lower a "no alarm" to low confidence, ``notes`` do not."""
+    def _figures(self) -> Figures:
         limit, config = self._limit, self._config
-        doubts = (*doubts, "data_missing") if self._broken else doubts
-        outcome, reason = concluded(alarmed=self.alarmed, tested=self._windows > 0, doubts=doubts)
-        return Verdict(
-            algo=self._algorithm,
-            version=VERSION,
-            params={
-                "k": round(limit.k, 4),
-                "background_counts": round(limit.background, 3),
-                "background_s": limit.t_b_s,
-                "window_s": config.window_s,
-                "p_occupancy": config.p_occupancy / config.tests,
-                "design_windows": config.design_windows,
-                "windows": self._windows,
-                "p_window": float(f"{limit.p_window:.4g}"),
-                "false_alarm_bound": float(f"{min(1.0, self._windows * limit.p_window):.4g}"),
-                "notes": " ".join(notes),
-            },
-            statistic=self._peak,
-            threshold=limit.limit,
-            t_first_s=self._first_s,
-            outcome=outcome,
-            reason=reason,
-        )
+        params = {
+            "k": round(limit.k, 4),
+            "background_counts": round(limit.background, 3),
+            "background_s": limit.t_b_s,
+            "window_s": config.window_s,
+            "p_occupancy": config.p_occupancy / config.tests,
+            "design_windows": config.design_windows,
+            "windows": self._windows,
+            "p_window": float(f"{limit.p_window:.4g}"),
+            "false_alarm_bound": float(f"{min(1.0, self._windows * limit.p_window):.4g}"),
+        }
+        return Figures(params, self._peak, limit.limit, self._windows)
 
 
 def replica_limit(estimate: BackgroundEstimate, nsigma: float, t_w_s: float) -> GrossLimit | None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from imaging.radiation.poisson import survival
-from imaging.radiation.verdict import BackgroundEstimate, Verdict, concluded
+from imaging.radiation.run import Figures, Run
+from imaging.radiation.verdict import BackgroundEstimate
 
 ALGORITHM = "neutron_predictive"
-VERSION = 1
 BURST_PANELS = 3
 """A spike of one record on so many panels is rather a shower or a spark than a source that passes."""
 
@@ -77,20 +77,16 @@ class NeutronLimit:
         return cls(limit(estimate.total_cps), panels, estimate.total_cps, t_b_s, record_s, p_record)
 
 
-class NeutronRun:
+class NeutronRun(Run):
     """One occupancy: each record against the predictive limit."""
 
+    CHANNEL = "neutron"
+
     def __init__(self, limit: NeutronLimit) -> None:
+        super().__init__(ALGORITHM)
         self._limit = limit
         self._records = self._crossed = self._panels = 0
         self._peak: int | None = None
-        self._first_s: float | None = None
-        self._broken = False
-
-    @property
-    def alarmed(self) -> bool:
-        """Whether a record has reached the limit: nothing that comes later takes that back."""
-        return self._first_s is not None
 
     def push(self, counts: tuple[int | None, ...], t_s: float) -> bool:
         """Take one record, one number per panel; return whether it is the first to reach the limit.
@@ -99,7 +95,7 @@ class NeutronRun:
         """
         present = [count for count in counts if count is not None]
         if not present or len(present) < len(counts):
-            self._broken = True
+            self.gap()
             return False
         total = sum(present)
         self._records += 1
@@ -110,38 +106,18 @@ class NeutronRun:
         if len(present) == len(self._limit.panel_limits):
             pairs = zip(present, self._limit.panel_limits, strict=True)
             self._panels = max(self._panels, sum(count >= limit for count, limit in pairs))
-        if self._first_s is not None:
-            return False
-        self._first_s = t_s
-        return True
+        return self._cross(t_s)
 
-    def gap(self) -> None:
-        """Records are missing."""
-        self._broken = True
-
-    def verdict(self, doubts: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Verdict:
-        """Return the answer so far; ``doubts`` lower a "no alarm" to low confidence, ``notes`` do not."""
+    def _figures(self) -> Figures:
         limit = self._limit
-        doubts = (*doubts, "data_missing") if self._broken else doubts
-        if self._crossed == 1 and self._panels >= BURST_PANELS:
-            notes = (*notes, "burst_suspect")
-        outcome, reason = concluded(alarmed=self.alarmed, tested=self._records > 0, doubts=doubts)
-        return Verdict(
-            algo=ALGORITHM,
-            version=VERSION,
-            channel="neutron",
-            params={
-                "background_cps": round(limit.background_cps, 4),
-                "background_s": limit.t_b_s,
-                "record_s": limit.record_s,
-                "p_record": float(f"{limit.p_record:.4g}"),
-                "records": self._records,
-                "false_alarm_bound": float(f"{min(1.0, self._records * limit.p_record):.4g}"),
-                "notes": " ".join(notes),
-            },
-            statistic=self._peak,
-            threshold=limit.limit,
-            t_first_s=self._first_s,
-            outcome=outcome,
-            reason=reason,
-        )
+        params = {
+            "background_cps": round(limit.background_cps, 4),
+            "background_s": limit.t_b_s,
+            "record_s": limit.record_s,
+            "p_record": float(f"{limit.p_record:.4g}"),
+            "records": self._records,
+            "false_alarm_bound": float(f"{min(1.0, self._records * limit.p_record):.4g}"),
+        }
+        burst = self._crossed == 1 and self._panels >= BURST_PANELS
+        notes = ("burst_suspect",) if burst else ()
+        return Figures(params, self._peak, limit.limit, self._records, notes)

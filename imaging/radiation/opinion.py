@@ -13,8 +13,9 @@ from imaging.radiation import gross, neutron, sprt
 from imaging.radiation.background import Background, BackgroundRules
 from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun, GrossThreshold, replica_limit
 from imaging.radiation.neutron import NeutronLimit, NeutronRun
+from imaging.radiation.run import Run
 from imaging.radiation.suppression import STRONG, Suppression, half_detected, null_limit
-from imaging.radiation.verdict import REPLICA, BackgroundEstimate, OpinionResult, Outcome, Verdict
+from imaging.radiation.verdict import REPLICA, BackgroundEstimate, OpinionResult, Verdict
 
 NEUTRON_RECORD_S = 1.0
 TESTS = {"gamma": 1, "neutron": 2}
@@ -157,13 +158,9 @@ class StationOpinion:
             return
         if channel == "gamma":
             run.suppression.gap()
-            for test in (run.gross, run.replica):
-                if test:
-                    test.break_window()
-        else:
-            for counted in (run.neutron, run.sequential):
-                if counted:
-                    counted.gap()
+        for test in (run.gross, run.replica, run.neutron, run.sequential):
+            if test and test.CHANNEL == channel:
+                test.gap()
 
     def close(self, mono_ns: int, *, scanner_active: bool) -> OpinionResult:
         """Return the verdicts and let the background go on after its guard time."""
@@ -201,14 +198,14 @@ class StationOpinion:
         self,
         run: _Run,
         channel: str,
-        test: GrossRun | NeutronRun | sprt.SprtRun | None,
+        test: Run | None,
         algorithm: str,
         refusal: str,
         doubts: tuple[str, ...],
     ) -> Verdict:
         unfit = run.unfit.get(channel)
         if test is None or (unfit and not test.alarmed):
-            return Verdict(algorithm, 1, channel, reason=unfit or refusal, outcome=Outcome.NOT_POSSIBLE)
+            return Verdict(algorithm, Run.VERSION, channel, reason=unfit or refusal)
         return test.verdict(doubts, self._notes(channel))
 
     def _old(self, run: _Run, estimate: BackgroundEstimate | None) -> tuple[str, ...]:

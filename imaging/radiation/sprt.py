@@ -7,7 +7,6 @@ bound α/(1 − β) holds for each run of it and not for the occupancy: ``alpha_
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,11 +14,21 @@ from functools import lru_cache
 import numpy as np
 
 from imaging.radiation.poisson import pmf
-from imaging.radiation.verdict import Verdict, concluded
+from imaging.radiation.run import Figures, Run
 
 ALGORITHM = "neutron_sprt"
-VERSION = 1
-ALPHAS = (1e-12, 0.1)
+SOURCE_CPS = 4.0
+"""Neutrons per second above the background that the test is made for: our choice."""
+GRID = 1.1
+"""Backgrounds are rounded up to a power of it, so that α is computed once for many of them."""
+EXACT_RECORDS = 12
+"""The exact sum takes some milliseconds for ten records, and grows with their square."""
+BETA = 0.01
+MOST_ALPHA = 0.1
+STEP_ALPHA = 0.1
+"""To which fraction α is looked for, from below."""
+SURE = 2.326
+"""Normal deviate of 99 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,36 +125,20 @@ def _most(config: SprtConfig, rate: float) -> int:
 
 
 def alpha_for(background: float, source: float, records: int, p: float, interval_s: float = 1.0) -> float:
-    """Return an α, as large as may be, whose occupancies of so many records alarm falsely with at most ``p``.
+    """Return an α whose occupancies of so many records alarm falsely with at most ``p``, as large as may be.
 
-    Raises ``ValueError`` where even the least α does not do.
+    Where the exact sum would take too long it is Wald's bound: no more runs than records, each alarming
+    with at most α/(1 − β). That bound is also where the search begins.
     """
-
-    def false(alpha: float) -> float:
-        config = SprtConfig(background, source, alpha, interval_s=interval_s)
-        return alarm_probability(config, background, records)
-
-    if false(ALPHAS[0]) > p:
-        raise ValueError(f"no α keeps {records} records of {background}/s within {p}")
-    low, high = (math.log(alpha) for alpha in ALPHAS)
-    while high - low > 0.01:
+    low, high = math.log(p * (1 - BETA) / records), math.log(MOST_ALPHA)
+    while records <= EXACT_RECORDS and high - low > STEP_ALPHA:
         middle = (low + high) / 2
-        if false(math.exp(middle)) <= p:
+        config = SprtConfig(background, source, math.exp(middle), BETA, interval_s)
+        if alarm_probability(config, background, records) <= p:
             low = middle
         else:
             high = middle
     return math.exp(low)
-
-
-SOURCE_CPS = 4.0
-"""Neutrons per second above the background that the test is made for: our choice."""
-GRID = 1.1
-"""Backgrounds are rounded up to a power of it, so that α is computed once for many of them."""
-EXACT_RECORDS = 12
-"""The exact sum takes 0.05 s for ten records, and grows with their square."""
-BETA = 0.01
-SURE = 2.326
-"""Normal deviate of 99 %."""
 
 
 def sure_rate(counted: int, t_b_s: float) -> float:
@@ -171,66 +164,38 @@ def calibrated(counted: int, t_b_s: float, records: int, p: float, record_s: flo
 
 @lru_cache(maxsize=256)
 def _of_step(step: int, records: int, p: float, record_s: float) -> SprtConfig:
-    background, alpha = GRID**step, 0.0
-    source = background + SOURCE_CPS
-    if records <= EXACT_RECORDS:
-        with contextlib.suppress(ValueError):
-            alpha = alpha_for(background, source, records, p, record_s)
-    # Else Wald's bound of each run, and no more runs than records.
-    return SprtConfig(background, source, alpha or p * (1 - BETA) / records, BETA, record_s)
+    background, source = GRID**step, GRID**step + SOURCE_CPS
+    return SprtConfig(background, source, alpha_for(background, source, records, p, record_s), BETA, record_s)
 
 
-class SprtRun:
+class SprtRun(Run):
     """One occupancy of the sequential test, with its verdict."""
 
+    CHANNEL = "neutron"
+
     def __init__(self, config: SprtConfig) -> None:
+        super().__init__(ALGORITHM)
         self._config, self._test = config, Sprt(config)
         self._records = 0
-        self._first_s: float | None = None
-        self._broken = False
-
-    @property
-    def alarmed(self) -> bool:
-        """Whether it has alarmed: nothing that comes later takes that back."""
-        return self._first_s is not None
 
     def push(self, total: int | None, t_s: float) -> bool:
         """Take one record; return whether this is the first crossing."""
         if total is None:
-            self._broken = True
+            self.gap()
             return False
         self._records += 1
-        if not self._test.push(total):
-            return False
-        self._first_s = t_s
-        return True
+        return self._test.push(total) and self._cross(t_s)
 
-    def gap(self) -> None:
-        """Records are missing."""
-        self._broken = True
-
-    def verdict(self, doubts: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Verdict:
-        """Return the answer so far; ``doubts`` lower a "no alarm" to low confidence, ``notes`` do not."""
+    def _figures(self) -> Figures:
         config = self._config
-        doubts = (*doubts, "data_missing") if self._broken else doubts
-        outcome, reason = concluded(alarmed=self.alarmed, tested=self._records > 0, doubts=doubts)
-        return Verdict(
-            algo=ALGORITHM,
-            version=VERSION,
-            channel="neutron",
-            params={
-                "background_cps": round(config.background, 4),
-                "source_cps": round(config.source, 4),
-                "alpha": float(f"{config.alpha:.4g}"),
-                "beta": config.beta,
-                "record_s": config.interval_s,
-                "records": self._records,
-                "runs": self._test.runs + 1,
-                "notes": " ".join(notes),
-            },
-            statistic=round(self._test.peak, 4) if self._records else None,
-            threshold=round(config.alarm_at, 4),
-            t_first_s=self._first_s,
-            outcome=outcome,
-            reason=reason,
-        )
+        params = {
+            "background_cps": round(config.background, 4),
+            "source_cps": round(config.source, 4),
+            "alpha": float(f"{config.alpha:.4g}"),
+            "beta": config.beta,
+            "record_s": config.interval_s,
+            "records": self._records,
+            "runs": self._test.runs + 1,
+        }
+        peak = round(self._test.peak, 4) if self._records else None
+        return Figures(params, peak, round(config.alarm_at, 4), self._records)

@@ -74,16 +74,6 @@ class OpinionResult:
     """What an empty portal shows once in a thousand occupancies of this length."""
 
 
-def concluded(*, alarmed: bool, tested: bool, doubts: tuple[str, ...]) -> tuple[Outcome, str | None]:
-    """Return outcome and reason of a test: an alarm stays one, "no alarm" is plain only without a doubt."""
-    reason = " ".join(doubts) or None
-    if alarmed:
-        return Outcome.ALARM, reason
-    if not tested:
-        return Outcome.NOT_POSSIBLE, "too_short"
-    return (Outcome.LOW_CONFIDENCE if doubts else Outcome.NO_ALARM), reason
-
-
 def relation(device_alarm: bool, outcomes: Iterable[Outcome]) -> str:
     """Return how the station's tests of one channel stand to the device's own word.
 
