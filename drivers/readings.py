@@ -97,6 +97,8 @@ class Counts:
     t_device: str | None = None
     stamp_interpolated: bool = False
     raw: bytes = b""
+    windows: tuple[int | None, int | None] | None = None
+    """Counts of all detectors in two separate energy windows, low and high; ``None``: the device has none."""
 
     @property
     def partial(self) -> bool:

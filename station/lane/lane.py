@@ -13,23 +13,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
-from drivers.readings import (
-    CameraRead,
-    Counts,
-    Inputs,
-    LineBlock,
-    LinesLost,
-    OccupancyEnd,
-    PortalSetup,
-    Reading,
-    ScanClosed,
-    ScanOpened,
-    SourceStatus,
-    Speed,
-    Stamp,
-    Tamper,
-    UnknownRecord,
-)
+from drivers.readings import CameraRead, Inputs, PortalReading, Reading, ScannerReading, Stamp
 from station.domain import alarms
 from station.domain.decision import Refused
 from station.domain.events import (
@@ -90,8 +74,6 @@ def whole(call: Callable[Concatenate[Lane, P], list[Effect]]) -> Callable[Concat
 STANDING_EVERY = 500
 """Records between two repetitions of what a restart must know: it reads the last 2,000."""
 MAX_STANDING = 400
-PORTAL_READINGS = (Counts, Speed, Tamper, PortalSetup, OccupancyEnd, UnknownRecord)
-SCANNER_READINGS = (ScanOpened, LineBlock, LinesLost, ScanClosed, SourceStatus)
 
 
 class Lane:
@@ -122,12 +104,12 @@ class Lane:
     def accept(self, device: str, reading: Reading, now: Stamp) -> list[Effect]:
         """Take one reading of one device."""
         self.core.now = now
-        if isinstance(reading, PORTAL_READINGS):
+        if isinstance(reading, PortalReading):
             self._portals.reading(device, reading)
         elif isinstance(reading, Inputs):
             if self._sequencer.inputs(device, reading.values):
                 self._suspicion.input_changed()
-        elif isinstance(reading, SCANNER_READINGS):
+        elif isinstance(reading, ScannerReading):
             self._scans.reading(device, reading)
         elif isinstance(reading, CameraRead):
             self._cameras.read(device, reading)
