@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import uvicorn
@@ -99,3 +100,18 @@ async def serve(store: Store, web_dist: Path | None = None) -> AsyncIterator[Ser
             services.stop.set()
             done.set()
             await serving
+
+
+def problem(reply: httpx2.Response, status: int, name: str) -> dict[str, Any]:
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = reply.json()
+    assert found["type"] == f"urn:carril:problem:{name}"
+    assert found["status"] == status
+    assert found["detail"]
+    return found
+
+
+async def ack(central: Served, seq: object, **changes: object) -> httpx2.Response:
+    body = {"epoch": central.store.epoch, "seq": seq} | changes
+    return await central.client.post("/v1/consumers/central/ack", json=body)
