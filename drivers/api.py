@@ -104,7 +104,8 @@ class Options(BaseModel):
 class PortalFacts:
     """What is known of a portal before it has said a word.
 
-    ``channels`` are those that it counts: none where it has contacts alone. ``interval_s`` is the counting
+    ``channels`` are those that it counts: none where it has contacts alone; ``windows``: whether gamma comes
+    in two energy windows, too. ``interval_s`` is the counting
     time of one gamma scan record, ``averaging_s`` that behind one background record (``None``: as the lane
     file says for all); without an ``interval_s`` nobody but the device can judge its counts.
     """
@@ -113,6 +114,7 @@ class PortalFacts:
     channels: frozenset[Channel] = frozenset()
     interval_s: float | None = None
     averaging_s: float | None = None
+    windows: bool = False
 
 
 class PortalOptions(Options):

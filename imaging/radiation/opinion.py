@@ -9,17 +9,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from imaging.radiation import gross, neutron, sprt
+from imaging.radiation import gross, neutron, sprt, windows
 from imaging.radiation.background import Background, BackgroundRules
 from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun, GrossThreshold, replica_limit
 from imaging.radiation.neutron import NeutronLimit, NeutronRun
 from imaging.radiation.run import Run
 from imaging.radiation.suppression import STRONG, Suppression, half_detected, null_limit
 from imaging.radiation.verdict import REPLICA, BackgroundEstimate, OpinionResult, Verdict
+from imaging.radiation.windows import RatioLimit, RatioRun
 
 NEUTRON_RECORD_S = 1.0
-TESTS = {"gamma": 1, "neutron": 2}
-"""Calibrated tests that share the owner's false alarms."""
+TESTS = {"gamma": 1, "neutron": 2, "windows": 1}
+"""Calibrated tests that share the owner's false alarms; ``windows``: the low and high energies of gamma."""
 SUM = ("SUM", "")
 """Words of a device for an alarm on the sum of its panels, which is what the replica sums."""
 
@@ -31,6 +32,7 @@ class _Run:
     opened_ns: int
     gross: GrossRun | None = None
     replica: GrossRun | None = None
+    ratio: RatioRun | None = None
     neutron: NeutronRun | None = None
     sequential: sprt.SprtRun | None = None
     suppression: Suppression = field(default_factory=Suppression)
@@ -41,15 +43,16 @@ class _Run:
 class StationOpinion:
     """All algorithms on the channels that a portal counts.
 
-    Channels are ``gamma`` and ``neutron``; times are monotonic nanoseconds. ``s50_max``: net counts of a
-    window that must still be seen with one half of all chances, else "no alarm" is of low confidence.
+    Channels are ``gamma`` and ``neutron``, and ``windows`` where gamma is also counted in two energy windows;
+    times are monotonic nanoseconds. ``s50_max``: net counts of a window that must still be seen with one half
+    of all chances, else "no alarm" is of low confidence.
     """
 
     def __init__(
         self,
         gross: GrossConfig | None = None,
         rules: BackgroundRules | None = None,
-        channels: frozenset[str] = frozenset(TESTS),
+        channels: frozenset[str] = frozenset({"gamma", "neutron"}),
         s50_max: float | None = None,
     ) -> None:
         self._config = replace(gross or GrossConfig(), tests=max(1, sum(TESTS[each] for each in channels)))
@@ -58,6 +61,7 @@ class StationOpinion:
         self._background = {channel: Background(self._rules) for channel in sorted(channels)}
         self._threshold = GrossThreshold(self._config)
         self._gamma: GrossLimit | None = None
+        self._ratio: RatioLimit | None = None
         self._neutron: NeutronLimit | None = None
         self._sequential: sprt.SprtConfig | None = None
         self._refusal = "no_background"
@@ -72,11 +76,19 @@ class StationOpinion:
         """Take what the device says of its own rule."""
         self._setup = (nsigma, intervals, algorithm) if nsigma > 0 and intervals > 0 else None
 
-    def background(self, channel: str, mono_ns: int, counts: tuple[int | None, ...]) -> str | None:
+    def background(
+        self,
+        channel: str,
+        mono_ns: int,
+        counts: tuple[int | None, ...],
+        windows: tuple[int | None, int | None] | None = None,
+    ) -> str | None:
         """Offer a background record (counts per second and detector); return why it was refused."""
         known = self._background.get(channel)
         if known is None:
             return "not_fitted"
+        if windows is not None:
+            self.background("windows", mono_ns, windows)
         refused = known.offer(mono_ns, counts)
         if refused is None:
             self._renew(channel, known.estimate())
@@ -86,6 +98,9 @@ class StationOpinion:
         if channel == "gamma":
             self._gamma = self._threshold.limit(estimate) if estimate else None
             self._refusal = "background_too_low" if estimate else "no_background"
+            return
+        if channel == "windows":
+            self._ratio = RatioLimit.of(estimate, self._config) if estimate else None
             return
         self._neutron = self._sequential = None
         if estimate is not None:
@@ -117,6 +132,7 @@ class StationOpinion:
             background.freeze()
         self._run = run = _Run(mono_ns, suppression=Suppression(self._config.interval_s))
         run.gross = GrossRun(self._config, self._gamma) if self._gamma else None
+        run.ratio = RatioRun(self._config, self._ratio) if self._ratio else None
         run.neutron = NeutronRun(self._neutron) if self._neutron else None
         run.sequential = sprt.SprtRun(self._sequential) if self._sequential else None
         estimate = self._estimate("gamma")
@@ -127,7 +143,12 @@ class StationOpinion:
             run.replica = GrossRun(config, limit, REPLICA) if limit else None
 
     def scan(
-        self, channel: str, mono_ns: int, counts: tuple[int | None, ...], interval_s: float
+        self,
+        channel: str,
+        mono_ns: int,
+        counts: tuple[int | None, ...],
+        interval_s: float,
+        windows: tuple[int | None, int | None] | None = None,
     ) -> Verdict | None:
         """Take one scan record, one number per panel; return a calibrated test's first crossing, at once."""
         run = self._run
@@ -143,13 +164,17 @@ class StationOpinion:
             run.suppression.push(total)
             if run.replica:
                 run.replica.push(total, t_s)
-            crossed = run.gross is not None and run.gross.push(total, t_s)
-            return run.gross.verdict(notes=self._notes("gamma")) if run.gross and crossed else None
-        first = run.neutron is not None and run.neutron.push(counts, t_s)
-        second = run.sequential is not None and run.sequential.push(total, t_s)
-        if first and run.neutron:
-            return run.neutron.verdict(notes=self._notes("neutron"))
-        return run.sequential.verdict(notes=self._notes("neutron")) if run.sequential and second else None
+            crossed: list[Run | None] = [
+                run.gross if run.gross and run.gross.push(total, t_s) else None,
+                run.ratio if run.ratio and run.ratio.push(windows, t_s) else None,
+            ]
+        else:
+            crossed = [
+                run.neutron if run.neutron and run.neutron.push(counts, t_s) else None,
+                run.sequential if run.sequential and run.sequential.push(total, t_s) else None,
+            ]
+        first = next(filter(None, crossed), None)
+        return first.verdict(notes=self._notes(channel)) if first else None
 
     def gap(self, channel: str) -> None:
         """Records are missing: no window may reach over them."""
@@ -158,7 +183,7 @@ class StationOpinion:
             return
         if channel == "gamma":
             run.suppression.gap()
-        for test in (run.gross, run.replica, run.neutron, run.sequential):
+        for test in (run.gross, run.replica, run.ratio, run.neutron, run.sequential):
             if test and test.CHANNEL == channel:
                 test.gap()
 
@@ -186,6 +211,11 @@ class StationOpinion:
             if self._setup:
                 why = "no_background" if self._setup[2] in SUM else "algorithm"
                 verdicts.append(self._answer(run, "gamma", run.replica, REPLICA, why, common))
+        if "windows" in self._background:
+            split = self._estimate("windows")
+            doubts = (*common, *self._old(run, split))  # what shields takes from both windows alike
+            why = "background_too_low" if split else "no_background"
+            verdicts.append(self._answer(run, "gamma", run.ratio, windows.ALGORITHM, why, doubts))
         if "neutron" in self._background:
             doubts = (*common, *self._old(run, neutrons))
             for test, name in ((run.neutron, neutron.ALGORITHM), (run.sequential, sprt.ALGORITHM)):

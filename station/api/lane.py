@@ -7,9 +7,7 @@ officer saw and carry an idempotency key: a repeat gets the first answer, a stal
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
 from pydantic import BaseModel, Field
@@ -20,14 +18,20 @@ from station.domain.decision import NotFound, Refused, ReleaseLocked
 from station.domain.signed import Strict
 from station.domain.values import Verdict
 from station.domain.view import LaneView
-from station.lane.commands import AckAlarm, Command, Decide, Observe, ReadImage, ReceiveOrder, SilenceAlarm
+from station.lane.commands import (
+    AckAlarm,
+    ClearTamper,
+    Command,
+    Decide,
+    Observe,
+    ReadImage,
+    ReceiveOrder,
+    SilenceAlarm,
+)
 from station.lane.drafts import reply_text
 from station.lane.host import LaneHost
 from station.store.draft import Receipt
 from station.store.errors import Repeated, StoreError
-
-SCREEN_GONE_S = 10.0
-MAX_SCREENS = 32
 
 Id = Annotated[str, Path(max_length=64)]
 Key = Annotated[str, Header(alias="Idempotency-Key", min_length=8, max_length=64)]
@@ -68,21 +72,6 @@ class ObservationBody(Seen):
     inspection_id: str = Field(max_length=64)
 
 
-class ScreenBody(Body):
-    """What a screen says of itself every 5 s."""
-
-    visible: bool
-    audio: Literal["running", "suspended", "none"]
-    last_id: str | None = Field(default=None, max_length=80)
-    touched_s: float | None = Field(default=None, ge=0)
-
-
-class ScriptedOfficerBody(Body):
-    """When the demonstration's scripted officer will decide, or ``None``."""
-
-    decides_utc_us: int | None = Field(ge=0)
-
-
 class NothingBody(Body):
     """An order that says all by its path."""
 
@@ -102,26 +91,6 @@ class Recorded(BaseModel):
     """UTC, RFC 3339: a repeat gets the first answer's."""
 
 
-@dataclass(slots=True)
-class Screens:
-    """Which screens are there, and when one was last touched; monotonic seconds."""
-
-    seen_s: dict[str, float] = field(default_factory=dict)
-    touched_s: float | None = None
-
-    def put(self, screen_id: str, body: ScreenBody, now_s: float) -> None:
-        """Take one report."""
-        self.seen_s = {k: s for k, s in self.seen_s.items() if now_s - s < SCREEN_GONE_S}
-        if len(self.seen_s) < MAX_SCREENS or screen_id in self.seen_s:
-            self.seen_s[screen_id] = now_s
-        if body.touched_s is not None:
-            self.touched_s = max(self.touched_s or 0.0, now_s - body.touched_s)
-
-    def open(self, now_s: float) -> int:
-        """Return how many screens reported lately."""
-        return sum(now_s - seen_s < SCREEN_GONE_S for seen_s in self.seen_s.values())
-
-
 _DONE: dict[int | str, dict[str, Any]] = {
     201: {"model": Recorded, "description": "Durable and done"},
     **refusals("not-found", "version-conflict", "refused", "invalid", "store-unavailable"),
@@ -129,16 +98,8 @@ _DONE: dict[int | str, dict[str, Any]] = {
 _DECIDED = _DONE | refusals("version-conflict", "release-locked", "key-reused", "refused")
 
 
-@dataclass(slots=True)
-class ScriptedOfficer:
-    """What the demonstration's scripted officer announced."""
-
-    monotonic_s: Callable[[], float]
-    decides_utc_us: int | None = None
-
-
-def lane_router(host: LaneHost, screens: Screens, officer: str, scripted: ScriptedOfficer) -> APIRouter:
-    """Return the routes under ``/v1/lane``."""
+def lane_router(host: LaneHost, officer: str) -> APIRouter:
+    """Return the routes of the snapshot and of what officers order."""
     router = APIRouter(prefix="/v1/lane", tags=["lane"])
 
     @router.get("")
@@ -177,31 +138,16 @@ def lane_router(host: LaneHost, screens: Screens, officer: str, scripted: Script
         digest = hashlib.sha256(said.encode()).hexdigest()
         return await _answer(host, command, digest, digest)
 
+    @router.post("/devices/{device}/tamper-clear", status_code=201, responses=_DONE)
+    async def clear_tamper(device: Id, body: NothingBody | None = None) -> Response:
+        """Say that somebody looked at a portal's tamper contact and found it closed; its alarm ends."""
+        return await _answer(host, ClearTamper(device, officer))
+
     @router.post("/observations", status_code=201, responses=_DONE)
     async def observe(body: ObservationBody) -> Response:
         """Say what seals and placards are at the vehicle; they are held against its papers (R10)."""
         seen = Seen(seals=body.seals, placards=body.placards)
         return await _answer(host, Observe(body.inspection_id, seen, officer))
-
-    @router.put("/screens/{screen_id}", status_code=204)
-    async def screen(screen_id: Id, body: ScreenBody) -> None:
-        """Report a screen: visible, audible, touched."""
-        screens.put(screen_id, body, scripted.monotonic_s())
-
-    @router.get("/screens")
-    async def open_screens() -> dict[str, Any]:
-        """Return how many screens are open and when one was last touched."""
-        now_s = scripted.monotonic_s()
-        touched_s = None if screens.touched_s is None else now_s - screens.touched_s
-        return {"open": screens.open(now_s), "touched_s": touched_s}
-
-    @router.put("/simulated-officer", status_code=204)
-    async def simulated_officer(body: ScriptedOfficerBody) -> None:
-        """Announce when the demonstration's scripted officer decides; only in a simulated lane."""
-        if not host.lane.core.facts.simulated:
-            raise Problem(403, "forbidden", "This lane has real devices: nobody decides but an officer.")
-        scripted.decides_utc_us = body.decides_utc_us
-        host.show()
 
     return router
 

@@ -25,8 +25,9 @@ from station.api.app import create_app
 from station.api.connections import Connection
 from station.api.directives import directives_router
 from station.api.events import events_router
-from station.api.lane import Screens, ScriptedOfficer, lane_router
+from station.api.lane import lane_router
 from station.api.scans import scans_router
+from station.api.screens import Screens, ScriptedOfficer, screens_router
 from station.api.services import Services
 from station.cli.before import journal_before
 from station.cli.errors import UserError
@@ -226,7 +227,8 @@ class Daemon:
         beat = partial(self._beat, _web_build(self.settings.web_dist))
         app = create_app(self.services)
         for router in (
-            lane_router(self.host, self.screens, self.facts.officer, self.scripted),
+            lane_router(self.host, self.facts.officer),
+            screens_router(self.host, self.screens, self.scripted),
             scans_router(evidence),
             events_router(self.bus, self.stop, self.store, lambda: self.host.view, beat),
             directives_router(self.host, self.store, issuers(self.lane_file)),

@@ -39,6 +39,7 @@ def lane_facts(lane_file: LaneFile) -> LaneFacts:
         design_s=lane_file.radiation.design_length_s,
         gb_averaging_s=lane_file.radiation.gb_averaging_s,
         scanner_disturbs=lane_file.radiation.scanner_disturbs,
+        s50_max_counts=lane_file.radiation.s50_max_counts,
         modulation_required=lane.modulation,
         senders=frozenset((urn, kind) for urn, issuer in issuers(lane_file).items() for kind in issuer.kinds),
     )

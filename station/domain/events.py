@@ -155,19 +155,6 @@ class AlarmEnded(AlarmEvent):
     PRIO: ClassVar[Prio] = Prio.HEALTH
 
 
-class TamperOpened(LaneEvent):
-    """A device's cabinet or tamper contact opened."""
-
-    PRIO: ClassVar[Prio] = Prio.ALARM
-    device: str
-
-
-class TamperClosed(LaneEvent):
-    """The contact closed again."""
-
-    device: str
-
-
 class ReadUnattributed(LaneEvent):
     """A camera event that no vehicle in the lane explains: kept, never used."""
 
@@ -290,51 +277,6 @@ class InspectionAmended(InspectionEvent):
     blobs: tuple[BlobUse, ...] = ()
 
 
-class DeviceHealthChanged(LaneEvent):
-    """A device changed its health; one table, one writer."""
-
-    device: str
-    before: str = Field(alias="from")
-    to: str
-    cause: str | None = None
-
-
-class DeviceSetupChanged(LaneEvent):
-    """A portal reported another set-up than before."""
-
-    device: str
-    setup_hash: str
-
-
-class CountsMissed(LaneEvent):
-    """A portal's own counter says that occupancies were missed."""
-
-    device: str
-    missed: int
-
-
-class PortalNoted(LaneEvent):
-    """A portal's count began anew, its end marker came twice, or a vehicle stood for 1 or 10 minutes."""
-
-    PRIO: ClassVar[Prio] = Prio.BACKGROUND
-    device: str
-    code: Literal["duplicate_end", "counter_reset", "extended", "stalled"]
-    device_count: int | None
-
-
-class EmergencyStopPressed(LaneEvent):
-    """The emergency-stop circuit opened."""
-
-    PRIO: ClassVar[Prio] = Prio.ALARM
-    device: str
-
-
-class EmergencyStopReset(LaneEvent):
-    """The emergency-stop circuit closed again."""
-
-    device: str
-
-
 class LaneModeChanged(LaneEvent):
     """The lane's mode changed: open, draining, closed, out_of_service."""
 
@@ -347,16 +289,6 @@ class LaneStarted(LaneEvent):
 
     software: str
     restarted_subjects: tuple[str, ...] = ()
-
-
-class CalibrationApplied(LaneEvent):
-    """A scanner's dark and air scans gave a calibration that is used from now on."""
-
-    device: str
-    state: Literal["provisional", "full"]
-    dark_lines: int
-    air_lines: int
-    sha256: str
 
 
 class ClockQualityChanged(LaneEvent):

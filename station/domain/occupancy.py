@@ -243,7 +243,7 @@ class OccupancyMachine:
         occupancy.scanner_active |= self.scanner_active
         self._last_scan_ns, self._others = max(self._last_scan_ns, now_ns), False
         effects = self._raise(reading, uncertain=uncertain)
-        crossing = self.opinion.scan(channel, now_ns, reading.counts, reading.interval_s)
+        crossing = self.opinion.scan(channel, now_ns, reading.counts, reading.interval_s, reading.windows)
         return effects if crossing is None else [*effects, StationAlarm(occupancy.occupancy_id, crossing)]
 
     def _raise(self, reading: Counts, *, uncertain: bool) -> list[Effect]:
@@ -283,7 +283,7 @@ class OccupancyMachine:
             self._doubt_vacancy = False
         unfit = reading.flag in FAULTS or self.tamper or self.scanner_active or self._doubt_vacancy
         if not unfit:
-            self.opinion.background(reading.channel, reading.stamp.mono_ns, reading.counts)
+            self.opinion.background(reading.channel, reading.stamp.mono_ns, reading.counts, reading.windows)
 
     # --- the device's own words -------------------------------------------------------------------
 

@@ -112,10 +112,17 @@ Effect = (
 class SecondOpinion(Protocol):
     """The station's algorithms on one portal; injected, because the domain does no number work.
 
-    Times are monotonic nanoseconds, channels ``gamma`` and ``neutron``.
+    Times are monotonic nanoseconds, channels ``gamma`` and ``neutron``; ``windows`` are the counts of all
+    panels at low and at high energies, where the portal tells them apart.
     """
 
-    def background(self, channel: str, mono_ns: int, counts: tuple[int | None, ...]) -> str | None:
+    def background(
+        self,
+        channel: str,
+        mono_ns: int,
+        counts: tuple[int | None, ...],
+        windows: tuple[int | None, int | None] | None = None,
+    ) -> str | None:
         """Offer a background record; return why it was refused."""
         ...
 
@@ -124,7 +131,12 @@ class SecondOpinion(Protocol):
         ...
 
     def scan(
-        self, channel: str, mono_ns: int, counts: tuple[int | None, ...], interval_s: float
+        self,
+        channel: str,
+        mono_ns: int,
+        counts: tuple[int | None, ...],
+        interval_s: float,
+        windows: tuple[int | None, int | None] | None = None,
     ) -> Verdict | None:
         """Take a scan record; return a verdict at the first crossing."""
         ...

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from station.domain.alarms import SILENCE_S
 from station.domain.closures import InspectionObserved, Seen, later
 from station.domain.decision import NotFound, Refused, VersionConflict
+from station.domain.device_events import TamperCleared
 from station.domain.events import (
     AlarmAcknowledged,
     AlarmEnded,
@@ -19,6 +20,7 @@ from station.domain.values import Decision, Verdict
 from station.lane import orders
 from station.lane.core import Core, Pending
 from station.lane.directives import Directives, PutDirective
+from station.lane.portals import Portals
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,15 @@ class ReceiveOrder:
     officer: str
 
 
-Command = Decide | ReadImage | AckAlarm | SilenceAlarm | ReceiveOrder | Observe | PutDirective
+@dataclass(frozen=True, slots=True)
+class ClearTamper:
+    """A technician has looked: the portal's tamper contact is closed, although the portal has not said so."""
+
+    device: str
+    officer: str
+
+
+Command = Decide | ReadImage | AckAlarm | SilenceAlarm | ReceiveOrder | Observe | ClearTamper | PutDirective
 
 
 class Commands:
@@ -87,10 +97,11 @@ class Commands:
     A Hold works at once; all else that a command changes, it changes when its record is durable: ``Pending``.
     """
 
-    def __init__(self, core: Core, directives: Directives) -> None:
+    def __init__(self, core: Core, directives: Directives, portals: Portals) -> None:
         """Lend the lane's state."""
         self._core = core
         self._directives = directives
+        self._portals = portals
 
     def carry_out(self, command: Command) -> Pending:
         """Check and emit; raises ``Refused``."""
@@ -104,6 +115,8 @@ class Commands:
             return self._receive(command)
         if isinstance(command, Observe):
             return self._observe(command)
+        if isinstance(command, ClearTamper):
+            return self._clear_tamper(command)
         if isinstance(command, PutDirective):
             return self._directives.put(command)
         return self._silence(command)
@@ -186,6 +199,13 @@ class Commands:
             order.stored(seq)
 
         return Pending(stored, order.lost)
+
+    def _clear_tamper(self, command: ClearTamper) -> Pending:
+        device = command.device
+        if not self._portals.is_open(device):
+            raise Refused(f"No portal {device} has an open tamper contact. Nothing was recorded.")
+        self._core.emit(TamperCleared, device=device, officer=command.officer)
+        return Pending(lambda seq: self._portals.clear_tamper(device))
 
     def _receive(self, command: ReceiveOrder) -> Pending:
         core, officer = self._core, command.officer

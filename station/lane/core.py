@@ -72,6 +72,7 @@ class LaneFacts:
     design_s: float = 10.0
     gb_averaging_s: float = 1.0
     scanner_disturbs: bool = True
+    s50_max_counts: float | None = None
     senders: frozenset[tuple[str, str]] = frozenset()
     """URN and kind: who may send directives of which kinds."""
     modulation_required: bool = False

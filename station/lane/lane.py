@@ -16,11 +16,11 @@ from typing import Concatenate, ParamSpec
 from drivers.readings import CameraRead, Inputs, PortalReading, Reading, ScannerReading, Stamp
 from station.domain import alarms
 from station.domain.decision import Refused
+from station.domain.device_events import DeviceHealthChanged
 from station.domain.events import (
     ClockQualityChanged,
     ConfigApplied,
     DecisionRequested,
-    DeviceHealthChanged,
     InspectionEvent,
     LaneModeChanged,
     LaneStarted,
@@ -87,7 +87,7 @@ class Lane:
         self._scans = Scans(self.core)
         self._cameras = Cameras(self.core)
         self._directives = Directives(self.core)
-        self._commands = Commands(self.core, self._directives)
+        self._commands = Commands(self.core, self._directives, self._portals)
         self._suspicion = Suspicion(self.core)
         self._token = 0
         self._reopens = 0

@@ -20,12 +20,10 @@ from imaging.radiation.gross import GrossConfig
 from imaging.radiation.opinion import StationOpinion, device_rule
 from imaging.radiation.verdict import OpinionResult, Verdict
 from station.domain import alarms
+from station.domain.device_events import CountsMissed, DeviceSetupChanged, PortalNoted
 from station.domain.events import (
-    CountsMissed,
-    DeviceSetupChanged,
     OccupancyEnded,
     OccupancyStarted,
-    PortalNoted,
     RadiationAlarmRaised,
     RadiationOpinionDisagreed,
 )
@@ -83,8 +81,9 @@ class Portals:
             intervals = max(1, round(WINDOW_S / portal.interval_s))
             gross = replace(gross, interval_s=portal.interval_s, window_intervals=intervals)
         averaging_s = facts.gb_averaging_s if portal.averaging_s is None else portal.averaging_s
-        channels = frozenset(map(str, portal.channels))
-        opinion = StationOpinion(gross, BackgroundRules(averaging_s=averaging_s), channels)
+        channels = frozenset(map(str, portal.channels)) | ({"windows"} if portal.windows else set())
+        rules = BackgroundRules(averaging_s=averaging_s)
+        opinion = StationOpinion(gross, rules, channels, facts.s50_max_counts)
         return _Portal(PolledMachine(portal.channels, opinion, self._core.new_id), opinion)
 
     # --- readings -------------------------------------------------------------------------------
@@ -126,6 +125,14 @@ class Portals:
         portal = self._portals.get(device)
         if portal is not None:
             self._do(device, portal.machine.link(up=up, now_ns=self._core.now.mono_ns))
+
+    def is_open(self, device: str) -> bool:
+        """Whether a portal's tamper contact stands open."""
+        return device in self._portals and self._portals[device].machine.tamper
+
+    def clear_tamper(self, device: str) -> None:
+        """Take a portal's contact as closed until it says again that it is open."""
+        self._do(device, self._portals[device].machine.clear_tamper())
 
     def tick(self) -> None:
         """Let time pass."""

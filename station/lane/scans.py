@@ -16,7 +16,8 @@ from drivers.readings import (
     ScanOpened,
     SourceStatus,
 )
-from station.domain.events import CalibrationApplied, ScanCompleted, ScanStarted
+from station.domain.device_events import CalibrationApplied
+from station.domain.events import ScanCompleted, ScanStarted
 from station.domain.values import ScanSummary
 from station.lane.core import Core, Passage, blob_uses
 from station.lane.effects import CalibrationReady, EndScan, FeedScan, OpenScan, ScanProgress, ScanReady

@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from station.domain.events import (
-    BarrierMoved,
-    EmergencyStopPressed,
-    EmergencyStopReset,
-    InspectionOpened,
-    TamperClosed,
-    TamperOpened,
-)
+from station.domain.device_events import EmergencyStopPressed, EmergencyStopReset, TamperClosed, TamperOpened
+from station.domain.events import BarrierMoved, InspectionOpened
 from station.domain.inspection import Inspection
 from station.domain.values import Verdict
 from station.lane.core import UP_STATES, Core, Passage

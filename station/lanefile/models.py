@@ -205,6 +205,9 @@ class Radiation(Table):
     """Counting time behind one background record; more than the cadence means a running mean."""
     scanner_disturbs: bool = True
     """Whether a scanner at work may add to the portal's counts: false only where a measurement showed it."""
+    s50_max_counts: Annotated[float | None, Field(gt=0, le=1e6)] = None
+    """Net counts of one second that the gamma test must find in one of two cases behind the cargo that is
+    there: where it needs more, "no alarm" is of low confidence. Without it this is not asked."""
 
 
 class Ui(Table):

@@ -10,10 +10,11 @@ import httpx2
 
 from station.api.directives import directives_router
 from station.api.events import events_router
-from station.api.lane import Screens, ScriptedOfficer, lane_router
+from station.api.lane import lane_router
 from station.api.openapi import description
 from station.api.problems import MEDIA_TYPE, PROBLEMS
 from station.api.scans import scans_router
+from station.api.screens import Screens, ScriptedOfficer, screens_router
 from tests.support.served import Served
 
 DESCRIBED = description()
@@ -29,7 +30,8 @@ def with_the_lane(central: Served) -> None:
     """Add the routes that the daemon adds; nothing stands behind them, since no refusal may reach it."""
     nothing = cast(Any, None)
     for router in (
-        lane_router(nothing, Screens(), "", ScriptedOfficer(nothing)),
+        lane_router(nothing, ""),
+        screens_router(nothing, Screens(), ScriptedOfficer(nothing)),
         scans_router(nothing),
         events_router(nothing, asyncio.Event(), nothing, nothing, nothing),
         directives_router(nothing, nothing, {}),

@@ -12,7 +12,7 @@ import pytest
 
 from station.cli.daemon import Daemon
 from station.cli.report import LaneReport, store_reasons
-from station.domain.events import PortalNoted
+from station.domain.device_events import PortalNoted
 from station.lane.record import lane_view
 from station.lane.vault import RAW_MEDIA, StoreVault
 from station.store.errors import StoreFull

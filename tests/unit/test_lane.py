@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from drivers.readings import Channel, OccupancyEnd, Phase
-from station.domain.decision import ReleaseLocked, VersionConflict
+from drivers.readings import Channel, OccupancyEnd, Phase, Tamper
+from station.domain.decision import Refused, ReleaseLocked, VersionConflict
 from station.domain.values import Verdict
-from station.lane.commands import AckAlarm, Decide, ReadImage
+from station.lane.commands import AckAlarm, ClearTamper, Decide, ReadImage
 from tests.support.lane_rig import Rig
 
 
@@ -254,6 +254,28 @@ def test_an_open_cabinet_marks_the_inspection(rig: Rig) -> None:
     assert view.level == "secondary"
     assert [reason.code for reason in view.reasons] == ["tamper"]
     assert "tamper.opened" in rig.types()
+
+
+def test_a_technician_takes_a_contact_as_closed_that_never_said_so(rig: Rig) -> None:
+    rig.read("rpm1", Tamper(rig.stamp(), open=True))
+    rig.hold_appends = True
+    rig.order(ClearTamper("rpm1", "T-7"))
+    assert rig.lane.core.book.find("tamper", "rpm1") is not None, "not before it is durable"
+    rig.release_appends()
+    assert rig.lane.core.book.find("tamper", "rpm1") is None
+    assert rig.types()[-3:] == ["tamper.cleared", "tamper.closed", "alarm.ended"]
+    assert rig.last("tamper.cleared").officer == "T-7"
+    rig.arrive()
+    assert rig.seen.level != "secondary"
+    rig.read("rpm1", Tamper(rig.stamp(), open=True))
+    assert rig.types().count("tamper.opened") == 2, "what it says from now on counts again"
+
+
+@pytest.mark.parametrize("device", ["rpm1", "io1", "nobody"])
+def test_what_is_not_open_is_not_cleared(rig: Rig, device: str) -> None:
+    with pytest.raises(Refused, match=f"No portal {device} has an open tamper contact"):
+        rig.order(ClearTamper(device, "T-7"))
+    assert "tamper.cleared" not in rig.types()
 
 
 def test_a_vehicle_that_nobody_sees_is_aborted_and_sealed(rig: Rig) -> None:

@@ -311,12 +311,12 @@ def test_the_doubt_about_vacancy_survives_a_short_occupancy_without_end_marker(p
 class Deaf:
     """A second opinion that says nothing."""
 
-    def background(self, channel: str, mono_ns: int, counts: tuple[int | None, ...]) -> str | None:
+    def background(self, *record: object) -> None:
         return None
 
     def open(self, mono_ns: int) -> None: ...
 
-    def scan(self, channel: str, mono_ns: int, total: int | None, interval_s: float) -> None:
+    def scan(self, *record: object) -> None:
         return None
 
     def gap(self, channel: str) -> None: ...

@@ -7,8 +7,14 @@ import math
 import numpy as np
 import pytest
 
+from imaging.radiation.opinion import StationOpinion
 from imaging.radiation.suppression import Suppression, half_detected, null_limit
-from imaging.radiation.windows import is_testable, ratio_limit, ratio_score
+from imaging.radiation.verdict import Outcome, Verdict
+from imaging.radiation.windows import ALGORITHM, is_testable, ratio_limit, ratio_score
+
+S = 1_000_000_000
+Windows = tuple[int | None, int | None] | None
+PLAIN: Windows = (140, 60)
 
 
 @pytest.mark.parametrize("suppression", [0.0, 0.15, 0.30])
@@ -90,3 +96,65 @@ def test_a_gap_ends_the_mean_and_a_missing_number_is_no_zero() -> None:
 
 def test_half_of_the_sources_that_just_make_up_for_it_are_found() -> None:
     assert half_detected(1000, 4, 0.1) == pytest.approx(4 * math.sqrt(1000) + 100)
+
+
+# --- the windows as one of the station's tests ------------------------------------------------------
+
+
+def portal(*, low: int = 700, high: int = 300, records: int = 20) -> StationOpinion:
+    opinion = StationOpinion(channels=frozenset({"gamma", "windows"}))
+    for n in range(records):
+        assert opinion.background("gamma", n * 5 * S, (low + high,), (low, high)) is None
+    return opinion
+
+
+def passes(opinion: StationOpinion, scans: list[Windows]) -> tuple[list[Verdict], Verdict, Verdict]:
+    """First crossings, and at the end the verdicts on gross counts and on the windows."""
+    opinion.open(100 * S)
+    told = [opinion.scan("gamma", 100 * S + n * S // 5, (200,), 0.2, each) for n, each in enumerate(scans)]
+    whole, split = opinion.close(120 * S, scanner_active=False).verdicts
+    return [verdict for verdict in told if verdict], whole, split
+
+
+def test_a_ratio_that_changes_alarms_where_the_sum_does_not() -> None:
+    told, whole, split = passes(portal(), [PLAIN] * 10 + [(165, 35)] * 10 + [PLAIN] * 10)
+    assert whole.outcome is Outcome.NO_ALARM
+    assert (split.algo, split.channel, split.outcome) == (ALGORITHM, "gamma", Outcome.ALARM)
+    assert [verdict.algo for verdict in told] == [ALGORITHM]
+    assert split.threshold == pytest.approx(ratio_limit(1e-4, 46, 2), abs=1e-4)
+    assert split.statistic == pytest.approx(ratio_score(825, 175, 14_000, 6_000), abs=1e-4)
+    assert split.t_first_s == told[0].t_first_s
+    assert split.params["windows"] == 26
+    assert split.params["p_occupancy"] == whole.params["p_occupancy"] == 5e-5, (
+        "two tests share what is allowed"
+    )
+
+
+def test_more_of_the_high_energies_is_no_alarm_and_shielding_changes_nothing() -> None:
+    _, _, harder = passes(portal(), [(115, 85)] * 20)
+    assert (harder.outcome, harder.reason) == (Outcome.NO_ALARM, None)
+    _, whole, grey = passes(portal(), [(70, 30)] * 20)
+    assert grey.outcome is Outcome.NO_ALARM
+    assert whole.outcome is Outcome.NO_ALARM
+
+
+@pytest.mark.parametrize("hole", [None, (None, 60), (140, None)])
+def test_a_window_that_is_missing_is_no_smaller_number(hole: Windows) -> None:
+    _, whole, split = passes(portal(), [PLAIN] * 7 + [hole] + [PLAIN] * 7)
+    assert (split.outcome, split.reason) == (Outcome.LOW_CONFIDENCE, "data_missing")
+    assert split.params["windows"] == 6
+    assert whole.outcome is Outcome.NO_ALARM
+
+
+def test_a_window_that_counts_nothing_is_not_judged() -> None:
+    _, _, split = passes(portal(), [(140, 0)] * 20)
+    assert (split.outcome, split.reason) == (Outcome.NOT_POSSIBLE, "too_short")
+
+
+def test_few_counts_and_none_are_told_apart() -> None:
+    assert passes(portal(high=99), [PLAIN] * 20)[2].reason == "background_too_low"
+    assert passes(portal(records=1), [PLAIN] * 20)[2].reason == "no_background"
+    opinion = portal(records=0)
+    for n in range(20):
+        opinion.background("gamma", n * 5 * S, (1000,), (700, None))
+    assert passes(opinion, [PLAIN] * 20)[2].reason == "no_background"

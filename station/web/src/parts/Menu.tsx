@@ -1,12 +1,32 @@
 /** Night, sound test, alarms of lower rank, and the devices with their states. */
 
+import { useState } from "preact/hooks";
+import type { Alarm } from "../api/types";
 import { soundTest } from "../sound/sound";
 import { code, t } from "../state/i18n";
-import { acknowledge, dead } from "../state/orders";
+import { acknowledge, clearTamper, dead } from "../state/orders";
 import { alarms, inspection, lane, stale } from "../state/station";
 import { night, nightBarred, toggleNight, view } from "../state/view";
 import { alarmFacts, alarmTitle } from "./AlarmBand";
 import { Button } from "./Button";
+
+/** For a portal that never said that its contact is closed again: a technician looks, and says so in two taps. */
+function Contact({ alarm }: { alarm: Alarm }) {
+  const [asked, ask] = useState(false);
+  const portal = lane.value?.devices.find((device) => device.name === alarm.device && device.role === "PortalMonitor");
+  if (alarm.code !== "tamper" || alarm.state === "rtn_unack" || !portal) return null;
+  return (
+    <Button
+      locked={dead.value}
+      onAct={(from) => {
+        if (asked) void clearTamper(portal.name, from);
+        ask(!asked);
+      }}
+    >
+      {t(asked ? "menu.contact.sure" : "menu.contact")}
+    </Button>
+  );
+}
 
 export function Menu() {
   return (
@@ -52,6 +72,7 @@ export function Menu() {
                 <div class="strong">{alarmTitle(alarm)}</div>
                 <div class="muted">{alarm.device} {alarmFacts(alarm)}</div>
               </div>
+              <Contact alarm={alarm} />
               <Button locked={alarm.state === "ack" || dead.value} onAct={(from) => void acknowledge(alarm.alarm_id, from)}>
                 {t(alarm.state === "ack" ? "alarm.acked" : "alarm.ack")}
               </Button>

@@ -177,6 +177,11 @@ export async function acknowledge(alarmId: string, from: Seen): Promise<void> {
   if (counts(from)) await told(toAlarm(alarmId, "ack"));
 }
 
+/** Says that somebody looked at the portal's tamper contact and found it closed. */
+export async function clearTamper(device: string, from: Seen): Promise<void> {
+  if (counts(from)) await told(send("POST", `/v1/lane/devices/${device}/tamper-clear`, {}));
+}
+
 /** *Received* on its way. */
 export const receiving = signal(false);
 

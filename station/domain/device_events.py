@@ -1,0 +1,84 @@
+"""Every fact about a device that is of no vehicle."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from station.domain.events import LaneEvent, Prio
+
+
+class TamperOpened(LaneEvent):
+    """A device's cabinet or tamper contact opened."""
+
+    PRIO: ClassVar[Prio] = Prio.ALARM
+    device: str
+
+
+class TamperClosed(LaneEvent):
+    """The contact closed again."""
+
+    device: str
+
+
+class TamperCleared(LaneEvent):
+    """A named technician has looked at a contact that its device says is open, and takes it as closed."""
+
+    device: str
+    officer: str
+
+
+class DeviceHealthChanged(LaneEvent):
+    """A device changed its health; one table, one writer."""
+
+    device: str
+    before: str = Field(alias="from")
+    to: str
+    cause: str | None = None
+
+
+class DeviceSetupChanged(LaneEvent):
+    """A portal reported another set-up than before."""
+
+    device: str
+    setup_hash: str
+
+
+class CountsMissed(LaneEvent):
+    """A portal's own counter says that occupancies were missed."""
+
+    device: str
+    missed: int
+
+
+class PortalNoted(LaneEvent):
+    """A portal's count began anew, its end marker came twice, or a vehicle stood for 1 or 10 minutes."""
+
+    PRIO: ClassVar[Prio] = Prio.BACKGROUND
+    device: str
+    code: Literal["duplicate_end", "counter_reset", "extended", "stalled"]
+    device_count: int | None
+
+
+class EmergencyStopPressed(LaneEvent):
+    """The emergency-stop circuit opened."""
+
+    PRIO: ClassVar[Prio] = Prio.ALARM
+    device: str
+
+
+class EmergencyStopReset(LaneEvent):
+    """The emergency-stop circuit closed again."""
+
+    device: str
+
+
+class CalibrationApplied(LaneEvent):
+    """A scanner's dark and air scans gave a calibration that is used from now on."""
+
+    device: str
+    state: Literal["provisional", "full"]
+    dark_lines: int
+    air_lines: int
+    sha256: str
