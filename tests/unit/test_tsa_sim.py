@@ -10,13 +10,14 @@ import pytest
 from scipy import stats
 
 from drivers.plant.clock import PlantClock
+from drivers.plant.panels import poisson_limit
 from drivers.plant.rig import within
 from drivers.plant.vehicle import Source, Vehicle
 from drivers.plant.world import Background
 from drivers.readings import BadFrame
 from drivers.rpm.tsa.codec import CountsLine, EndLine, Record, SetupLine, SpeedLine, TamperLine, TsaCodec
 from drivers.rpm.tsa.driver import TsaOptions
-from drivers.rpm.tsa.portal import FAULTS, INTERVAL_S, TsaPortal, poisson_limit
+from drivers.rpm.tsa.portal import FAULTS, INTERVAL_S, TsaPortal
 from drivers.rpm.tsa.sim import TsaEmulator
 from tests.support.lane_places import APPROACH_S, CLEAN, HOT, lane
 
@@ -132,7 +133,7 @@ def test_speed_is_that_of_the_truck() -> None:
 def test_ga_replaces_gs_exactly_while_the_window_exceeds_its_limit() -> None:
     bench = Bench(HOT, seed=5)
     bench.run(APPROACH_S - 0.4)
-    limit = bench.portal.gamma_limit
+    limit = bench.portal.panels.gamma_limit
     assert limit == pytest.approx(2400 + 7 * 2400**0.5, rel=0.02)
     scans = [i for _, i in bench.run(8) if isinstance(i, CountsLine) and i.tag in ("GS", "GA")]
     sums = np.array([sum(c for c in scan.counts if c is not None) for scan in scans])
@@ -147,7 +148,7 @@ def test_na_replaces_ns_from_its_limit_on() -> None:
     for seed in range(30):
         bench = Bench(warm, seed=seed)
         bench.run(APPROACH_S - 0.4)
-        limit = bench.portal.neutron_limit
+        limit = bench.portal.panels.neutron_limit
         said = bench.run(8)
         for tag, above in seen.items():
             above += [total - limit for total in totals(said, tag)]
@@ -157,21 +158,21 @@ def test_na_replaces_ns_from_its_limit_on() -> None:
 
 def test_the_background_is_learnt_from_the_empty_lane() -> None:
     bench = Bench()
-    before = bench.portal.gamma_background
+    before = bench.portal.panels.gamma_background
     bench.plant.background = Background((300.0,) * 4, (3.0,) * 4)
     bench.run(120)
     assert before == pytest.approx(2400, rel=0.02)
-    assert bench.portal.gamma_background == pytest.approx(1200, rel=0.03)
-    assert bench.portal.neutron_background == pytest.approx(12, rel=0.1)
+    assert bench.portal.panels.gamma_background == pytest.approx(1200, rel=0.03)
+    assert bench.portal.panels.neutron_background == pytest.approx(12, rel=0.1)
 
 
 def test_an_occupied_lane_teaches_no_background() -> None:
     bench = Bench(HOT.model_copy(update={"speed_mps": 1.0}))
     bench.run(APPROACH_S + 1)
-    before = bench.portal.gamma_background
+    before = bench.portal.panels.gamma_background
     bench.run(8)
     assert bench.portal.occupied
-    assert bench.portal.gamma_background == before
+    assert bench.portal.panels.gamma_background == before
 
 
 def test_a_clean_truck_raises_no_alarm() -> None:

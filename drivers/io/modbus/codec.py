@@ -80,14 +80,10 @@ def blocks(addresses: Mapping[str, int]) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def decode(
-    block: Block, bits: Sequence[bool], normally_closed: Collection[str] = ()
-) -> dict[str, bool] | None:
-    """Return the inputs of ``block`` by name, or ``None`` when the answer has not just its bits.
+def decode(block: Block, bits: Sequence[int], normally_closed: Collection[str] = ()) -> dict[str, bool]:
+    """Return the inputs of ``block`` by name, from one bit for each of them.
 
-    Answers are padded to whole bytes. A normally-closed input is the contrary of its bit, so that the
-    value always says whether what the name says is so.
+    A normally-closed input is the contrary of its bit, so that the value always says whether what the
+    name says is so.
     """
-    if len(bits) != -(-len(block.names) // 8) * 8:
-        return None
-    return {name: bit != (name in normally_closed) for name, bit in zip(block.names, bits, strict=False)}
+    return {name: bool(bit) != (name in normally_closed) for name, bit in zip(block.names, bits, strict=True)}

@@ -8,14 +8,11 @@ toggles it. [MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 2006]
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException, ModbusIOException
-from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.pdu import ExceptionResponse
 
 from drivers.api import (
     BadFrame,
@@ -25,7 +22,6 @@ from drivers.api import (
     DriverContext,
     DriverSpec,
     LinkError,
-    LinkLost,
     LinkTimeout,
     Options,
     ProtocolError,
@@ -34,28 +30,9 @@ from drivers.api import (
 )
 from drivers.io.modbus.codec import COILS, INPUTS, Block, blocks, check_map, check_names, decode, nearest
 from drivers.readings import Inputs
+from drivers.transport.modbus import READ_INPUTS, REASONS, ModbusLink
 
-FAILED_POLLS = 3
-"""Failed polls in a row after which the link counts as gone."""
-HEAD_BYTES = 64
-READ_DISCRETE_INPUTS = 2
 WRITE_COILS = 15
-
-_REASONS = {
-    1: "illegal function",
-    2: "illegal data address",
-    3: "illegal data value",
-    4: "device failure",
-    5: "acknowledge, not done yet",
-    6: "device busy",
-    8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "no device behind the gateway",
-}
-"""Exception codes. [MODBUS Application Protocol Specification V1.1b3, section 7]"""
-
-# Every failure leaves this driver as a typed error; the library would log the same at every poll.
-logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 
 class ModbusIoOptions(Options):
@@ -98,47 +75,25 @@ class ModbusIo:
     def __init__(self, options: ModbusIoOptions, context: DriverContext) -> None:
         """Build it; ``open`` connects."""
         self._options = options
-        self._context = context
         self._blocks = blocks(options.inputs)
-        self._name = f"the I/O board at {options.host}:{options.port}, unit {options.unit_id},"
-        self._client: AsyncModbusTcpClient | None = None
-        self._gone: asyncio.Future[str]
-        """Why the link ended, as soon as it has: the library would let every request run out."""
-        self._arrived: Stamp | None = None
-        self._frame = b""
-        """Bytes of the answer that is arriving."""
-        self._received = 0
+        name = f"the I/O board at {options.host}:{options.port}, unit {options.unit_id},"
+        self._link = ModbusLink(name, options.host, options.port, options.timeout_s, context)
 
     async def open(self) -> DeviceIdentity:
         """Connect, read the inputs once and ask who answers.
 
         Raises ``ConnectFailed``, or ``ProtocolError`` when the board does not know the mapped inputs.
         """
-        options = self._options
-        self._gone = asyncio.get_running_loop().create_future()
-        self._client = AsyncModbusTcpClient(
-            options.host,
-            port=options.port,
-            timeout=options.timeout_s,
-            retries=0,
-            reconnect_delay=0,
-            trace_connect=self._on_connect,
-            trace_packet=self._on_packet,
-        )
+        await self._link.open()
         try:
-            if not await self._client.connect():
-                raise ConnectFailed(
-                    f"{self._name} does not accept a connection; check its power, its cable and the address."
-                )
-            self._client.ctx.connect = _no_second_link  # type: ignore[method-assign]
             try:
                 first = await self._poll()
-                identity = await self._identify() if options.identify else DeviceIdentity()
+                identity = await self._identify() if self._options.identify else DeviceIdentity()
             except LinkError as error:
                 raise ConnectFailed(str(error)) from error
             if isinstance(first, BadFrame):
                 raise ProtocolError(
-                    f"{self._name} answered the first poll with {first.kind} ({first.head.hex(' ')}); "
+                    f"{self._link.name} answered the first poll with {first.kind} ({first.head.hex(' ')}); "
                     f"check unit_id and the addresses of inputs."
                 )
         except BaseException:
@@ -146,29 +101,13 @@ class ModbusIo:
             raise
         return identity
 
-    async def readings(self) -> AsyncIterator[Inputs | BadFrame]:
+    def readings(self) -> AsyncIterator[Inputs | BadFrame]:
         """Poll every ``poll_s``: ``Inputs`` when answered, ``BadFrame`` for a refusal or a wrong answer.
 
         Raises ``LinkLost`` as soon as the link ends and ``LinkTimeout`` after three failed polls in a row.
         """
-        clock = self._context.clock
-        due_s = clock.monotonic_s()
-        failed = 0
-        while True:
-            try:
-                item = await self._poll()
-            except LinkTimeout:
-                failed, last = failed + 1, "no answer"
-            else:
-                failed, last = (0, "") if isinstance(item, Inputs) else (failed + 1, f"a {item.kind}")
-                yield item
-            if failed == FAILED_POLLS:
-                raise LinkTimeout(
-                    f"{self._name} failed {failed} polls in a row, the last with {last}; "
-                    "check the board's own state, unit_id and the addresses of inputs."
-                )
-            due_s = max(due_s + self._options.poll_s, clock.monotonic_s())
-            await clock.sleep(due_s - clock.monotonic_s())
+        advice = "check the board's own state, unit_id and the addresses of inputs."
+        return self._link.poll(self._options.poll_s, self._poll, advice)
 
     @property
     def outputs(self) -> frozenset[str]:
@@ -191,50 +130,42 @@ class ModbusIo:
                     await self._write(block, [outputs[name] for name in block.names])
         except TimeoutError as error:
             raise LinkTimeout(
-                f"{self._name} did not confirm {', '.join(outputs)} within {deadline_s} s."
+                f"{self._link.name} did not confirm {', '.join(outputs)} within {deadline_s} s."
             ) from error
 
     async def close(self) -> None:
         """Close the connection; idempotent."""
-        if self._client is not None:
-            self._lose("was closed by us")
-            self._client.close()
+        self._link.close()
 
     # --- requests -----------------------------------------------------------------------------
 
     async def _poll(self) -> Inputs | BadFrame:
-        unit_id = self._options.unit_id
+        options = self._options
         values: dict[str, bool] = {}
         stamp: Stamp | None = None
         for block in self._blocks:
-            count = len(block.names)
-            answer = await self._answer(
-                self._link().read_discrete_inputs(block.address, count=count, device_id=unit_id)
-            )
-            stamp = stamp or self._arrived
-            if isinstance(answer, ExceptionResponse):
-                return self._bad_frame("modbus_exception")
-            bits = decode(block, answer.bits, self._options.normally_closed)
-            if answer.function_code != READ_DISCRETE_INPUTS or bits is None:
-                return self._bad_frame("wrong_answer")
-            values |= bits
-        return Inputs(stamp or self._context.clock.stamp(), values)
+            bits = await self._link.read(READ_INPUTS, block.address, len(block.names), options.unit_id)
+            if isinstance(bits, BadFrame):
+                return bits
+            stamp = stamp or self._link.arrived
+            values |= decode(block, bits, options.normally_closed)
+        return Inputs(stamp or self._link.arrived, values)
 
     async def _write(self, block: Block, bits: list[bool]) -> None:
-        names = ", ".join(block.names)
-        answer = await self._answer(
-            self._link().write_coils(block.address, bits, device_id=self._options.unit_id)
-        )
+        names, link = ", ".join(block.names), self._link
+        request = link.client.write_coils(block.address, bits, device_id=self._options.unit_id)
+        answer = await link.ask(request)
         if isinstance(answer, ExceptionResponse):
             code = answer.exception_code
-            raise CommandRefused(f"{self._name} refused {names}: {_REASONS.get(code, 'exception')} ({code}).")
+            raise CommandRefused(f"{link.name} refused {names}: {REASONS.get(code, 'exception')} ({code}).")
         if (answer.function_code, answer.address, answer.count) != (WRITE_COILS, block.address, len(bits)):
-            raise CommandRefused(f"{self._name} did not confirm {names} but said: {answer}")
+            raise CommandRefused(f"{link.name} did not confirm {names} but said: {answer}")
 
     async def _identify(self) -> DeviceIdentity:
         """Read vendor, product code and revision; a board that cannot tell has an empty identity."""
+        request = self._link.client.read_device_information(device_id=self._options.unit_id)
         try:
-            answer = await self._answer(self._link().read_device_information(device_id=self._options.unit_id))
+            answer = await self._link.ask(request)
         except LinkTimeout:
             return DeviceIdentity()
         told = getattr(answer, "information", {})
@@ -243,63 +174,6 @@ class ModbusIo:
             for key in range(3)
         )
         return DeviceIdentity(make=make, model=model, firmware=firmware)
-
-    def _link(self) -> AsyncModbusTcpClient:
-        if self._client is None:
-            raise LinkLost(f"{self._name} has not been opened.")
-        if self._gone.done():
-            raise LinkLost(f"{self._name} {self._gone.result()}.")
-        return self._client
-
-    async def _answer(self, request: Awaitable[ModbusPDU]) -> ModbusPDU:
-        """Wait for an answer: ``LinkLost`` as soon as the link ends, ``LinkTimeout`` after ``timeout_s``."""
-        answer = asyncio.ensure_future(request)
-        try:
-            await asyncio.wait((answer, self._gone), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise LinkLost(f"{self._name} {self._gone.result()}.")
-            return answer.result()
-        except ConnectionException as error:
-            raise LinkLost(f"{self._name} has no connection any more.") from error
-        except ModbusIOException as error:
-            raise LinkTimeout(f"{self._name} did not answer within {self._options.timeout_s} s.") from error
-        finally:
-            answer.cancel()
-
-    def _bad_frame(self, kind: str) -> BadFrame:
-        return BadFrame(kind, self._received - len(self._frame), self._frame[:HEAD_BYTES])
-
-    # --- what the library sees of the link ------------------------------------------------------
-
-    def _on_connect(self, connected: bool) -> None:
-        if not connected:
-            self._lose("ended the connection")
-
-    def _lose(self, why: str) -> None:
-        if not self._gone.done():
-            self._gone.set_result(why)
-
-    def _on_packet(self, sending: bool, data: bytes) -> bytes:
-        """Tap the bytes; the library shows an unfinished answer again with every segment that comes."""
-        if sending:
-            self._frame = b""
-            self._context.tap("tx", data)
-            return data
-        grown = len(data) > len(self._frame) and data.startswith(self._frame)
-        new = data[len(self._frame) :] if grown else data
-        self._frame = data
-        self._received += len(new)
-        self._arrived = self._context.clock.stamp()
-        self._context.tap("rx", new)
-        return data
-
-
-async def _no_second_link() -> bool:
-    """Stand in for the library's own connect, which a request runs on a link that has just ended.
-
-    Nobody would close that connection, and a board has few.
-    """
-    return False
 
 
 SPEC = DriverSpec(

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pymodbus import ModbusDeviceIdentification
-from pymodbus.constants import ExcCodes
-from pymodbus.pdu import ModbusPDU
-from pymodbus.server import ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
-
 from drivers.api import Clock, Options
-from drivers.io.modbus.driver import READ_DISCRETE_INPUTS, ModbusIoOptions
+from drivers.io.modbus.driver import ModbusIoOptions
+from drivers.plant.modbus import FAULTS as WIRE_FAULTS
+from drivers.plant.modbus import ModbusServer
 from drivers.plant.world import Plant
+from drivers.transport.modbus import READ_COILS, READ_INPUTS
 
 SCAN_S = 0.02
 WATCHDOG_S = 2.0
@@ -28,7 +25,6 @@ WATCHDOG_S = 2.0
 CLEAR_S = 1.0
 """Time that both loops and the photo-eye must be clear before the arm is lowered."""
 LOGGED_WRITES = 4_096
-READ_COILS = 1
 IDENTITY = {"VendorName": "Carril", "ProductCode": "emulated I/O board", "MajorMinorRevision": "1"}
 
 
@@ -135,7 +131,7 @@ class CoilWrite:
 class ModbusEmulator:
     """The board on a loopback port (``drivers.plant.emulator.Emulator``)."""
 
-    FAULTS: ClassVar[frozenset[str]] = Plc.FAULTS | {"modbus_exception", "wrong_unit"}
+    FAULTS: ClassVar[frozenset[str]] = Plc.FAULTS | WIRE_FAULTS
     DIALS: ClassVar[bool] = False
 
     def __init__(self, options: Options, plant: Plant, clock: Clock, seed: int) -> None:
@@ -149,30 +145,18 @@ class ModbusEmulator:
         self._clock = clock
         self._coils = dict.fromkeys(options.coils, False)
         self._inputs: dict[str, bool] = {}
-        self._wire_faults: set[str] = set()
-        self._own_access = False
-        self._server: ModbusTcpServer | None = None
+        areas = {
+            READ_COILS: [(0, _size(options.coils))],
+            READ_INPUTS: [(0, _size(options.inputs))],
+        }
+        self._server = ModbusServer(options.unit_id, areas, self._on_request, IDENTITY)
         self._scanning: asyncio.Task[None] | None = None
 
     async def start(self, dial_port: int | None = None) -> int:
         """Serve on an ephemeral loopback port and return it; ``dial_port`` has no meaning here."""
-        unit_id = self._options.unit_id
-        stranger = [SimDevice(0, simdata=_memory(1, 1), action=_no_such_unit)] if unit_id else []
-        board = SimDevice(
-            unit_id,
-            simdata=_memory(_size(self._options.coils), _size(self._options.inputs)),
-            action=self._on_request,
-        )
-        server = self._server = ModbusTcpServer(
-            [board, *stranger],
-            identity=ModbusDeviceIdentification(info_name=IDENTITY),  # type: ignore[no-untyped-call]  # pymodbus
-            address=("127.0.0.1", 0),
-            trace_pdu=self._on_pdu,
-        )
-        await server.serve_forever(background=True)
-        await self._scan(server)
-        self._scanning = asyncio.create_task(self._scan_for_ever(server))
-        port: int = server.transport.sockets[0].getsockname()[1]  # type: ignore[attr-defined]  # an asyncio server
+        port = await self._server.start()
+        await self._scan()
+        self._scanning = asyncio.create_task(self._scan_for_ever())
         return port
 
     async def stop(self) -> None:
@@ -180,9 +164,8 @@ class ModbusEmulator:
         if self._scanning is not None:
             self._scanning.cancel()
             await asyncio.wait([self._scanning])
-        if self._server is not None:
-            await self._server.shutdown()  # type: ignore[no-untyped-call]  # pymodbus
-        self._scanning = self._server = None
+        self._scanning = None
+        await self._server.stop()
 
     def fault(self, name: str, *, on: bool) -> None:
         """Show or end a fault; ``ValueError`` for a name not in ``FAULTS``."""
@@ -191,7 +174,7 @@ class ModbusEmulator:
         if name in Plc.FAULTS:
             self.plc.fault(name, on=on)
         else:
-            (self._wire_faults.add if on else self._wire_faults.discard)(name)
+            (self._server.faults.add if on else self._server.faults.discard)(name)
 
     def state(self) -> dict[str, Any]:
         """Return coils, inputs, arm, watchdog and faults."""
@@ -200,60 +183,35 @@ class ModbusEmulator:
             "inputs": dict(self._inputs),
             "arm": round(self.plc.plant.arm, 3),
             "watchdog_alive": self.plc.alive,
-            "faults": sorted(self.plc.faults | self._wire_faults),
+            "faults": sorted(self.plc.faults | self._server.faults),
         }
 
     # --- one scan -------------------------------------------------------------------------------
 
-    async def _scan_for_ever(self, server: ModbusTcpServer) -> None:
+    async def _scan_for_ever(self) -> None:
         while True:
             await self._clock.sleep(SCAN_S)
-            await self._scan(server)
+            await self._scan()
 
-    async def _scan(self, server: ModbusTcpServer) -> None:
+    async def _scan(self) -> None:
         """Read the coil memory, step the PLC, show its inputs and what it dropped."""
-        options = self._options
-        self._own_access = True
-        memory = await server.async_getValues(options.unit_id, READ_COILS, 0, _size(options.coils))
+        options, server = self._options, self._server
+        memory = await server.read(READ_COILS, 0, _size(options.coils))
         self._coils = {name: bool(memory[address]) for name, address in options.coils.items()}
         written = dict(self._coils)
         self._inputs = self.plc.step(self.plc.plant.advance(), self._coils)
         if self._coils != written:
-            await server.async_setValues(options.unit_id, READ_COILS, 0, [False] * len(memory))
+            await server.write(READ_COILS, 0, [0] * len(memory))
         contacts = [False] * _size(options.inputs)
         for name, address in options.inputs.items():
             contacts[address] = self._inputs[name] != (name in options.normally_closed)
-        await server.async_setValues(options.unit_id, READ_DISCRETE_INPUTS, 0, contacts)
-        self._own_access = False
+        await server.write(READ_INPUTS, 0, contacts)
 
-    async def _on_request(
-        self, function: int, start: int, address: int, count: int, memory: list[int], values: Any
-    ) -> ExcCodes | None:
-        """Log what is written over the wire; the library also calls this for the scan's own access."""
-        if self._own_access:
-            return None
-        if "modbus_exception" in self._wire_faults:
-            return ExcCodes.DEVICE_FAILURE
+    async def _on_request(self, address: int, values: Sequence[int] | None) -> None:
+        """Log what is written over the wire."""
         if values is not None:
             self.writes.append(CoilWrite(self._clock.monotonic_s(), address, tuple(map(bool, values))))
-        return None
-
-    def _on_pdu(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:
-        if sending and "wrong_unit" in self._wire_faults:
-            pdu.dev_id = (pdu.dev_id + 1) % 256
-        return pdu
 
 
 def _size(addresses: Mapping[str, int]) -> int:
     return max(addresses.values(), default=0) + 1
-
-
-async def _no_such_unit(*_: object) -> ExcCodes:
-    return ExcCodes.GATEWAY_NO_RESPONSE
-
-
-def _memory(coils: int, inputs: int) -> tuple[list[SimData], list[SimData], list[SimData], list[SimData]]:
-    """Return coils, discrete inputs, and the registers that the library demands but nobody uses."""
-    bits = [[SimData(0, values=[False] * size, datatype=DataType.BITS)] for size in (coils, inputs)]
-    registers = [[SimData(0, values=[0], datatype=DataType.REGISTERS)] for _ in range(2)]
-    return bits[0], bits[1], registers[0], registers[1]

@@ -6,7 +6,7 @@ Poisson and seeded. Every 200 ms interval is counted; its number goes to a slidi
 * vacant: GB and NB every 5 s, the counts of the last second (GH, GL, NH beyond the fault limits);
 * occupied and ``HOLD_IN`` intervals more: GS every interval, NS every fifth, SP after every sixth GS;
 * GA in place of GS while the window, summed over the panels, exceeds B + N sqrt(B);
-* NA in place of NS from the smallest number that background alone reaches with probability ``ALPHA``
+* NA in place of NS from the smallest number that background alone reaches one time in a million
   (our choice: the sequential test of the device works on intervals that it does not send);
 * then GX with the number of the occupancy, which starts again after a day and after power-on.
 
@@ -16,35 +16,28 @@ Sources: OSCAR drivers of OpenSensorHub (defaults, N = 7), Sandia's SRLS simulat
 from __future__ import annotations
 
 import itertools
-import math
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.plant.panels import NSIGMA, ROUNDING_S, Panels
 from drivers.plant.world import Plant
 from drivers.rpm.tsa.codec import CountsLine, EndLine, Record, SetupLine, SpeedLine, TamperLine, encode
 
 INTERVAL_S = 0.2
 INTERVALS = 5
 HOLD_IN = 10
-NSIGMA = 7.0
 BACKGROUND_EVERY = 25
 """Vacant intervals from one background record to the next: 5 s."""
-BACKGROUND_TIME_S = 20.0
-NEUTRON_BACKGROUND_TIME_S = 120.0
 SCANS_PER_SPEED = 6
 BURST_SCANS = 6
 """Scans that some devices send at once when an occupancy begins (fault ``burst``)."""
 GAMMA_HIGH_CPS, GAMMA_LOW_CPS = 2_000, 100
 NEUTRON_HIGH = 9
-ALPHA = 1e-6
 DAY_S = 86_400.0
 POWER_UP_S = 2.0
-ROUNDING_S = 1e-6
-"""Two clocks that say the same time may differ by the rounding of their seconds."""
 MOST_COUNTS = 999_999
 FOOT_M, MPH_MPS = 0.3048, 0.44704
 
@@ -80,17 +73,6 @@ FAULTS = frozenset(
 )
 
 
-def poisson_limit(mean: float, probability: float) -> int:
-    """Return the smallest n that a Poisson number of ``mean`` reaches with at most ``probability``."""
-    term, below = math.exp(-mean), 0.0
-    for n in itertools.count():
-        if 1 - below <= probability:
-            return n
-        below += term
-        term *= mean / (n + 1)
-    raise AssertionError("unreachable")
-
-
 class TsaPortal:
     """The portal's own state; it has been counting for a while when it is switched on."""
 
@@ -100,28 +82,20 @@ class TsaPortal:
         """Switch on now, with a background learnt from an empty lane."""
         now_s = plant.advance()
         self.plant = plant
-        self.nsigma = nsigma
         self.faults: set[str] = set()
         self.occupied = False
         self.count = 0
         self._random = np.random.default_rng(seed)
+        self.panels = Panels(plant, self._random, INTERVAL_S, nsigma)
         self._day_ends_s = now_s + DAY_S
         self._tick_s = now_s + INTERVAL_S
         self._background_in = BACKGROUND_EVERY
-        intervals = round(BACKGROUND_TIME_S / INTERVAL_S), round(NEUTRON_BACKGROUND_TIME_S / INTERVAL_S)
-        self._gamma_past = deque(self._learn(plant.background.gamma_cps, intervals[0]), intervals[0])
-        self._neutron_past = deque(self._learn(plant.background.neutron_cps, intervals[1]), intervals[1])
-        self._gamma = deque(itertools.islice(self._gamma_past, INTERVALS), INTERVALS)
-        self._neutron = deque(itertools.islice(self._neutron_past, INTERVALS), INTERVALS)
         self._scans = 0
         self._vacant_intervals = 0
         self._held: list[bytes] = []
         self._sent = 0
         self._said: list[Record] = []
         self._frozen: dict[str, tuple[int, ...]] = {}
-
-    def _learn(self, cps: Sequence[float], intervals: int) -> Iterable[NDArray[np.int64]]:
-        return self._random.poisson(np.array(cps) * INTERVAL_S, (intervals, len(cps)))
 
     # --- what goes over the wire ----------------------------------------------------------------
 
@@ -175,9 +149,10 @@ class TsaPortal:
     # --- one interval of 200 ms -----------------------------------------------------------------
 
     def _interval(self, at_s: float) -> Iterable[Record]:
-        gamma, neutron = self._draw()
-        self._gamma.append(gamma)
-        self._neutron.append(neutron)
+        self.panels.count(
+            gain=10.0 if "gamma_high" in self.faults else 0.0 if "gamma_low" in self.faults else 1.0,
+            noise_cps=50.0 if "neutron_high" in self.faults else 0.0,
+        )
         if at_s >= self._day_ends_s:
             self.count = 0
             self._day_ends_s += DAY_S
@@ -192,26 +167,18 @@ class TsaPortal:
         elif self.occupied:
             yield from self._end()
         else:
-            self._gamma_past.append(gamma)
-            self._neutron_past.append(neutron)
+            self.panels.learn()
             self._background_in -= 1
             if self._background_in == 0:
                 yield from self._background()
                 self._background_in = BACKGROUND_EVERY
 
-    def _draw(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        gamma_cps, neutron_cps = np.array(self.plant.gamma_cps()), np.array(self.plant.neutron_cps())
-        gamma_cps[0] *= 10.0 if "gamma_high" in self.faults else 0.0 if "gamma_low" in self.faults else 1.0
-        neutron_cps[0] += 50.0 if "neutron_high" in self.faults else 0.0
-        return self._random.poisson(gamma_cps * INTERVAL_S), self._random.poisson(neutron_cps * INTERVAL_S)
-
     def _scan(self) -> Iterable[Record]:
         self._scans += 1
-        alarm = float(np.sum(self._gamma)) > self.gamma_limit
-        yield self._counts("GA" if alarm else "GS", self._gamma[-1])
+        panels = self.panels
+        yield self._counts("GA" if panels.gamma_alarm else "GS", panels.gamma[-1])
         if self._scans % INTERVALS == 0 and "missing_ns" not in self.faults:
-            alarm = float(np.sum(self._neutron)) >= self.neutron_limit
-            yield self._counts("NA" if alarm else "NS", np.sum(self._neutron, axis=0))
+            yield self._counts("NA" if panels.neutron_alarm else "NS", np.sum(panels.neutron, axis=0))
         if self._scans % SCANS_PER_SPEED == 0:
             yield _speed(self.plant.speed_mps)
 
@@ -221,10 +188,10 @@ class TsaPortal:
         self._background_in = BACKGROUND_EVERY
         self.count += 0 if "frozen_counter" in self.faults else 1
         if "missing_gx" not in self.faults:
-            yield EndLine(self.count, round(self.neutron_background, 3))
+            yield EndLine(self.count, round(self.panels.neutron_background, 3))
 
     def _background(self) -> list[Record]:
-        gamma, neutron = np.sum(self._gamma, axis=0), np.sum(self._neutron, axis=0)
+        gamma, neutron = np.sum(self.panels.gamma, axis=0), np.sum(self.panels.neutron, axis=0)
         gamma_tag = "GH" if max(gamma) > GAMMA_HIGH_CPS else "GL" if min(gamma) < GAMMA_LOW_CPS else "GB"
         neutron_tag = "NL" if "neutron_low" in self.faults else "NH" if max(neutron) > NEUTRON_HIGH else "NB"
         return [self._counts(gamma_tag, gamma), self._counts(neutron_tag, neutron)]
@@ -243,32 +210,12 @@ class TsaPortal:
         return {
             "occupied": self.occupied,
             "occupancy_count": self.count,
-            "gamma_background": self.gamma_background,
-            "gamma_limit": self.gamma_limit,
-            "neutron_background": self.neutron_background,
-            "neutron_limit": self.neutron_limit,
+            "gamma_background": self.panels.gamma_background,
+            "gamma_limit": self.panels.gamma_limit,
+            "neutron_background": self.panels.neutron_background,
+            "neutron_limit": self.panels.neutron_limit,
             "faults": sorted(self.faults),
         }
-
-    @property
-    def gamma_background(self) -> float:
-        """Learnt gamma background per window, summed over the panels."""
-        return float(np.sum(self._gamma_past)) / len(self._gamma_past) * INTERVALS
-
-    @property
-    def gamma_limit(self) -> float:
-        """Sum of one window above which the portal says GA."""
-        return self.gamma_background + self.nsigma * math.sqrt(self.gamma_background)
-
-    @property
-    def neutron_background(self) -> float:
-        """Learnt neutron background per second, summed over the panels."""
-        return float(np.sum(self._neutron_past)) / len(self._neutron_past) / INTERVAL_S
-
-    @property
-    def neutron_limit(self) -> int:
-        """Sum of one second from which the portal says NA."""
-        return poisson_limit(self.neutron_background, ALPHA)
 
     # --- faults of the line ---------------------------------------------------------------------
 
