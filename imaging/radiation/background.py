@@ -35,6 +35,8 @@ class Background:
 
     rules: BackgroundRules = field(default_factory=BackgroundRules)
     _records: deque[tuple[int, tuple[int, ...]]] = field(init=False)
+    _interval_s: float = 1.0
+    """Counting time of the numbers in them."""
     _frozen: bool = False
     _guard_until_ns: int | None = None
 
@@ -50,11 +52,14 @@ class Background:
         self._frozen = False
         self._guard_until_ns = mono_ns + round(self.rules.guard_s * 1e9)
 
-    def offer(self, mono_ns: int, counts: tuple[int | None, ...]) -> str | None:
-        """Take in one record of counts per second and detector; return why it was refused, else ``None``.
+    def offer(self, mono_ns: int, counts: tuple[int | None, ...], interval_s: float = 1.0) -> str | None:
+        """Take in one record of counts per interval and detector; return why it was refused, else ``None``.
 
-        Refusals: ``frozen``, ``guard``, ``partial``. A change in the number of detectors starts afresh.
+        Refusals: ``frozen``, ``guard``, ``partial``, and ``interval`` where nobody knows the counting time. A
+        change in the number of detectors or in the counting time starts afresh.
         """
+        if interval_s <= 0:
+            return "interval"
         if self._frozen:
             return "frozen"
         if self._guard_until_ns is not None and mono_ns < self._guard_until_ns:
@@ -62,8 +67,9 @@ class Background:
         present = tuple(count for count in counts if count is not None)
         if not present or len(present) < len(counts):
             return "partial"
-        if self._records and len(self._records[-1][1]) != len(present):
+        if self._records and (len(self._records[-1][1]), self._interval_s) != (len(present), interval_s):
             self._records.clear()
+        self._interval_s = interval_s
         self._records.append((mono_ns, present))
         return None
 
@@ -74,7 +80,7 @@ class Background:
             return None
         sums = [sum(column) for column in zip(*(record for _, record in self._records), strict=True)]
         return BackgroundEstimate(
-            cps=tuple(total / count for total in sums),
+            cps=tuple(total / (count * self._interval_s) for total in sums),
             counting_s=self._counting_s(),
             records=count,
             newest_ns=self._records[-1][0],

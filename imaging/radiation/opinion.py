@@ -19,6 +19,8 @@ from imaging.radiation.verdict import REPLICA, BackgroundEstimate, OpinionResult
 from imaging.radiation.windows import RatioLimit, RatioRun
 
 NEUTRON_RECORD_S = 1.0
+MOST_NEUTRON_CPS = 10_000.0
+"""A larger background is none: a thousand times that of any site, and no limit is computed in time."""
 TESTS = {"gamma": 1, "neutron": 2, "windows": 1}
 """Calibrated tests that share the owner's false alarms; ``windows``: the low and high energies of gamma."""
 SUM = ("SUM", "")
@@ -82,14 +84,15 @@ class StationOpinion:
         mono_ns: int,
         counts: tuple[int | None, ...],
         windows: tuple[int | None, int | None] | None = None,
+        interval_s: float = 1.0,
     ) -> str | None:
-        """Offer a background record (counts per second and detector); return why it was refused."""
+        """Offer a background record (counts per interval and detector); return why it was refused."""
         known = self._background.get(channel)
         if known is None:
             return "not_fitted"
         if windows is not None:
-            self.background("windows", mono_ns, windows)
-        refused = known.offer(mono_ns, counts)
+            self.background("windows", mono_ns, windows, interval_s=interval_s)
+        refused = known.offer(mono_ns, counts, interval_s)
         if refused is None:
             self._renew(channel, known.estimate())
         return refused
@@ -103,7 +106,7 @@ class StationOpinion:
             self._ratio = RatioLimit.of(estimate, self._config) if estimate else None
             return
         self._neutron = self._sequential = None
-        if estimate is not None:
+        if estimate is not None and estimate.total_cps <= MOST_NEUTRON_CPS:
             records = max(1, round(self._config.design_s / NEUTRON_RECORD_S))
             p = self._config.p_occupancy / self._config.tests
             self._neutron = NeutronLimit.of(estimate, NEUTRON_RECORD_S, p / records)

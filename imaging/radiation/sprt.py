@@ -23,6 +23,8 @@ GRID = 1.1
 """Backgrounds are rounded up to a power of it, so that α is computed once for many of them."""
 EXACT_RECORDS = 12
 """The exact sum takes some milliseconds for ten records, and grows with their square."""
+EXACT_CPS = 100.0
+"""It grows with the counts too: 20 ms here, half a second at ten times this."""
 BETA = 0.01
 MOST_ALPHA = 0.1
 STEP_ALPHA = 0.1
@@ -131,7 +133,8 @@ def alpha_for(background: float, source: float, records: int, p: float, interval
     with at most α/(1 − β). That bound is also where the search begins.
     """
     low, high = math.log(p * (1 - BETA) / records), math.log(MOST_ALPHA)
-    while records <= EXACT_RECORDS and high - low > STEP_ALPHA:
+    exact = records <= EXACT_RECORDS and background <= EXACT_CPS
+    while exact and high - low > STEP_ALPHA:
         middle = (low + high) / 2
         config = SprtConfig(background, source, math.exp(middle), BETA, interval_s)
         if alarm_probability(config, background, records) <= p:

@@ -76,3 +76,28 @@ def test_another_number_of_detectors_starts_afresh() -> None:
     background = filled([0, 5])
     assert background.offer(10 * S, (600, 600)) is None
     assert background.estimate() is None
+
+
+def test_records_of_another_counting_time_are_rates_all_the_same() -> None:
+    background = Background(BackgroundRules(averaging_s=20.0))
+    for i in range(3):
+        assert background.offer(i * 5 * S, (48_000, 60), 20.0) is None
+    estimate = background.estimate()
+    assert estimate is not None
+    assert estimate.cps == (2_400, 3)
+    assert estimate.counting_s == 30
+
+
+def test_a_change_of_the_counting_time_starts_afresh() -> None:
+    background = filled([0, 5, 10])
+    assert background.offer(15 * S, (120, 122, 118, 120), 0.2) is None
+    assert background.estimate() is None
+
+
+@pytest.mark.parametrize("interval_s", [0.0, -1.0])
+def test_counts_of_which_nobody_knows_the_time_are_no_background(interval_s: float) -> None:
+    background = filled([0, 5])
+    assert background.offer(10 * S, (48_000,), interval_s) == "interval"
+    estimate = background.estimate()
+    assert estimate is not None
+    assert estimate.total_cps == 2400

@@ -90,3 +90,11 @@ def test_a_long_occupancy_takes_the_bound(records: int, p: float) -> None:
     assert config.alpha == pytest.approx(0.99 * p / records, rel=1e-3, abs=0)
     if records == 13:
         assert alarm_probability(config, config.background, records) <= p
+
+
+def test_a_large_background_takes_the_bound_too() -> None:
+    """The exact sum would hold the lane for a minute: a garbled line may say any background."""
+    p, records = 1e-4, 10
+    bound = p * (1 - 0.01) / records
+    assert alpha_for(99.0, 103.0, records, p) > 1.5 * bound
+    assert alpha_for(101.0, 105.0, records, p) == pytest.approx(bound)

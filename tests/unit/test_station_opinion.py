@@ -379,3 +379,24 @@ def test_the_sliding_sum_equals_a_convolution() -> None:
     assert crossings == [int(np.argmax(sums > 1060)) + 4]
     assert verdict.params["windows"] == sums.size
     assert verdict.params["false_alarm_bound"] == pytest.approx(sums.size * 1e-3)
+
+
+def test_a_neutron_background_beyond_reason_is_none() -> None:
+    opinion = StationOpinion(channels=frozenset({"neutron"}))
+    for i, (counts, limited) in enumerate(((9_000, False), (9_000, True), (999_999, False))):
+        opinion.background("neutron", i * 5 * S, (counts,))
+        assert (opinion.limit("neutron") is not None) is limited
+    opinion.open(20 * S)
+    reasons = {verdict.reason for verdict in opinion.close(30 * S, scanner_active=False).verdicts}
+    assert reasons == {"no_background"}
+
+
+def test_counts_of_unknown_time_are_not_judged_and_neither_is_their_background() -> None:
+    opinion = StationOpinion(channels=GAMMA)
+    for i in range(3):
+        assert opinion.background("gamma", i * 5 * S, (480,), interval_s=0.0) == "interval"
+    opinion.open(20 * S)
+    assert opinion.scan("gamma", 20 * S, (9_000,), 0.0) is None
+    result = opinion.close(30 * S, scanner_active=False)
+    assert [(v.outcome, v.reason) for v in result.verdicts] == [(Outcome.NOT_POSSIBLE, "interval")]
+    assert (result.gamma_background, result.gamma_limit) == (None, None)
