@@ -107,7 +107,8 @@ class PortalFacts:
     ``channels`` are those that it counts: none where it has contacts alone; ``windows``: whether gamma comes
     in two energy windows, too. ``interval_s`` is the counting
     time of one gamma scan record, ``averaging_s`` that behind one background record (``None``: as the lane
-    file says for all); without an ``interval_s`` nobody but the device can judge its counts.
+    file says for all); without an ``interval_s`` nobody but the device can judge its counts. ``nsigma`` is
+    the device's own limit on gamma until it says another; ``None``: nobody knows its rule.
     """
 
     detectors: tuple[str, ...] = ()
@@ -115,6 +116,7 @@ class PortalFacts:
     interval_s: float | None = None
     averaging_s: float | None = None
     windows: bool = False
+    nsigma: float | None = None
 
 
 class PortalOptions(Options):

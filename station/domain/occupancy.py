@@ -41,7 +41,7 @@ from station.domain.occupancy_effects import (
     StationAlarm,
     TamperChanged,
 )
-from station.domain.occupancy_record import GAP_S, Occupancy
+from station.domain.occupancy_record import Occupancy
 
 S = 1_000_000_000
 BACKGROUND_CLOSE_NS = 2 * S
@@ -235,7 +235,7 @@ class OccupancyMachine:
     def _add(self, reading: Counts, *, uncertain: bool = False) -> list[Effect]:
         occupancy, channel, now_ns = self.open, reading.channel, reading.stamp.mono_ns
         assert occupancy is not None  # noqa: S101 - every caller has just opened or seen it
-        if occupancy.silence_s(channel, now_ns) > GAP_S[channel]:
+        if occupancy.silent(channel, now_ns):
             occupancy.gap(channel, now_ns, "link" if "link" in occupancy.doubts else "silence")
             self.opinion.gap(channel)
             self._latched.clear()
@@ -283,7 +283,10 @@ class OccupancyMachine:
             self._doubt_vacancy = False
         unfit = reading.flag in FAULTS or self.tamper or self.scanner_active or self._doubt_vacancy
         if not unfit:
-            self.opinion.background(reading.channel, reading.stamp.mono_ns, reading.counts, reading.windows)
+            now_ns, counts = reading.stamp.mono_ns, reading.counts
+            self.opinion.background(
+                reading.channel, now_ns, counts, reading.windows, interval_s=reading.interval_s
+            )
 
     # --- the device's own words -------------------------------------------------------------------
 

@@ -122,6 +122,7 @@ class SecondOpinion(Protocol):
         mono_ns: int,
         counts: tuple[int | None, ...],
         windows: tuple[int | None, int | None] | None = None,
+        interval_s: float = 1.0,
     ) -> str | None:
         """Offer a background record; return why it was refused."""
         ...

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from drivers.readings import Channel, Counts, Stamp
 
-WINDOW = 5
-"""Gamma intervals of 200 ms in the sliding sum of one second."""
 MAX_SAMPLES = 6000
 """Samples kept per channel, 20 minutes of gamma; what comes later is judged and counted, not kept."""
 MAX_GAPS = 64
@@ -17,6 +15,8 @@ MAX_SPEEDS = 512
 PARTIAL_SHARE = 0.2
 GAP_S = {Channel.GAMMA: 1.0, Channel.NEUTRON: 2.5}
 """A channel that says nothing for longer while the portal sees a vehicle has a gap."""
+GAP_INTERVALS = 2.5
+"""One whose records come more slowly than that: so many of them."""
 NORMAL_ENDS = frozenset({"gx", "background_seen", "cleared"})
 
 
@@ -35,27 +35,31 @@ class Samples:
     """Scan records of one channel: middle of the interval in seconds from the start, and its counts.
 
     ``counts`` holds one tuple per record in the lane's detector order, ``totals`` their sums; ``None``
-    where the device sent no number. ``records`` counts all, also those beyond ``MAX_SAMPLES``.
+    where the device sent no number. ``records`` counts all, also those beyond ``MAX_SAMPLES``. Maxima are of
+    a second, and ``None`` where nobody knows how long a record counts (``interval_s`` is 0).
     """
 
     times_s: list[float] = field(default_factory=list)
     counts: list[tuple[int | None, ...]] = field(default_factory=list)
     totals: list[int | None] = field(default_factory=list)
+    interval_s: float = 0.0
+    """Counting time of a record, as the last one says."""
     records: int = 0
     partial: int = 0
     last_ns: int | None = None
     max_window: int | None = None
-    """Largest sum of five consecutive records."""
+    """Largest sum of the consecutive records of a second."""
     best_total: int | None = None
     """Largest single record."""
     best_run: int | None = None
-    """Largest sum of at most five consecutive records."""
-    _window: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    """The same, also with fewer records."""
+    _window: deque[int] = field(default_factory=deque)
 
     def add(self, middle_s: float, reading: Counts) -> None:
         """Keep one record; a missing number breaks the sliding sum and never makes it smaller."""
         total = reading.total
         self.records += 1
+        self.interval_s = reading.interval_s
         self.last_ns = max(self.last_ns or 0, reading.stamp.mono_ns)
         if not self.truncated:
             self.times_s.append(round(middle_s, 3))
@@ -64,12 +68,18 @@ class Samples:
         if total is None:
             self.partial += 1
             self.break_window()
-            return
+        elif self.interval_s > 0:
+            self._judge(total)
+
+    def _judge(self, total: int) -> None:
         self._window.append(total)
+        second = max(1, round(1 / self.interval_s))
+        while len(self._window) > second:
+            self._window.popleft()
         run = sum(self._window)
         self.best_total = max(total, self.best_total or 0)
         self.best_run = max(run, self.best_run or 0)
-        if len(self._window) == WINDOW:
+        if len(self._window) == second:
             self.max_window = max(run, self.max_window or 0)
 
     def break_window(self) -> None:
@@ -152,6 +162,11 @@ class Occupancy:
         last_ns = self.samples(channel).last_ns or self.first_ns
         return 0.0 if last_ns is None else (now_ns - last_ns) / 1e9
 
+    def silent(self, channel: Channel, now_ns: int) -> bool:
+        """Whether the channel has said nothing for longer than its records take."""
+        limit_s = max(GAP_S[channel], GAP_INTERVALS * self.samples(channel).interval_s)
+        return self.silence_s(channel, now_ns) > limit_s
+
     def gap(self, channel: Channel, now_ns: int, cause: str) -> None:
         """Note that records of a channel are missing before the one at ``now_ns``."""
         to_s = self.offset_s(now_ns)
@@ -173,7 +188,7 @@ class Occupancy:
                 doubts.add(f"no_{channel}")
             elif samples.partial > PARTIAL_SHARE * samples.records:
                 doubts.add(f"partial_{channel}")
-            if self.silence_s(channel, self.end_ns) > GAP_S[channel]:
+            if self.silent(channel, self.end_ns):
                 doubts.add(f"silent_{channel}")  # while another channel went on
         return tuple(sorted(doubts))
 

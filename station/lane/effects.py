@@ -65,6 +65,8 @@ class LiveSample:
     stamp: Stamp
     counts: int | None
     s_m: float | None
+    interval_s: float
+    """Counting time; 0: nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

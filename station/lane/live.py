@@ -12,12 +12,12 @@ from typing import Any
 from drivers.readings import Channel
 from station.lane.core import Core
 from station.lane.effects import LiveSample
+from station.lane.strips import Series
 from station.runtime.bus import Bus, Message
 
 MIN_GAP_S = 0.1
 MAX_SAMPLES = 4096
 KEPT_PROFILES = 4
-INTERVAL_S = {Channel.GAMMA: 0.2, Channel.NEUTRON: 1.0}
 
 
 @dataclass(slots=True)
@@ -26,6 +26,8 @@ class Profile:
 
     gamma: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES))
     neutron: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES))
+    interval_s: dict[Channel, float] = field(default_factory=dict)
+    """Counting time of a sample, as the last one says."""
 
     def of(self, channel: Channel) -> deque[tuple[float, int]]:
         """Return one channel's samples."""
@@ -40,7 +42,9 @@ class Live:
         self._core = core
         self._new: dict[Channel, list[list[float | int | None]]] = {Channel.GAMMA: [], Channel.NEUTRON: []}
         self._columns: dict[str, tuple[int, int]] = {}
-        self._recent: deque[int] = deque(maxlen=5)
+        self._recent: deque[int] = deque(maxlen=MAX_SAMPLES)
+        """Gamma counts of the last second, as far as anybody knows how long they are."""
+        self._gamma_s = 0.0
         self._neutron_now: int | None = None
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._sent_s = 0.0
@@ -50,19 +54,31 @@ class Live:
         counts = sample.counts
         inspection = self._core.inspection
         if sample.channel == Channel.GAMMA and counts is not None:
-            self._recent.append(counts)
+            self._second(counts, sample.interval_s)
         elif counts is not None:
-            self._neutron_now = counts
+            self._neutron_now = counts if sample.interval_s else None
         if inspection is None or counts is None:
             return
-        middle_s = sample.stamp.mono_ns / 1e9 - INTERVAL_S[sample.channel] / 2
+        middle_s = sample.stamp.mono_ns / 1e9 - sample.interval_s / 2
         profile = self._profiles.setdefault(inspection.inspection_id, Profile())
+        profile.interval_s[sample.channel] = sample.interval_s
         profile.of(sample.channel).append((middle_s, counts))
         while len(self._profiles) > KEPT_PROFILES:
             self._profiles.popitem(last=False)
         new = self._new[sample.channel]
         if len(new) < MAX_SAMPLES:
             new.append([round(middle_s * 1000), counts, sample.s_m])
+
+    def _second(self, counts: int, interval_s: float) -> None:
+        self._gamma_s = interval_s
+        self._recent.append(counts)
+        while len(self._recent) > self._per_second:
+            self._recent.popleft()
+
+    @property
+    def _per_second(self) -> int:
+        """Gamma samples of a second; 0: nobody knows."""
+        return max(1, round(1 / self._gamma_s)) if self._gamma_s else 0
 
     def columns(self, scan_id: str, first: int, last: int) -> None:
         """Columns of a running scan were made."""
@@ -85,11 +101,12 @@ class Live:
     def _live(self) -> dict[str, Any]:
         inspection = self._core.inspection
         passage = self._core.passage
-        full = len(self._recent) == self._recent.maxlen
+        full = len(self._recent) == self._per_second > 0
         return {
             "inspection_id": inspection.inspection_id if inspection else None,
             "gamma": self._new[Channel.GAMMA],
             "neutron": self._new[Channel.NEUTRON],
+            "gamma_s": self._gamma_s,
             "speed_mps": passage.track.speed_mps if passage else None,
             "travel_m": None,
             "now": {
@@ -98,7 +115,8 @@ class Live:
             },
         }
 
-    def samples(self, inspection_id: str) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+    def samples(self, inspection_id: str) -> tuple[Series, Series]:
         """Return gamma and neutron samples of a running or recent inspection; empty before the first."""
         profile = self._profiles.get(inspection_id, Profile())
-        return list(profile.gamma), list(profile.neutron)
+        gamma_s, neutron_s = (profile.interval_s.get(channel, 0.0) for channel in Channel)
+        return Series(list(profile.gamma), gamma_s), Series(list(profile.neutron), neutron_s)

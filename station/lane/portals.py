@@ -13,6 +13,7 @@ from drivers.readings import (
     Phase,
     PortalReading,
     PortalSetup,
+    PortalStatus,
     Speed,
 )
 from imaging.radiation.background import BackgroundRules
@@ -47,18 +48,18 @@ from station.domain.values import AlgorithmVerdict, OccupancySummary, StandingPo
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, Show, TraceKept
 from station.lane.sequencer import open_inspection, tamper
-from station.lane.strips import strips
+from station.lane.strips import Series, strips
 
 KEPT_OCCUPANCIES = 16
 WINDOW_S = 1.0
-DEFAULT_NSIGMA = 7.0
-"""Threshold of gross-count portals when their set-up is not known yet [OSCAR]."""
 
 
 @dataclass(slots=True)
 class _Portal:
     machine: PolledMachine
     opinion: StationOpinion
+    nsigma: float | None
+    """The device's own limit on gamma, as far as it is known before the device has told it."""
     setup: dict[str, float | str] = field(default_factory=dict)
     """What the device has told of its set-up, all its records together."""
     inspections: dict[str, str] = field(default_factory=dict)
@@ -84,7 +85,8 @@ class Portals:
         channels = frozenset(map(str, portal.channels)) | ({"windows"} if portal.windows else set())
         rules = BackgroundRules(averaging_s=averaging_s)
         opinion = StationOpinion(gross, rules, channels, facts.s50_max_counts)
-        return _Portal(PolledMachine(portal.channels, opinion, self._core.new_id), opinion)
+        machine = PolledMachine(portal.channels, opinion, self._core.new_id)
+        return _Portal(machine, opinion, portal.nsigma)
 
     # --- readings -------------------------------------------------------------------------------
 
@@ -100,6 +102,8 @@ class Portals:
         passage = self._core.passage
         if isinstance(reading, Speed) and passage is not None:
             passage.track.speed_mps = reading.speed_mps
+        if isinstance(reading, PortalStatus) and reading.occupied and passage is not None:
+            passage.inspection.seen(self._core.now_s)
         if isinstance(reading, Counts):
             self._live(device, portal, reading, passage)
 
@@ -108,7 +112,8 @@ class Portals:
             middle_s = reading.stamp.mono_ns / 1e9 - reading.interval_s / 2
             nose_m = passage.track.nose_at(middle_s) if passage is not None else None
             s_m = None if nose_m is None else round(nose_m - self._core.facts.geometry.portal_m, 3)
-            self._core.effects.append(LiveSample(reading.channel, reading.stamp, reading.total, s_m))
+            live = LiveSample(reading.channel, reading.stamp, reading.total, s_m, reading.interval_s)
+            self._core.effects.append(live)
             if passage is not None:
                 passage.inspection.seen(self._core.now_s)
                 self._maxima(device, portal.machine.open, passage)
@@ -207,15 +212,13 @@ class Portals:
 
     @staticmethod
     def _limit(portal: _Portal, channel: str) -> float | None:
-        """Return the limit that is drawn: the device's own rule on gamma, the station's on neutrons."""
-        if channel == "neutron":
-            limit = portal.opinion.limit("neutron")
+        """Return the limit that is drawn: the device's own rule on gamma where it is known, else ours."""
+        nsigma = portal.setup.get("nsigma", portal.nsigma)
+        if channel == "neutron" or not isinstance(nsigma, int | float):
+            limit = portal.opinion.limit(channel)
             return None if limit is None else float(limit)
         background = portal.opinion.background_cps("gamma")
-        if background is None:
-            return None
-        nsigma = _number(portal.setup.get("nsigma"), DEFAULT_NSIGMA)
-        return round(background + nsigma * math.sqrt(background), 1)
+        return None if background is None else round(background + nsigma * math.sqrt(background), 1)
 
     def _alarm(self, device: str, portal: _Portal, effect: AlarmRaised) -> None:
         core = self._core
@@ -224,7 +227,9 @@ class Portals:
         channel = str(effect.channel)
         limit = self._limit(portal, channel)
         occupancy = portal.machine.open
-        cps = occupancy.gamma.max_1s if occupancy and channel == "gamma" else reading.total
+        cps = reading.total if channel == "neutron" else None
+        if cps is None and occupancy is not None:  # an alarm without counts has those that came before it
+            cps = occupancy.gamma.max_1s if channel == "gamma" else occupancy.neutron.best_total
         alarm_id = core.raise_alarm(
             f"{channel}_alarm",
             device,
@@ -309,12 +314,13 @@ class Portals:
         """Return the strips of an occupancy as they are stored and shown."""
         start_s = occupancy.start.mono_ns / 1e9
 
-        def known(series: Samples) -> list[tuple[float, int]]:
-            samples = zip(series.times_s, series.totals, strict=True)
-            return [(start_s + t_s, total) for t_s, total in samples if total is not None]
+        def series(samples: Samples) -> Series:
+            pairs = zip(samples.times_s, samples.totals, strict=True)
+            known = [(start_s + t_s, total) for t_s, total in pairs if total is not None]
+            return Series(known, samples.interval_s)
 
         portal_m = self._core.facts.geometry.portal_m
-        trace = strips(passage, known(occupancy.gamma), known(occupancy.neutron), portal_m)
+        trace = strips(passage, series(occupancy.gamma), series(occupancy.neutron), portal_m)
         return json.dumps({**trace, "occupancy_id": summary.occupancy_id}, separators=(",", ":")).encode()
 
 
@@ -359,7 +365,3 @@ def _verdict(verdict: Verdict) -> AlgorithmVerdict:
         outcome=str(verdict.outcome),
         reason=verdict.reason,
     )
-
-
-def _number(value: object, otherwise: float) -> float:
-    return float(value) if isinstance(value, int | float) else otherwise

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from station.lane.core import Passage
 
-Series = Sequence[tuple[float, int]]
-"""Middle of each sample in monotonic seconds, and its counts."""
+
+class Series(NamedTuple):
+    """Samples of one channel: the middle of each in monotonic seconds, and its counts in ``dt_s``."""
+
+    samples: Sequence[tuple[float, int]]
+    dt_s: float
+    """0: nobody knows how long it counts."""
 
 
 def strips(passage: Passage | None, gamma: Series, neutron: Series, portal_m: float) -> dict[str, Any]:
@@ -18,7 +23,8 @@ def strips(passage: Passage | None, gamma: Series, neutron: Series, portal_m: fl
     """
     track = passage.track if passage is not None else None
 
-    def channel(name: str, samples: Series, dt_s: float) -> dict[str, Any]:
+    def channel(name: str, series: Series) -> dict[str, Any]:
+        samples = series.samples
         noses = [track.nose_at(middle_s) if track is not None else None for middle_s, _ in samples]
         return {
             "t_ms": [round(middle_s * 1000) for middle_s, _ in samples],
@@ -26,14 +32,14 @@ def strips(passage: Passage | None, gamma: Series, neutron: Series, portal_m: fl
             if track is not None and track.source is not None
             else None,
             "counts": [counts for _, counts in samples],
-            "dt_s": dt_s,
+            "dt_s": series.dt_s,
             "background": passage.backgrounds.get(name) if passage is not None else None,
             "limit": passage.limits.get(name) if passage is not None else None,
         }
 
     return {
         "axis": "column" if track is not None and track.source == "encoder" else "time",
-        "gamma": channel("gamma", gamma, 0.2),
-        "neutron": channel("neutron", neutron, 1.0),
+        "gamma": channel("gamma", gamma),
+        "neutron": channel("neutron", neutron),
         "hot_spots": [],
     }

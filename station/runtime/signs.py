@@ -12,6 +12,7 @@ from drivers.readings import (
     LineBlock,
     OccupancyEnd,
     Phase,
+    PortalStatus,
     Reading,
     ScanClosed,
     ScanKind,
@@ -34,9 +35,9 @@ def activity(reading: Reading) -> int | None:
     match reading:
         case Counts(phase=Phase.SCAN):
             return 1
-        case ScanOpened() | LineBlock():
+        case ScanOpened() | LineBlock() | PortalStatus(occupied=True):
             return 2
-        case Counts() | OccupancyEnd() | ScanClosed():
+        case Counts() | OccupancyEnd() | ScanClosed() | PortalStatus(occupied=False):
             return 0
         case _:
             return None
@@ -51,6 +52,8 @@ def device_fault(reading: Reading) -> tuple[str, bool] | None:
             return f"{channel}_fault", False
         case SourceStatus(detector_ok=detector_ok, faults=faults):
             return "source_fault", bool(faults) or not detector_ok
+        case PortalStatus(fault=bool(fault)):
+            return "device_fault", fault
         case _:
             return None
 
@@ -73,8 +76,8 @@ class Frozen:
     def repeats(self, reading: Reading) -> bool | None:
         """Return whether the value is frozen; ``None`` when this reading cannot tell."""
         match reading:
-            case Counts(channel=Channel.GAMMA, phase=Phase.SCAN, counts=counts):
-                return self._equal_counts(counts)
+            case Counts(channel=Channel.GAMMA, phase=Phase.SCAN, counts=counts, interval_s=s) if s > 0:
+                return self._equal_counts(counts)  # of unknown counting time it may be one count, seen again
             case ScanOpened(kind=kind):
                 self._dark = kind == ScanKind.DARK  # a counter without a beam may well count nothing
                 return None

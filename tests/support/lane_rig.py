@@ -71,7 +71,7 @@ DEVICES = (
         "rpm1",
         "PortalMonitor",
         "emulated",
-        PortalFacts(("ML", "MU", "SL", "SU"), frozenset(Channel), 0.2),
+        PortalFacts(("ML", "MU", "SL", "SU"), frozenset(Channel), 0.2, nsigma=7.0),
     ),
     DeviceFacts("scanner1", "LineScanner", "emulated"),
     DeviceFacts("lpr1", "Camera", "emulated"),

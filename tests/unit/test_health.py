@@ -16,6 +16,7 @@ from drivers.readings import (
     OccupancyEnd,
     Phase,
     Picture,
+    PortalStatus,
     Reading,
     ScanClosed,
     ScanKey,
@@ -54,6 +55,10 @@ OCCUPANCY_END = OccupancyEnd(STAMP, 5)
 
 def scan(*counts: int | None) -> Counts:
     return Counts(STAMP, Channel.GAMMA, Phase.SCAN, 0.2, counts or (120, 121))
+
+
+def polled(**levels: bool) -> PortalStatus:
+    return PortalStatus(STAMP, **levels)
 
 
 def status(*, detector_ok: bool = True, faults: int = 0) -> SourceStatus:
@@ -299,6 +304,7 @@ def test_a_frozen_counter_of_an_occupied_portal_degrades_until_it_moves() -> Non
         BACKGROUND,  # may be a running mean
         Counts(STAMP, Channel.NEUTRON, Phase.SCAN, 1.0, (1, 0)),  # so few that they repeat by chance
         scan(None, None),  # no number at all
+        Counts(STAMP, Channel.GAMMA, Phase.SCAN, 0.0, (480,)),  # may be one count, seen again and again
         INPUTS,
         PLATE,
     ],
@@ -361,6 +367,20 @@ def test_a_fault_record_degrades_until_a_good_background_of_that_channel() -> No
     assert (device.state, device.machine.cause) == (Health.DEGRADED, "gamma_fault")
     device.read(BACKGROUND)
     assert device.state == Health.ONLINE
+
+
+def test_a_polled_portals_own_fault_degrades_until_it_is_gone() -> None:
+    device = Device(Role.PORTAL_MONITOR).open().read(polled(fault=True))
+    assert (device.state, device.machine.cause) == (Health.DEGRADED, "device_fault")
+    assert device.read(polled(occupied=False)).state == Health.DEGRADED, "it says nothing of it"
+    assert device.read(polled(fault=False)).state == Health.ONLINE
+
+
+def test_a_polled_portal_is_busy_while_it_sees_a_vehicle() -> None:
+    device = Device(Role.PORTAL_MONITOR).open().read(polled(occupied=True)).read(polled(tamper=True))
+    assert device.machine.busy
+    assert device.read(polled(occupied=False)).wait(11.0).state == Health.ONLINE
+    assert device.read(polled(occupied=True)).wait(2.1).state == Health.STALE
 
 
 @pytest.mark.parametrize("bad", [status(faults=4), status(detector_ok=False)])

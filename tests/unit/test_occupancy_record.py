@@ -1,6 +1,7 @@
 """What the record of an occupancy holds: maxima, gaps, completeness, latches, speeds, bounds."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,40 @@ def test_less_than_a_second_gives_a_true_maximum_that_says_so(portal: Portal) ->
     gamma = portal.closed[0].gamma
     assert (gamma.max_1s, gamma.max_window, gamma.short) == (70, None, True)
     assert portal.closed[0].sigma_max(1000.0) is None
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "first", "most"),
+    [(0.1, 300, 1_500), (0.25, 400, 1_200), (0.5, 600, 1_200), (1.0, 900, 900)],
+)
+def test_a_maximum_is_of_a_second_however_long_a_record_counts(
+    portal: Portal, interval_s: float, first: int, most: int
+) -> None:
+    records = round(1 / interval_s)
+    for i in range(2 * records + 1):
+        count = most // records + (i == records) * (first - most // records)
+        reading = replace(line("GS", 20 + interval_s * i, count), interval_s=interval_s)
+        portal._keep(portal.machine.accept(reading))
+    end(portal, 20.2 + interval_s * 2 * records)
+    gamma = portal.closed[0].gamma
+    assert gamma.max_window == most // records * (records - 1) + first
+    assert (gamma.interval_s, portal.closed[0].gaps) == (interval_s, [])
+
+
+def test_without_a_counting_time_there_is_a_profile_and_no_maximum(portal: Portal) -> None:
+    for i in range(20):
+        portal._keep(portal.machine.accept(replace(line("GS", 20 + 0.2 * i, 480), interval_s=0.0)))
+    end(portal, 24.2)
+    gamma = portal.closed[0].gamma
+    assert (gamma.max_1s, gamma.best_total, gamma.max_window, gamma.short) == (None, None, None, False)
+    assert gamma.totals == [480] * 20
+    assert portal.closed[0].sigma_max(2_400.0) is None
+
+
+def test_a_portal_that_counts_long_has_no_gap_between_two_records(portal: Portal) -> None:
+    for second in (20, 21, 22, 25):
+        portal._keep(portal.machine.accept(replace(line("GS", second, 2_400), interval_s=1.0)))
+    assert [(gap.from_s, gap.to_s) for gap in portal.machine.open.gaps] == [(3.0, 6.0)]
 
 
 def test_no_data_is_none_never_zero(portal: Portal) -> None:

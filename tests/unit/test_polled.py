@@ -198,7 +198,8 @@ def test_counts_beside_the_levels_are_judged_and_open_nothing() -> None:
     portal = Polled(fitted=[Channel.GAMMA])
 
     def counts(phase: Phase, count: int) -> None:
-        reading = Counts(stamp(portal.at_s), Channel.GAMMA, phase, 0.2, (count,))
+        interval_s = 0.2 if phase == Phase.SCAN else 1.0
+        reading = Counts(stamp(portal.at_s), Channel.GAMMA, phase, interval_s, (count,))
         portal._keep(portal.machine.accept(reading))
 
     portal.poll(occupied=False)

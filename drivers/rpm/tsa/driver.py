@@ -75,8 +75,9 @@ class TsaOptions(PortalOptions):
 
     @property
     def portal(self) -> PortalFacts:
-        """Both channels on all panels, gamma in intervals of 200 ms."""
-        return PortalFacts(self.detectors, frozenset(Channel), codec.COUNT_TAGS["GS"].interval_s)
+        """Both channels on all panels, gamma in intervals of 200 ms; the family's usual limit [OSCAR]."""
+        interval_s = codec.COUNT_TAGS["GS"].interval_s
+        return PortalFacts(self.detectors, frozenset(Channel), interval_s, nsigma=7.0)
 
 
 class TsaDriver:

@@ -13,6 +13,6 @@ export type CheckName = keyof Coverage;
 export type State = InspectionView["state"];
 export type Sample = [tMs: number, counts: number, sM: number | null];
 export interface Live {
-  inspection_id: string | null; gamma: Sample[]; neutron: Sample[];
+  inspection_id: string | null; gamma: Sample[]; neutron: Sample[]; gamma_s: number;
   now: { gamma_cps: number | null; neutron_cps: number | null };
 }

@@ -6,7 +6,6 @@ import { inspection, strips } from "../state/station";
 import { type Axis, axis, night, view } from "../state/view";
 import { colour, useDrawing } from "./drawing";
 
-const GAMMA_PER_S = 5;
 const GAMMA_LOW = 0.9;
 const HEADROOM = 1.15;
 const TICK_M = 5;
@@ -64,12 +63,12 @@ function grid(context: Context, map: Axis, { width, height }: Scale): void {
   context.fillRect(0, height - 1, width, 1);
 }
 
-/** Sum of each five samples in a row, at the middle one. */
-function sliding(samples: Sample[], map: Axis): Point[] {
+/** Sum of the samples of each second, at the middle one. */
+function sliding(samples: Sample[], perS: number, map: Axis): Point[] {
   const points: Point[] = [];
-  for (let i = GAMMA_PER_S - 1; i < samples.length; i += 1) {
-    const second = samples.slice(i - GAMMA_PER_S + 1, i + 1);
-    const middle = second[GAMMA_PER_S >> 1] as Sample;
+  for (let i = perS - 1; i < samples.length; i += 1) {
+    const second = samples.slice(i - perS + 1, i + 1);
+    const middle = second[perS >> 1] as Sample;
     points.push([map.x(middle[0], middle[2]), second.reduce((sum, sample) => sum + sample[1], 0)]);
   }
   return points;
@@ -91,12 +90,12 @@ function steps(samples: Sample[], map: Axis): Point[] {
 
 function GammaStrip() {
   const map = axis.value;
-  const samples = strips.value.gamma;
+  const { gamma: samples, perS } = strips.value;
   const channel = inspection.value?.radiation.gamma;
   void night.value;
   const canvas = useDrawing((context, width, height) => {
-    const dots = samples.map((sample): Point => [map.x(sample[0], sample[2]), sample[1] * GAMMA_PER_S]);
-    const line = sliding(samples, map);
+    const dots = samples.map((sample): Point => [map.x(sample[0], sample[2]), sample[1] * perS]);
+    const line = sliding(samples, perS, map);
     const scale = scaled([...dots, ...line].map((point) => point[1]), channel, GAMMA_LOW, width, height);
     grid(context, map, scale);
     level(context, scale, channel?.background_cps, [2, 4], "muted");

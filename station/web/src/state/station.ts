@@ -11,8 +11,9 @@ const MAX_SAMPLES = 6000;
 /** Heartbeats, one a second, after which every snapshot has a raw alarm in it, unless it is over; see `beat`. */
 const SETTLED_BEATS = 30;
 
-export interface Strips { aligned: boolean; gamma: Sample[]; neutron: Sample[] }
-const NONE: Strips = { aligned: false, gamma: [], neutron: [] };
+/** `perS`: gamma samples of a second; 1 also where nobody knows how long they count, and nothing is in counts per second. */
+export interface Strips { aligned: boolean; perS: number; gamma: Sample[]; neutron: Sample[] }
+const NONE: Strips = { aligned: false, perS: 1, gamma: [], neutron: [] };
 /** An alarm that the station told of before it had stored it, and the seconds that it has told since. */
 export interface Raw { alarm: Alarm; beats: number }
 
@@ -127,7 +128,7 @@ export function addLive(live: Live): void {
   now.value = live.now;
   if (live.inspection_id !== inspection.peek()?.inspection_id) return;
   const old = strips.peek();
-  strips.value = joined(newer(old.gamma, live.gamma), newer(old.neutron, live.neutron));
+  strips.value = joined(live.gamma_s, newer(old.gamma, live.gamma), newer(old.neutron, live.neutron));
 }
 
 /** Samples of one channel, the later ones added once. */
@@ -136,8 +137,9 @@ function newer(old: Sample[], more: Sample[]): Sample[] {
   return [...old, ...more.filter((sample) => sample[0] > last)].slice(-MAX_SAMPLES);
 }
 
-function joined(gamma: Sample[], neutron: Sample[]): Strips {
-  return { aligned: gamma.length > 0 && gamma.every((sample) => sample[2] !== null), gamma, neutron };
+function joined(gammaS: number, gamma: Sample[], neutron: Sample[]): Strips {
+  const perS = gammaS > 0 ? Math.max(1, Math.round(1 / gammaS)) : 1;
+  return { aligned: gamma.length > 0 && gamma.every((sample) => sample[2] !== null), perS, gamma, neutron };
 }
 
 /** Replaces the strips by the station's own, better aligned ones. */
@@ -145,5 +147,6 @@ export function setProfile(profile: Profile): void {
   const rows = (strip: Profile["gamma"]): Sample[] =>
     strip.t_ms.map((t, i) => [t, strip.counts[i] ?? 0, strip.s_m?.[i] ?? null]);
   const old = strips.peek();
-  strips.value = joined(newer(rows(profile.gamma), old.gamma), newer(rows(profile.neutron), old.neutron));
+  const { gamma, neutron } = profile;
+  strips.value = joined(gamma.dt_s, newer(rows(gamma), old.gamma), newer(rows(neutron), old.neutron));
 }
