@@ -12,8 +12,10 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 Area = tuple[int, int]
 """First address, and how many from there."""
-OnRequest = Callable[[int, Sequence[int] | None], Awaitable[ExcCodes | None]]
-"""Takes the address of a request and the values to be written (``None``: it reads); returns a refusal."""
+Areas = Mapping[int, Sequence[Area]]
+"""The addresses that exist, by the function code that reads them."""
+OnRequest = Callable[[int, Sequence[int] | None], Awaitable[None]]
+"""Sees the address of a request and the values to be written (``None``: it reads), before it is answered."""
 
 FAULTS = frozenset({"modbus_exception", "wrong_unit"})
 FUNCTIONS = (1, 2, 3, 4)
@@ -21,19 +23,14 @@ FUNCTIONS = (1, 2, 3, 4)
 
 
 class ModbusServer:
-    """One unit with its memory; other units are told to be missing (unit 0: there are no others)."""
+    """Units with their memories; others are told to be missing (unit 0 stands for all others)."""
 
     def __init__(
-        self,
-        unit_id: int,
-        areas: Mapping[int, Sequence[Area]],
-        on_request: OnRequest,
-        identity: Mapping[str, str] | None = None,
+        self, units: Mapping[int, Areas], on_request: OnRequest, identity: Mapping[str, str] | None = None
     ) -> None:
-        """Build it; opens nothing. ``areas`` are the addresses that exist, by function code."""
+        """Build it; opens nothing."""
         self.faults: set[str] = set()
-        self._unit_id = unit_id
-        self._areas = areas
+        self._units = units
         self._on_request = on_request
         self._identity = identity
         self._own_access = False
@@ -41,10 +38,13 @@ class ModbusServer:
 
     async def start(self) -> int:
         """Serve on an ephemeral loopback port and return it."""
-        unit = SimDevice(self._unit_id, simdata=_memory(self._areas), action=self._asked)
-        strangers = [SimDevice(0, simdata=_memory({}), action=_no_such_unit)] if self._unit_id else []
+        units = [
+            SimDevice(unit_id, simdata=_memory(areas), action=self._asked)
+            for unit_id, areas in self._units.items()
+        ]
+        strangers = [] if 0 in self._units else [SimDevice(0, simdata=_memory({}), action=_no_such_unit)]
         self._server = ModbusTcpServer(
-            [unit, *strangers],
+            [*units, *strangers],
             identity=ModbusDeviceIdentification(info_name=self._identity),  # type: ignore[no-untyped-call]  # pymodbus
             address=("127.0.0.1", 0),
             trace_pdu=self._on_pdu,
@@ -59,21 +59,21 @@ class ModbusServer:
             await self._server.shutdown()  # type: ignore[no-untyped-call]  # pymodbus
         self._server = None
 
-    async def read(self, function: int, address: int, count: int) -> list[int]:
+    async def read(self, unit_id: int, function: int, address: int, count: int) -> list[int]:
         """Return what stands in the memory."""
         assert self._server is not None  # noqa: S101 - it serves
         self._own_access = True
-        values = await self._server.async_getValues(self._unit_id, function, address, count)
+        values = await self._server.async_getValues(unit_id, function, address, count)
         self._own_access = False
         return [*values]
 
-    async def write(self, function: int, address: int, values: Sequence[int]) -> None:
+    async def write(self, unit_id: int, function: int, address: int, values: Sequence[int]) -> None:
         """Write into the memory, also what is read-only for others; bits are 0 and 1."""
         assert self._server is not None  # noqa: S101 - it serves
         self._own_access = True
         bits = [bool(value) for value in values]
         await self._server.async_setValues(
-            self._unit_id, function, address, bits if function in (1, 2) else list(values)
+            unit_id, function, address, bits if function in (1, 2) else list(values)
         )
         self._own_access = False
 
@@ -91,7 +91,8 @@ class ModbusServer:
             return None
         if "modbus_exception" in self.faults:
             return ExcCodes.DEVICE_FAILURE
-        return await self._on_request(address, values)
+        await self._on_request(address, values)
+        return None
 
     def _on_pdu(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:
         if sending and "wrong_unit" in self.faults:
@@ -103,9 +104,7 @@ async def _no_such_unit(*_: object) -> ExcCodes:
     return ExcCodes.GATEWAY_NO_RESPONSE
 
 
-def _memory(
-    areas: Mapping[int, Sequence[Area]],
-) -> tuple[list[SimData], list[SimData], list[SimData], list[SimData]]:
+def _memory(areas: Areas) -> tuple[list[SimData], list[SimData], list[SimData], list[SimData]]:
     """Return the four blocks of a device; the library demands each of them, used or not."""
 
     def block(function: int) -> list[SimData]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 from pymodbus.client import AsyncModbusTcpClient
@@ -146,7 +146,7 @@ class ModbusLink:
 
     async def poll(
         self, poll_s: float, once: Callable[[], Awaitable[T | BadFrame]], advice: str
-    ) -> AsyncIterator[T | BadFrame]:
+    ) -> AsyncGenerator[T | BadFrame, None]:
         """Yield what ``once`` returns every ``poll_s``: values, and a bad frame for a poll that failed.
 
         Raises ``LinkLost`` as soon as the link ends, and ``LinkTimeout``, with ``advice``, after three

@@ -9,7 +9,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -31,6 +31,7 @@ from drivers.plant.clock import PlantClock
 from drivers.plant.vehicle import Scenario, Vehicle
 from drivers.plant.world import Plant
 from drivers.readings import Inputs
+from tests.support.modbus_wire import Wire, foreign_board
 
 PLACES = LaneGeometry(
     entry_loop_m=-2.0, portal_m=4.0, portal_beams_m=(3.5, 4.5), lpr_m=5.0, scan_plane_m=8.0,
@@ -38,17 +39,6 @@ PLACES = LaneGeometry(
 )  # fmt: skip
 TRUCK = Vehicle(name="clean", plate="R4K 7719", length_m=12, speed_mps=4)
 AT_REST = {name: name in ("barrier_down", "estop_ok", "cabinet_closed") for name in INPUTS}
-
-
-class Wire:
-    """Every byte of the driver's link, as its tap saw it."""
-
-    def __init__(self) -> None:
-        self.rx = b""
-        self.tx = b""
-
-    def tap(self, direction: str, data: bytes) -> None:
-        setattr(self, direction, getattr(self, direction) + data)
 
 
 def driver_at(port: int, wire: Wire | None = None, **options: Any) -> ModbusIo:
@@ -75,37 +65,6 @@ async def opened(driver: ModbusIo) -> AsyncIterator[ModbusIo]:
         yield driver
     finally:
         await driver.close()
-
-
-@contextlib.asynccontextmanager
-async def foreign_board(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[int]:
-    """Serve raw answers: ``answer(request)`` returns the bytes to send, or ``None`` to hang up."""
-
-    serving: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.add(cast("asyncio.Task[None]", asyncio.current_task()))
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                head = await reader.readexactly(6)
-                request = head + await reader.readexactly(struct.unpack(">H", head[4:6])[0])
-                reply = answer(request)
-                if reply is None:
-                    break
-                writer.write(reply)
-                await writer.drain()
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await server.wait_closed()
-        if serving:
-            await asyncio.wait(serving)
 
 
 async def take(driver: ModbusIo, count: int) -> list[Inputs | BadFrame]:

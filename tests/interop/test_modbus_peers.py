@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,10 +15,10 @@ from drivers.geometry import LaneGeometry
 from drivers.io.modbus.driver import ModbusIo, ModbusIoOptions
 from drivers.io.modbus.sim import ModbusEmulator
 from drivers.plant.clock import PlantClock
-from drivers.plant.rig import free_port
 from drivers.plant.vehicle import Scenario, Vehicle
 from drivers.plant.world import Plant
 from drivers.readings import Inputs
+from tests.support.modbus_peers import mbpoll, their_board
 
 PLACES = LaneGeometry(
     entry_loop_m=-2.0, portal_m=4.0, portal_beams_m=(3.5, 4.5), lpr_m=5.0, scan_plane_m=8.0,
@@ -44,21 +39,6 @@ async def our_board() -> AsyncIterator[tuple[ModbusEmulator, int]]:
         yield emulator, await emulator.start()
     finally:
         await emulator.stop()
-
-
-async def mbpoll(port: int, switches: str, *values: int) -> str:
-    tool = shutil.which("mbpoll")
-    if tool is None:
-        message = "mbpoll is not installed (Debian: apt-get install mbpoll)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    command = f"{tool} -m tcp -p {port} -a 1 -0 -o 2 {switches} 127.0.0.1 {' '.join(map(str, values))}"
-    process = await asyncio.create_subprocess_exec(
-        *command.split(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 10)
-    return output.decode()
 
 
 def bits_of(output: str) -> list[int]:
@@ -113,42 +93,6 @@ DEVICE = {
 }  # fmt: skip
 
 
-THEIR_BOARD = """
-import asyncio, json, sys
-from pymodbus.datastore import ModbusServerContext, ModbusSimulatorContext
-from pymodbus.server import StartAsyncTcpServer
-
-port, setup = int(sys.argv[1]), json.loads(sys.argv[2])
-board = ModbusServerContext(devices={7: ModbusSimulatorContext(setup, None)}, single=False)
-asyncio.run(StartAsyncTcpServer(board, address=("127.0.0.1", port)))
-"""
-"""What ``pymodbus.simulator`` runs, without its web page, which would need another package."""
-
-
-@contextlib.asynccontextmanager
-async def their_board() -> AsyncIterator[int]:
-    """Start pymodbus' simulator in a process of its own; unit 7."""
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "ignore", "-c", THEIR_BOARD, str(port), json.dumps(DEVICE),
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                assert process.returncode is None, "pymodbus' simulator did not start"
-                with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    await writer.wait_closed()
-                    break
-                await asyncio.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 def our_driver(port: int, **options: Any) -> ModbusIo:
     context = DriverContext("io1", PlantClock(), logging.getLogger("io1"), lambda direction, data: None)
     return ModbusIo(ModbusIoOptions.model_validate({"port": port, "unit_id": 7, **options}), context)
@@ -157,7 +101,7 @@ def our_driver(port: int, **options: Any) -> ModbusIo:
 async def test_our_driver_reads_and_writes_a_foreign_board() -> None:
     inputs = {"entry_loop": 192, "booth_loop": 193, "barrier_up": 197, "estop_ok": 199, "obstruction": 320}
     coils = {"green": 320, "raise_permit": 321, "watchdog": 336}
-    async with their_board() as port:
+    async with their_board(DEVICE) as port:
         driver = our_driver(port, inputs=inputs, coils=coils)
         await driver.open()
         readings = driver.readings()
@@ -180,6 +124,6 @@ async def test_our_driver_reads_and_writes_a_foreign_board() -> None:
 
 
 async def test_our_driver_names_what_a_foreign_board_does_not_have() -> None:
-    async with their_board() as port:
+    async with their_board(DEVICE) as port:
         with pytest.raises(ProtocolError, match="check unit_id and the addresses of inputs"):
             await our_driver(port, inputs={"entry_loop": 16 * 40}).open()

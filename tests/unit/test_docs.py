@@ -27,7 +27,7 @@ from station.lanefile import load_lane
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-DEVICES = ("tsa_ascii", "linestream", "http_push", "modbus_io")
+DEVICES = ("tsa_ascii", "aspect_modbus", "generic_modbus", "linestream", "http_push", "modbus_io")
 CELL = re.compile(r"(?<!\\)\|")
 
 
@@ -169,7 +169,9 @@ def test_every_option_stands_on_the_page_of_its_device(driver: str) -> None:
     for name, field in fields.items():
         _, default, bounds, meaning = documented[name]
         assert meaning, f"{name}: what does it mean?"
-        if default != "the table above":
+        if field.is_required():
+            assert default == "required", name
+        elif default != "the table above":
             assert tomllib.loads(f"x = {default.strip('`')}")["x"] == plain(field.default), name
         assert not allowed(field) or bounds == allowed(field), name
 

@@ -149,7 +149,7 @@ class ModbusEmulator:
             READ_COILS: [(0, _size(options.coils))],
             READ_INPUTS: [(0, _size(options.inputs))],
         }
-        self._server = ModbusServer(options.unit_id, areas, self._on_request, IDENTITY)
+        self._server = ModbusServer({options.unit_id: areas}, self._on_request, IDENTITY)
         self._scanning: asyncio.Task[None] | None = None
 
     async def start(self, dial_port: int | None = None) -> int:
@@ -195,17 +195,17 @@ class ModbusEmulator:
 
     async def _scan(self) -> None:
         """Read the coil memory, step the PLC, show its inputs and what it dropped."""
-        options, server = self._options, self._server
-        memory = await server.read(READ_COILS, 0, _size(options.coils))
+        options, server, unit_id = self._options, self._server, self._options.unit_id
+        memory = await server.read(unit_id, READ_COILS, 0, _size(options.coils))
         self._coils = {name: bool(memory[address]) for name, address in options.coils.items()}
         written = dict(self._coils)
         self._inputs = self.plc.step(self.plc.plant.advance(), self._coils)
         if self._coils != written:
-            await server.write(READ_COILS, 0, [0] * len(memory))
+            await server.write(unit_id, READ_COILS, 0, [0] * len(memory))
         contacts = [False] * _size(options.inputs)
         for name, address in options.inputs.items():
             contacts[address] = self._inputs[name] != (name in options.normally_closed)
-        await server.write(READ_INPUTS, 0, contacts)
+        await server.write(unit_id, READ_INPUTS, 0, contacts)
 
     async def _on_request(self, address: int, values: Sequence[int] | None) -> None:
         """Log what is written over the wire."""

@@ -1,0 +1,1 @@
+"""Aspect portals over Modbus TCP."""

@@ -1,0 +1,1 @@
+"""Portals of any make whose registers are known: a map in the lane file."""
