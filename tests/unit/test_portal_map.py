@@ -15,7 +15,7 @@ from drivers.rpm.modbus.driver import ModbusPortalOptions
 from station import plugins
 from station.lanefile import LaneFileError, load_lane, shipped
 from tests.support.portal_lines import stamp
-from tests.support.portal_map import KNOWN, WHOLE, Entry, entry
+from tests.support.portal_map import KNOWN, WHOLE, WINDOWED, Entry, entry
 
 G, N = Channel.GAMMA, Channel.NEUTRON
 CONTACTS = [entry("occupied", 2, 0, "bit"), entry("gamma_alarm", 2, 1, "bit")]
@@ -87,7 +87,8 @@ def test_neighbours_are_one_request_and_no_other_address_is_read() -> None:
     assert requests(whole.map, 1) == (
         Request(1, 1, 3, 1),
         Request(1, 2, 10, 2),
-        Request(1, 3, 20, 11),
+        Request(1, 3, 20, 6),
+        Request(1, 3, 30, 1),
         Request(1, 3, 40, 1),
         Request(1, 4, 100, 5),
         Request(9, 4, 7, 1),
@@ -138,7 +139,7 @@ def test_the_whole_map() -> None:
         whole,
         occupied=[1], gamma_alarm=[0], neutron_alarm=[1], fault=[1], tamper=[0],
         gamma_counts=[121, 119, 70_000, 118], gamma_background=[479.5],
-        neutron_counts=[2], neutron_background=[0.61], window_low=[300], window_high=[178],
+        neutron_counts=[2], neutron_background=[0.61],
         speed=[1.355], counter=[65_535],
     )  # fmt: skip
     told, flaws = poll(whole.map, 1, memory, stamp(5))
@@ -147,11 +148,20 @@ def test_the_whole_map() -> None:
     assert (status.fault, status.tamper, status.occupancy_count) == (True, False, 65_535)
     assert told.counts == {G: (121, 119, 70_000, 118), N: (2,)}
     assert told.background == {G: (479.5,), N: (pytest.approx(0.61),)}
-    assert told.windows == (300, 178)
+    assert told.windows is None
     assert told.speed_mps == pytest.approx(1.355)
     assert flaws == ()
-    assert status.raw == b"1,0,1,1,0,121,119,70000,118,479.5,2,0.61,300,178,1.355,65535"
+    assert status.raw == b"1,0,1,1,0,121,119,70000,118,479.5,2,0.61,1.355,65535"
     assert status.stamp == stamp(5)
+
+
+def test_two_windows_beside_the_counts() -> None:
+    windowed = options(*WINDOWED, count_interval_s=0.2)
+    memory = answers(windowed, gamma_counts=[478], window_low=[300], window_high=[178])
+    told, flaws = poll(windowed.map, 1, memory, stamp(5))
+    assert (told.windows, told.counts, flaws) == ((300, 178), {G: (478,)}, ())
+    assert windowed.portal.windows
+    assert not options(*WHOLE, **KNOWN).portal.windows
 
 
 def test_what_is_not_in_the_map_is_not_fitted() -> None:
@@ -253,6 +263,16 @@ def test_an_entry_that_cannot_work_is_refused(wrong: dict[str, Any], sentence: s
             + [entry("gamma_background", 4, n, "u16") for n in range(2)],
             KNOWN,
             "has 2 gamma_background and 3 gamma_counts",
+        ),
+        (
+            [*CONTACTS, PANEL, entry("neutron_counts", 3, 1, "u16"), entry("gamma_background", 3, 2, "u16")],
+            KNOWN,
+            "the map has a background of one channel and none of the other; give both, or neither",
+        ),
+        (
+            [*WINDOWED, entry("gamma_background", 4, 0, "u16")],
+            KNOWN,
+            "the map has windows, whose background is learnt from the empty portal",
         ),
         (
             [*CONTACTS, PANEL, entry("window_low", 3, 1, "u16")],

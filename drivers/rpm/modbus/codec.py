@@ -103,8 +103,13 @@ def _map_problems(points: Sequence[Point], unit_id: int) -> Iterator[str]:
                 f"has {fields[background]} {background} and {fields[counts]} {counts}; "
                 "give one for all panels, or one for each"
             )
+    told = {counts: fields[background] for counts, background in zip(COUNTS, BACKGROUNDS, strict=True)}
+    if any(told.values()) and not all(told[counts] for counts in COUNTS if fields[counts]):
+        yield "has a background of one channel and none of the other; give both, or neither"
     if fields[WINDOWS[0]] != fields[WINDOWS[1]] or (fields[WINDOWS[0]] and not fields[COUNTS[0]]):
         yield "needs window_low and window_high together, beside gamma_counts"
+    if fields[WINDOWS[0]] and any(told.values()):
+        yield "has windows, whose background is learnt from the empty portal: leave all backgrounds out"
     yield from _overlaps(points, unit_id)
 
 
