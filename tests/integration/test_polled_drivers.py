@@ -115,6 +115,13 @@ async def test_a_unit_that_is_silent_or_hangs_up_is_passed_over() -> None:
         await driver.close()
 
 
+async def test_silence_of_many_units_ends_no_link() -> None:
+    portal = Portal(unit_id=9)
+    async with foreign_board(lambda request: portal(request) if asked(request)[0] == 9 else b"") as port:
+        async with opened(driver_at(port, timeout_s=0.03)) as driver:
+            assert isinstance((await take(driver, 1))[0], PortalStatus)
+
+
 async def test_a_search_that_takes_too_long_goes_on_with_the_next_link(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
