@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from pymodbus.client import AsyncModbusTcpClient
@@ -17,7 +18,7 @@ from pymodbus.exceptions import ConnectionException, ModbusIOException
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
 from drivers.api import DriverContext
-from drivers.errors import ConnectFailed, LinkLost, LinkTimeout
+from drivers.errors import ConnectFailed, LinkError, LinkLost, LinkTimeout
 from drivers.readings import BadFrame, Stamp
 
 FAILED_POLLS = 3
@@ -53,7 +54,7 @@ class ModbusLink:
     """A connection to one server; ``name`` begins every sentence about it."""
 
     def __init__(self, name: str, host: str, port: int, timeout_s: float, context: DriverContext) -> None:
-        """Build it; ``open`` connects. ``timeout_s`` is for the connection and for each answer."""
+        """Build it; ``opening`` connects. ``timeout_s`` is for the connection and for each answer."""
         self.name = name
         self._place = host, port
         self._timeout_s = timeout_s
@@ -66,8 +67,20 @@ class ModbusLink:
         """Bytes of the answer that is arriving."""
         self._received = 0
 
-    async def open(self) -> None:
-        """Connect; raises ``ConnectFailed``, and leaves nothing open then."""
+    @asynccontextmanager
+    async def opening(self) -> AsyncGenerator[None, None]:
+        """Connect, for the first questions: what fails then is ``ConnectFailed``, and leaves nothing open."""
+        try:
+            await self._open()
+            yield
+        except LinkError as error:
+            self.close()
+            raise ConnectFailed(str(error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    async def _open(self) -> None:
         host, port = self._place
         self._gone = asyncio.get_running_loop().create_future()
         self._client = AsyncModbusTcpClient(
@@ -80,14 +93,10 @@ class ModbusLink:
             trace_packet=self._on_packet,
         )
         self._client.ctx.max_until_disconnect = NEVER  # how much silence ends the link is for ``poll`` to say
-        try:
-            if not await self._client.connect():
-                raise ConnectFailed(
-                    f"{self.name} does not accept a connection; check its power, its cable and the address."
-                )
-        except BaseException:
-            self.close()
-            raise
+        if not await self._client.connect():
+            raise ConnectFailed(
+                f"{self.name} does not accept a connection; check its power, its cable and the address."
+            )
         self._client.ctx.connect = _no_second_link  # type: ignore[method-assign]
 
     def close(self) -> None:

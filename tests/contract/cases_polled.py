@@ -28,8 +28,6 @@ POLLED: dict[str, Any] = {
 }
 
 CASES = (
-    DriverCase(name="aspect_modbus", spec=ASPECT, options={"timeout_s": 0.2, **KNOWN}, **POLLED),
-    DriverCase(
-        name="generic_modbus", spec=GENERIC, options={"timeout_s": 0.2, "map": WHOLE, **KNOWN}, **POLLED
-    ),
+    DriverCase(name="aspect_modbus", spec=ASPECT, options=KNOWN, **POLLED),
+    DriverCase(name="generic_modbus", spec=GENERIC, options={"map": WHOLE, **KNOWN}, **POLLED),
 )

@@ -17,11 +17,9 @@ from pymodbus.pdu import ExceptionResponse
 from drivers.api import (
     BadFrame,
     CommandRefused,
-    ConnectFailed,
     DeviceIdentity,
     DriverContext,
     DriverSpec,
-    LinkError,
     LinkTimeout,
     Options,
     ProtocolError,
@@ -84,22 +82,15 @@ class ModbusIo:
 
         Raises ``ConnectFailed``, or ``ProtocolError`` when the board does not know the mapped inputs.
         """
-        await self._link.open()
-        try:
-            try:
-                first = await self._poll()
-                identity = await self._identify() if self._options.identify else DeviceIdentity()
-            except LinkError as error:
-                raise ConnectFailed(str(error)) from error
+        async with self._link.opening():
+            first = await self._poll()
+            identity = await self._identify() if self._options.identify else DeviceIdentity()
             if isinstance(first, BadFrame):
                 raise ProtocolError(
                     f"{self._link.name} answered the first poll with {first.kind} ({first.head.hex(' ')}); "
                     f"check unit_id and the addresses of inputs."
                 )
-        except BaseException:
-            await self.close()
-            raise
-        return identity
+            return identity
 
     def readings(self) -> AsyncIterator[Inputs | BadFrame]:
         """Poll every ``poll_s``: ``Inputs`` when answered, ``BadFrame`` for a refusal or a wrong answer.

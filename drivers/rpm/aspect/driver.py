@@ -20,7 +20,6 @@ from drivers.api import (
     DeviceIdentity,
     DriverContext,
     DriverSpec,
-    LinkError,
     LinkTimeout,
     PortalFacts,
     ProtocolError,
@@ -95,16 +94,8 @@ class AspectDriver:
 
         Raises ``ConnectFailed``, or ``ProtocolError`` when the unit of the lane file has no monitor block.
         """
-        await self._link.open()
-        try:
-            identity = await (self._identify() if self._options.unit_id else self._search())
-        except LinkError as error:
-            await self.close()
-            raise ConnectFailed(str(error)) from error
-        except BaseException:
-            await self.close()
-            raise
-        return identity
+        async with self._link.opening():
+            return await (self._identify() if self._options.unit_id else self._search())
 
     async def readings(self) -> AsyncIterator[PortalReading | BadFrame]:
         """Yield readings; raises ``LinkLost`` when the link is gone, ``LinkTimeout`` when its data is old."""

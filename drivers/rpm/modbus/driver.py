@@ -14,11 +14,9 @@ from pydantic import Field, model_validator
 
 from drivers.api import (
     BadFrame,
-    ConnectFailed,
     DeviceIdentity,
     DriverContext,
     DriverSpec,
-    LinkError,
     PortalFacts,
     ProtocolError,
     Role,
@@ -81,15 +79,8 @@ class ModbusPortal:
 
         Raises ``ConnectFailed``, or ``ProtocolError`` when the portal does not know what the map names.
         """
-        await self._link.open()
-        try:
+        async with self._link.opening():
             await self._read_once()
-        except LinkError as error:
-            await self.close()
-            raise ConnectFailed(str(error)) from error
-        except BaseException:
-            await self.close()
-            raise
         return DeviceIdentity()
 
     async def readings(self) -> AsyncIterator[PortalReading | BadFrame]:
