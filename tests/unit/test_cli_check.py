@@ -324,7 +324,7 @@ def test_probe_says_who_answers_and_what_comes(
         "the device ended the link",
         "3 readings, 1 bad frames",
         "  last Counts: channel gamma, phase scan, interval_s 0.2, counts [120, 118], flag none, "
-        "t_device None, stamp_interpolated False",
+        "t_device None, stamp_interpolated False, windows None",
         "  last Speed: speed_mps 3.5, inconsistent False",
         "  last bad frame not_ascii: kind not_ascii, offset 17, head 2 bytes ff fe",
     ]
