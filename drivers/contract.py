@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import threading
 import time
@@ -70,6 +71,7 @@ CLOSE_LIMIT_S = 1.0
 LEAK_LIMIT_S = 5.0
 """What is held longer than this is not on its way out but leaks."""
 RECONNECTS = 100
+LINE = re.compile(rb"[\t\x20-\x7e]+\r?\n?")
 SLICED_BYTES = 8_000
 """So many bytes are cut into single ones; the rest of a longer recording is cut into longer pieces."""
 
@@ -134,6 +136,16 @@ async def readings_fit_the_role(case: DriverCase) -> None:
         allowed = READINGS_OF[case.spec.role]
         strange = {type(reading).__name__ for reading in hearing.readings if type(reading) not in allowed}
         expect(not strange, f"a {case.spec.role} does not speak {sorted(strange)}")
+        if case.spec.role is Role.PORTAL_MONITOR:
+            _expect_lines(hearing)
+
+
+def _expect_lines(hearing: Hearing) -> None:
+    """What a portal says is kept in a daily file, so that each poll or record has one line of text."""
+    lines = [raw for reading in hearing.readings if (raw := getattr(reading, "raw", b""))]
+    expect(bool(lines), "no reading of a portal has a line for its daily file (raw)")
+    wrong = [raw for raw in lines if not LINE.fullmatch(raw)]
+    expect(not wrong, f"raw is no line of printable ASCII: {wrong[:1]}")
 
 
 def _expect_sound_stamps(rig: Rig, hearing: Hearing, not_before_ns: int) -> None:

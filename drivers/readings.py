@@ -1,6 +1,9 @@
 """What devices say, as frozen values in SI units: the words shared by every driver and the lane.
 
 A reading does not know its device's name: the supervisor, which owns the link, adds it.
+``raw`` of a portal's reading is its line in the portal's daily file: the line that the device sent, or of one
+that is polled the fields of its table in their order, between commas; empty where another reading of the same
+poll has it.
 Arrays inside readings are read-only by agreement; nobody writes into a reading.
 """
 

@@ -93,6 +93,22 @@ class RepublishesOldValues(TsaDriver):
             listening.cancel()
 
 
+class KeepsNoLines(TsaDriver):
+    """Defect: what the portal said is not in its daily file."""
+
+    raw: ClassVar[bytes] = b""
+
+    async def readings(self) -> AsyncIterator[Item]:
+        async for item in super().readings():
+            yield item if isinstance(item, BadFrame) else dataclasses.replace(item, raw=self.raw)
+
+
+class KeepsRegisters(KeepsNoLines):
+    """Defect: the daily file of a device that is polled holds no fields but bytes."""
+
+    raw = b"\x00\x01\x0a"
+
+
 class StampsByTheWallClock(TsaDriver):
     """Defect: durations by the wall clock."""
 
@@ -153,6 +169,8 @@ CASE = DriverCase(
             contract.tap_sees_every_byte,
             r"the tap saw \d+ bytes to us, other than",
         ),
+        (KeepsNoLines, contract.readings_fit_the_role, "has a line for its daily file"),
+        (KeepsRegisters, contract.readings_fit_the_role, "no line of printable ASCII"),
         (StampsByTheWallClock, contract.wall_clock_steps, "a stamp (lies in the future|goes back)"),
     ],
 )
@@ -180,3 +198,4 @@ async def test_a_sound_driver_passes_the_same_checks() -> None:
     await contract.closes_clean_and_twice(CASE)
     await contract.tap_sees_every_byte(CASE)
     await contract.wall_clock_steps(CASE)
+    await contract.readings_fit_the_role(CASE)
