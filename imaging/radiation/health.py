@@ -49,6 +49,16 @@ def step_dispersion(counts: Sequence[float]) -> float:
     return sum((after - before) ** 2 for before, after in steps) / (2 * mean * (len(counts) - 1))
 
 
+def block_dispersion(counts: Sequence[float], *, averaged: bool) -> float | None:
+    """Return the dispersion of a block of records: of running means about their mean, else from step to step.
+
+    ``None`` where nothing was counted.
+    """
+    if not any(counts):
+        return None
+    return dispersion(counts) if averaged else step_dispersion(counts)
+
+
 def equal_run(mean: float) -> int:
     """Return how many equal successive counts of mean m chance does not make: (2πm)^(−(r−1)/2)/√r <= 1e-8.
 
@@ -125,10 +135,11 @@ class PanelHealth:
         panel.block.append(count)
         if len(panel.block) < BLOCK:
             return []
-        block, panel.block = panel.block, []
-        if not any(block):
+        figure = block_dispersion(panel.block, averaged=self._averaged)
+        panel.block = []
+        if figure is None:
             return []
-        panel.figures.append(dispersion(block) if self._averaged else step_dispersion(block))
+        panel.figures.append(figure)
         if panel.learnt is None:
             if len(panel.figures) == DAY_BLOCKS:
                 panel.learnt = median(panel.figures)

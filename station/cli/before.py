@@ -42,6 +42,7 @@ async def journal_before(store: Store, facts: LaneFacts, scans: Path, vault: Sto
         alarms=alarms_before(told),
         portals=portals_before(told),
         directives=tuple(map(directive_of, await store.read(open_directives))),
+        told=tuple(told),
         cut=tuple(await _cut_off(store, scans, vault)),
         config_sha256=next((r[2]["config_sha256"] for r in reversed(told) if "config_sha256" in r[2]), ""),
     )

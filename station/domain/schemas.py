@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from station.domain import closures as closures  # so that the catalogue has them
+from station.domain import day_events as day_events
 from station.domain import device_events as device_events
 from station.domain import directive_events as directive_events
 from station.domain import store_events as store_events

@@ -118,7 +118,19 @@ class Identity(Value):
 class BlobUse(Value):
     """A blob of the record and what it is."""
 
-    role: Literal["preview", "image", "flags", "raw", "trace", "photo", "plate", "capture", "event"]
+    role: Literal[
+        "preview",
+        "image",
+        "flags",
+        "raw",
+        "trace",
+        "photo",
+        "plate",
+        "capture",
+        "event",
+        "daily",
+        "daily_events",
+    ]
     sha256: str
     media: str
     bytes: int

@@ -197,7 +197,11 @@ class Core:
 
     def emit(self, event: type[Event], **fields: Any) -> None:
         """Add an event of the running call; fields of every event are filled in here."""
-        self.events.append(event.model_validate({**self._common(), **fields}))
+        self.events.append(self.made(event, **fields))
+
+    def made(self, event: type[Event], **fields: Any) -> Event:
+        """Return an event of the running call."""
+        return event.model_validate({**self._common(), **fields})
 
     def tell(self, event: type[Event], **fields: Any) -> None:
         """Add an event of the inspection in the lane.
@@ -340,9 +344,10 @@ class Core:
             }
         )
 
+    @property
+    def flags(self) -> dict[str, bool]:
+        """Return what makes the records of now no evidence: those flags of every event that are set."""
+        return {"simulated": self.facts.simulated}
+
     def _common(self) -> dict[str, Any]:
-        return {
-            "stamp": self.stamp(),
-            "config_sha256": self.facts.config_sha256,
-            "simulated": self.facts.simulated,
-        }
+        return {"stamp": self.stamp(), "config_sha256": self.facts.config_sha256, **self.flags}

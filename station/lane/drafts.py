@@ -29,7 +29,7 @@ from station.store.errors import StoredResponse, StoreFull
 
 log = logging.getLogger("carril.lane")
 
-SUBJECTS = ("inspection_id", "device", "directive_id")
+SUBJECTS = ("subject", "inspection_id", "device", "directive_id")
 
 
 def draft(event: Event, append: Append) -> Draft:

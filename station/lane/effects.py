@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from drivers.readings import CameraRead, Channel, LineBlock, LinesLost, ScanClosed, ScanKey, ScanOpened, Stamp
 from station.domain.events import Event
+from station.domain.statistics import Kind
 from station.domain.values import ScanSummary
 from station.domain.view import LaneView
 
@@ -181,4 +182,18 @@ class CalibrationReady:
     failed: str | None = None
 
 
-Result = PicturesKept | TraceKept | ScanProgress | ScanReady | CalibrationReady
+@dataclass(frozen=True, slots=True)
+class DayKept:
+    """The daily file of a portal is stored; blobs by role."""
+
+    device: str
+    day: str
+    part: int
+    kind: Kind
+    name: str
+    lines: int
+    lost: int
+    blobs: Mapping[str, BlobKept]
+
+
+Result = PicturesKept | TraceKept | ScanProgress | ScanReady | CalibrationReady | DayKept

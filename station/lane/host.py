@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from drivers.api import Clock
 from drivers.readings import Reading, ScanKey
 from station.domain.decision import Refused
+from station.domain.events import Event
 from station.domain.values import ClockQuality, Verdict
 from station.domain.view import DeviceView, LaneView
 from station.lane.commands import Command, Decide
@@ -79,6 +80,8 @@ class Ports:
     clock_quality: Callable[[], ClockQuality]
     overlay: Callable[[LaneView], LaneView]
     """Fills in what only the daemon knows: centre, scripted officer."""
+    told: Callable[[Sequence[Event]], None] = lambda events: None
+    """Hears of every event that is durable."""
 
 
 class LaneHost:
@@ -92,7 +95,7 @@ class LaneHost:
         self._ports = ports
         self._loop = asyncio.get_running_loop()
         self._evidence = Worker("evidence", self._keep_now, MAX_EVIDENCE_BYTES)
-        self._imager = Imager(ports.vault, self._report, self._acknowledge, self._grown)
+        self._imager = Imager(ports.vault, self.report, self._acknowledge, self._grown)
         self._outbox = Outbox(lambda append: append.probe or append.token in self._replies)
         self._view = lane.view()
         self._replies: dict[int, asyncio.Future[Receipt]] = {}
@@ -180,6 +183,7 @@ class LaneHost:
 
     def close(self) -> None:
         """End the threads; results that come later are ignored."""
+        self._carry(self.lane.stop(self._ports.clock.stamp()))
         self._closed = True
         while not self._blocked and self._outbox:  # last words: nobody waits for the answers any more
             self._send()
@@ -261,6 +265,7 @@ class LaneHost:
         receipts = batch.receipts(whole)
         for append, receipt in receipts:
             self._publish_records(append, receipt)
+            self._ports.told(append.events)
             for scan_id in scans_named(append):
                 self._evidence.put(scan_id)
         for append, receipt in receipts:
@@ -362,9 +367,10 @@ class LaneHost:
             self._ports.vault.drop_lines(work)
             return
         keep = keep_pictures if isinstance(work, KeepPictures) else keep_trace
-        self._report(keep(self._ports.vault.keep, work))  # type: ignore[arg-type]  # the pair fits
+        self.report(keep(self._ports.vault.keep, work))  # type: ignore[arg-type]  # the pair fits
 
-    def _report(self, result: Result) -> None:
+    def report(self, result: Result) -> None:
+        """Take the result of work; from any thread."""
         self._threadsafe(self._result, result)
 
     def _result(self, result: Result) -> None:

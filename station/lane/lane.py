@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
-from typing import Concatenate, ParamSpec
 
 from drivers.readings import CameraRead, Inputs, PortalReading, Reading, ScannerReading, Stamp
 from station.domain import alarms
-from station.domain.decision import Refused
 from station.domain.device_events import DeviceHealthChanged
 from station.domain.events import (
     ClockQualityChanged,
@@ -36,6 +33,7 @@ from station.lane.directives import Directives
 from station.lane.effects import (
     Append,
     CalibrationReady,
+    DayKept,
     Effect,
     PicturesKept,
     Result,
@@ -45,31 +43,14 @@ from station.lane.effects import (
     Show,
     TraceKept,
 )
+from station.lane.hours import LaneHours
 from station.lane.portals import Portals
 from station.lane.record import lane_view
 from station.lane.restart import Before, tell_lane_file
 from station.lane.scans import Scans
 from station.lane.sequencer import Sequencer
 from station.lane.suspicion import Suspicion
-
-P = ParamSpec("P")
-
-
-def whole(call: Callable[Concatenate[Lane, P], list[Effect]]) -> Callable[Concatenate[Lane, P], list[Effect]]:
-    """All of a call or nothing: what a bug left half done must not be carried out by the next call."""
-
-    @wraps(call)
-    def guarded(lane: Lane, /, *args: P.args, **kwargs: P.kwargs) -> list[Effect]:
-        try:
-            return call(lane, *args, **kwargs)
-        except Refused:
-            raise
-        except BaseException:
-            lane.core.drop_call()
-            raise
-
-    return guarded
-
+from station.lane.whole import whole
 
 STANDING_EVERY = 500
 """Records between two repetitions of what a restart must know: it reads the last 2,000."""
@@ -89,6 +70,7 @@ class Lane:
         self._directives = Directives(self.core)
         self._commands = Commands(self.core, self._directives, self._portals)
         self._suspicion = Suspicion(self.core)
+        self.hours = LaneHours(self.core)
         self._token = 0
         self._reopens = 0
         self._pending: dict[int, Pending] = {}
@@ -106,6 +88,7 @@ class Lane:
         self.core.now = now
         if isinstance(reading, PortalReading):
             self._portals.reading(device, reading)
+            self.hours.reading(device, reading)
         elif isinstance(reading, Inputs):
             if self._sequencer.inputs(device, reading.values):
                 self._suspicion.input_changed()
@@ -130,6 +113,8 @@ class Lane:
             self._portals.kept(result)
         elif isinstance(result, CalibrationReady):
             self._scans.calibrated(result)
+        elif isinstance(result, DayKept):
+            self.hours.kept(result)
         return self._finish()
 
     @whole
@@ -169,6 +154,7 @@ class Lane:
         """Let time pass: every time-out of the lane happens here."""
         core = self.core
         core.now = now
+        self.hours.tick()
         self._portals.tick()
         self._scans.tick()
         if core.inspection is not None:
@@ -196,6 +182,7 @@ class Lane:
         core = self.core
         core.now = now
         core.mode, core.mode_cause = "open", None
+        self.hours.restore(before.told)
         ids = tuple(passage.inspection.inspection_id for passage in before.open)
         core.emit(LaneStarted, software=software, restarted_subjects=ids)
         if before.config_sha256 != core.facts.config_sha256:
@@ -217,6 +204,14 @@ class Lane:
         self._portals.restore(before.portals)
         self._unrepeated = STANDING_EVERY
         return effects + self._finish()
+
+    @whole
+    def stop(self, now: Stamp) -> list[Effect]:
+        """The station ends: what was counted and is in no record yet becomes one."""
+        self.core.now = now
+        self.hours.tick()
+        self.hours.record(whole=True)
+        return [self._append()] if self.core.events else []
 
     # --- what became of appends -----------------------------------------------------------------
 
@@ -290,10 +285,12 @@ class Lane:
         self._suspicion.tick(*self._sequencer.board())
         self._request_decision()
         effects = self._changed_outputs()
-        if core.events and self._unrepeated >= STANDING_EVERY:
+        repeat = bool(core.events) and self._unrepeated >= STANDING_EVERY
+        if repeat:
             standing = tuple(alarms.standing(alarm) for alarm in core.book if alarm.stored)[-MAX_STANDING:]
             core.emit(StandingNoted, alarms=standing, portals=self._portals.standing())
             self._unrepeated = 0
+        self.hours.record(whole=repeat)
         if core.events:
             effects.append(self._append())
         elif self._view_changed():
@@ -325,6 +322,7 @@ class Lane:
             opens=core.opens,
             seals=core.seals,
         )
+        self.hours.told(events)
         self._unrepeated += len(events)
         core.events.clear()
         core.opens = core.seals = None

@@ -52,6 +52,8 @@ from station.lane.strips import Series, strips
 
 KEPT_OCCUPANCIES = 16
 WINDOW_S = 1.0
+AMENDED = ("occupancy_id", "complete", "close_reason", "gamma_alarm", "neutron_alarm", "suppression")
+"""What is told of an occupancy that ended when its inspection was sealed."""
 
 
 @dataclass(slots=True)
@@ -296,7 +298,7 @@ class Portals:
                 inspection_id,
                 "occupancy",
                 device=summary.device,
-                fields={"occupancy_id": summary.occupancy_id, "complete": summary.complete},
+                fields={name: getattr(summary, name) for name in AMENDED},
                 blobs=blob_uses(blobs),
             )
 

@@ -62,6 +62,8 @@ class Before:
     cut: tuple[LeftOver, ...] = ()
     config_sha256: str = ""
     """Lane file of the last record."""
+    told: tuple[Record, ...] = ()
+    """The newest records, oldest first."""
     lane_file_refused: bool = False
     """The lane file is wrong: the last good one runs."""
 
@@ -79,7 +81,7 @@ def portals_before(records: Iterable[Record]) -> dict[str, StandingPortal]:
     """Return what the newest records of the journal, oldest first, say of each portal."""
     portals: dict[str, StandingPortal] = {}
     for record in records:
-        with _spared(record):
+        with spared(record):
             portals = _portals_after(portals, record[1], record[2])
     return portals
 
@@ -102,7 +104,7 @@ def alarms_before(records: Iterable[Record]) -> tuple[Alarm, ...]:
     """Return the alarms that somebody still has to see or end, as the records, oldest first, tell."""
     book = AlarmBook()
     for record in records:
-        with _spared(record):
+        with spared(record):
             book = _book_after(book, record[1], record[2])
     return tuple(book)
 
@@ -129,7 +131,7 @@ def _book_after(book: AlarmBook, kind: str, data: Mapping[str, Any]) -> AlarmBoo
 
 
 @contextlib.contextmanager
-def _spared(record: Record) -> Iterator[None]:
+def spared(record: Record) -> Iterator[None]:
     """Of a record that is not what its type promises nothing can be learnt: it must not end every start."""
     try:
         yield

@@ -241,6 +241,7 @@ class Rig:
             directives=tuple(map(directive_of, directives_before(self.records()))),
             cut=tuple(cut),
             config_sha256=self.lane_facts.config_sha256,
+            told=tuple(told),
         )
         self.now_s += away_s
         quality = self.lane.core.clock_quality

@@ -171,7 +171,7 @@ async def test_what_waits_for_the_journal_at_the_end_is_handed_over(bench: Bench
     bench.alarm()
     bench.host.close()
     bench.journal.write()
-    assert bench.journal.types[-2:] == ["occupancy.started", "radiation_alarm.raised"]
+    assert bench.journal.types[-3:] == ["occupancy.started", "radiation_alarm.raised", "hour.counted"]
     assert bench.journal.types.count("inspection.opened") == 1
 
 
