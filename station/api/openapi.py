@@ -14,6 +14,7 @@ from station.api.lane import lane_router
 from station.api.scans import scans_router
 from station.api.screens import Screens, ScriptedOfficer, screens_router
 from station.api.services import Services
+from station.api.stats import stats_router
 
 
 def description() -> dict[str, Any]:
@@ -23,6 +24,7 @@ def description() -> dict[str, Any]:
     app.include_router(lane_router(nothing, ""))
     app.include_router(screens_router(nothing, Screens(), ScriptedOfficer(nothing)))
     app.include_router(scans_router(nothing))
+    app.include_router(stats_router(nothing))
     app.include_router(events_router(nothing, asyncio.Event(), nothing, nothing, nothing))
     app.include_router(directives_router(nothing, nothing, {}))
     return app.openapi()

@@ -15,6 +15,7 @@ from station.api.openapi import description
 from station.api.problems import MEDIA_TYPE, PROBLEMS
 from station.api.scans import scans_router
 from station.api.screens import Screens, ScriptedOfficer, screens_router
+from station.api.stats import stats_router
 from tests.support.served import Served
 
 DESCRIBED = description()
@@ -33,6 +34,7 @@ def with_the_lane(central: Served) -> None:
         lane_router(nothing, ""),
         screens_router(nothing, Screens(), ScriptedOfficer(nothing)),
         scans_router(nothing),
+        stats_router(nothing),
         events_router(nothing, asyncio.Event(), nothing, nothing, nothing),
         directives_router(nothing, nothing, {}),
     ):
