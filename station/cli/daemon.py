@@ -19,7 +19,7 @@ import uvicorn
 from uuid6 import uuid7
 
 from drivers.api import DigitalIo, LineScanner, Role
-from drivers.readings import ScanKey
+from drivers.readings import Reading, ScanKey
 from station import __version__
 from station.api.app import create_app
 from station.api.connections import Connection
@@ -29,6 +29,7 @@ from station.api.lane import lane_router
 from station.api.scans import scans_router
 from station.api.screens import Screens, ScriptedOfficer, screens_router
 from station.api.services import Services
+from station.api.stats import stats_router
 from station.cli.before import journal_before
 from station.cli.errors import UserError
 from station.cli.facts import issuers, lane_facts, port_salt
@@ -39,6 +40,7 @@ from station.cli.state import keep_last_good
 from station.domain.events import InspectionSealed
 from station.domain.view import CentreView, DeviceView, LaneView, SimulatedOfficerView
 from station.lane.core import BOARD, CHECK_OF_ROLE, LaneFacts
+from station.lane.daily import Daily
 from station.lane.evidence import Evidence
 from station.lane.host import LaneHost, Ports
 from station.lane.lane import Lane
@@ -97,6 +99,7 @@ class Daemon:
     store: Store = field(init=False)
     vault: StoreVault = field(init=False)
     services: Services = field(init=False)
+    daily: Daily = field(init=False)
     host: LaneHost = field(init=False)
     supervisor: Supervisor = field(init=False)
     simulation: Simulation | None = None
@@ -126,8 +129,8 @@ class Daemon:
             self.devices = await self._simulate(stack)
             outputs = await self._open_lane(stack)
             running = [asyncio.create_task(task) for task in (self.lag.run(), self.watchdog.run())]
-            lasting = [self.host.run(self.stop), outputs.run(self.stop), self._tell_sealed()]
-            acting = [asyncio.create_task(task) for task in lasting]
+            lasting = [part.run(self.stop) for part in (self.host, outputs, self.daily)]
+            acting = [asyncio.create_task(task) for task in (*lasting, self._tell_sealed())]
             for task in (*running, *acting):
                 task.add_done_callback(partial(self._ended, outputs))
             stack.push_async_callback(_finish, acting, running)
@@ -180,6 +183,9 @@ class Daemon:
         outputs = Outputs(self._board, self.clock, self._thinks)
         self.vault = StoreVault(self.store, self.settings.state / "scans")
         stack.callback(self.vault.close)
+        folder, core = self.settings.state / "daily", lane.core
+        self.daily = Daily(folder, core, self.vault, self.clock, lambda day: self.host.report(day))
+        stack.callback(self.daily.close)
         ports = Ports(
             journal=self.store,
             vault=self.vault,
@@ -190,6 +196,7 @@ class Daemon:
             clock_quality=clock_quality,
             suspect=lambda name, code, on: self.supervisor.suspect(name, code, on=on),
             overlay=self._overlay,
+            told=self.daily.told,
         )
         self.host = LaneHost(lane, ports, partial(self.watchdog.beat, "lane"))
         stack.callback(self.host.close)
@@ -197,7 +204,7 @@ class Daemon:
         self.supervisor = Supervisor(
             self.devices,
             self.clock,
-            self.host.reading,
+            self._reading,
             self._health,
             crash,
             beat=partial(self.watchdog.beat, "supervisor"),
@@ -211,7 +218,7 @@ class Daemon:
         return outputs
 
     async def _serve(self, listener: socket.socket) -> None:
-        report = LaneReport(self.host.lane, self.supervisor, self.watchdog, self.store)
+        report = LaneReport(self.host.lane, self.supervisor, self.watchdog, self.store, self.daily)
         self.services = Services(
             self.store,
             self.facts.lane_id,
@@ -230,6 +237,7 @@ class Daemon:
             lane_router(self.host, self.facts.officer),
             screens_router(self.host, self.screens, self.scripted),
             scans_router(evidence),
+            stats_router(self.host.lane.hours),
             events_router(self.bus, self.stop, self.store, lambda: self.host.view, beat),
             directives_router(self.host, self.store, issuers(self.lane_file)),
         ):
@@ -259,6 +267,10 @@ class Daemon:
                     self.settings.sealed(message.data)
 
     # --- between the parts ------------------------------------------------------------------------
+
+    def _reading(self, name: str, reading: Reading) -> None:
+        self.daily.reading(name, reading)
+        self.host.reading(name, reading)
 
     def _health(self, name: str, change: HealthChange) -> None:
         device = next(device for device in self.devices if device.name == name)
@@ -304,7 +316,7 @@ class Daemon:
         decides = self.scripted.decides_utc_us
         at = view.at or f"{self.store.epoch}:{self.store.published}"
         officer = SimulatedOfficerView(decides_utc_us=decides) if view.simulated else None
-        if told := store_reasons(self.store):
+        if told := (*store_reasons(self.store), *self.daily.reasons):
             reasons = (*view.condition_reasons, *told)
             view = view.model_copy(update={"condition": "degraded", "condition_reasons": reasons})
         return view.model_copy(update={"at": at, "centre": self.centre(), "simulated_officer": officer})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from station.api.services import LaneHealth
+from station.lane.daily import Daily
 from station.lane.lane import Lane
 from station.lane.record import degraded_reasons
 from station.runtime.device import DeviceStatus
@@ -37,11 +38,12 @@ class LaneReport:
     supervisor: Supervisor
     watchdog: Watchdog
     store: Store
+    daily: Daily
 
     def health(self) -> LaneHealth:
         """Return how the lane is now."""
         core = self.lane.core
-        reasons = (*degraded_reasons(core), *store_reasons(self.store))
+        reasons = (*degraded_reasons(core), *store_reasons(self.store), *self.daily.reasons)
         lane = "degraded" if reasons else "ok"
         return LaneHealth(
             lane="out_of_service" if core.mode == "out_of_service" else lane,

@@ -37,12 +37,16 @@ class StoreVault:
 
         When room is scarce the large parts of an image are refused; its preview is not.
         """
-        if media in LARGE and self._is_short:
+        if media in LARGE and self.is_short:
             raise OSError(f"room is scarce: {media} of {len(data)} bytes is refused, only previews are kept")
         try:
             return BlobKept(self._store.keep_blob(data, media), media, len(data))
         except StoreError as error:
             raise OSError(str(error)) from error
+
+    def is_named(self, sha256: str) -> bool:
+        """Whether a record names the blob; raises ``StoreError``. Blocks: for threads."""
+        return self._store.is_named(sha256)
 
     def write_lines(self, scan_id: str, wire: bytes, durable: Callable[[], None]) -> None:
         """Append to the scan's raw file; ``durable`` is called in its thread once it is on the disk."""
@@ -68,7 +72,7 @@ class StoreVault:
             return None
         path = file.close()
         content = path.read_bytes()
-        if self._is_short:
+        if self.is_short:
             path.unlink()  # else they would fill the disk in another folder
         return self.keep(content, RAW_MEDIA)
 
@@ -80,7 +84,8 @@ class StoreVault:
             log.error("the raw lines of scan %s stay until the next start: %s", scan_id, error)
 
     @property
-    def _is_short(self) -> bool:
+    def is_short(self) -> bool:
+        """Whether room is scarce: what is not vital is refused."""
         return self._store.pressure >= Pressure.REFUSE
 
     def close(self) -> None:

@@ -20,6 +20,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import bindparam, select
+
 from station.store import schema
 from station.store.crashpoint import crashpoint
 from station.store.files import make_folder, sync_folder, write_synced
@@ -29,6 +31,10 @@ _DIGEST_BYTES = 32
 _PRESENT = 0
 UNNAMED = 4096
 """Blobs that may wait for their record; more are some that never got one."""
+
+
+_of_it = schema.record_blob.c.sha256 == bindparam("sha256")
+_NAMED = schema.compiled(select(schema.record_blob.c.seq).where(_of_it).limit(1))
 
 
 class DamagedBlob(Exception):
@@ -65,6 +71,11 @@ def find_blob(connection: sqlite3.Connection, digest: bytes) -> BlobRow | None:
     """Return the row of a blob, or ``None``."""
     row = connection.execute(schema.GET_BLOB, {"sha256": digest}).fetchone()
     return BlobRow(*row) if row else None
+
+
+def is_named(connection: sqlite3.Connection, digest: bytes) -> bool:
+    """Whether a record names a blob."""
+    return connection.execute(_NAMED, {"sha256": digest}).fetchone() is not None
 
 
 class BlobFiles:

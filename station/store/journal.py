@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from station.store.blobs import BlobFiles, BlobRow, find_blob
+from station.store.blobs import BlobFiles, BlobRow, find_blob, is_named
 from station.store.chain import Row
 from station.store.draft import BlobRef, Draft, Idem, Receipt
 from station.store.errors import (
@@ -289,6 +289,11 @@ class Store:
             raise NotStored(f"The blob was not written: {error}.") from error
         self._submitted(lambda: AddBlob(row.values())).result()
         return row.sha256.hex()
+
+    def is_named(self, sha256: str) -> bool:
+        """Whether a record names a blob. Blocks: for threads; raises what ``read`` raises."""
+        digest = bytes.fromhex(sha256)
+        return self._readers.look(lambda view: is_named(view.connection, digest))
 
     async def find_blob(self, sha256: str) -> BlobRow | None:
         """Return what is known of a blob, or ``None``."""

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete
 
 from station.store import schema
-from station.store.blobs import BlobFiles, find_blob
+from station.store.blobs import BlobFiles, find_blob, is_named
 from station.store.chain import HASH_BYTES
 from station.store.files import make_folder, replace_synced, sync_folder
 from station.store.ops import Op, Small, Transaction
@@ -39,8 +39,6 @@ _FOLDER = re.compile(r"[0-9a-f]{2}")
 log = logging.getLogger("carril.store")
 
 
-_of_it = schema.record_blob.c.sha256 == bindparam("sha256")
-_NAMED = schema.compiled(select(schema.record_blob.c.seq).where(_of_it).limit(1))
 _FORGET = schema.compiled(delete(schema.blob).where(schema.blob.c.sha256 == bindparam("sha256")))
 
 
@@ -54,8 +52,7 @@ class Forget(Small):
         """Remove their rows; the files are without one then."""
         for digest in self.digests:
             row = find_blob(tx.connection, digest)
-            named = tx.connection.execute(_NAMED, {"sha256": digest}).fetchone()
-            if row is not None and row.present and named is None:
+            if row is not None and row.present and not is_named(tx.connection, digest):
                 tx.connection.execute(_FORGET, {"sha256": digest})
                 tx.blob_bytes -= row.size
 
@@ -130,7 +127,7 @@ class Orphans:
         twice = self._before is not None and digest in self._before
         if row is not None and not row.present:
             self._files.remove(digest)
-        elif row is not None and journal.connection.execute(_NAMED, {"sha256": digest}).fetchone():
+        elif row is not None and is_named(journal.connection, digest):
             pass
         elif row is not None and twice:
             self._nameless.append(digest)  # a record that comes now enters it again

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +23,12 @@ from station.store.verify import verify
 from station.store.waiting import Waiter
 from station.store.writer import Writer
 from tests.support.epochs import Follower, distrusted, salvage_ends
+from tests.support.full_disk import fill
 from tests.support.host_bench import Bench, benched
 from tests.support.journal import draft, open_small
 from tests.support.trimming import anchor
 
-DISK_BYTES = 12 * 1024 * 1024
 BALLAST_BYTES = 1024 * 1024
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 12 MB."""
-    mounted = tmp_path / "disk"
-    mounted.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(mounted)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("a small disk cannot be mounted here: that needs root")
-    try:
-        yield mounted
-    finally:
-        subprocess.run(["umount", str(mounted)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Leave no byte free."""
-    with path.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 512, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                continue
 
 
 def count(store: Store) -> int:

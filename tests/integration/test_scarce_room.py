@@ -87,9 +87,10 @@ async def test_background_that_finds_no_room_is_let_go_and_the_lane_stays_open()
 def test_from_95_percent_on_the_lane_is_degraded_and_says_manual(store: Store) -> None:
     lane = Rig().lane
     watchdog: Any = SimpleNamespace(late=dict)
-    report = LaneReport(lane, SimpleNamespace(), watchdog, store)  # type: ignore[arg-type]
+    daily: Any = SimpleNamespace(reasons=())
+    report = LaneReport(lane, SimpleNamespace(), watchdog, store, daily)  # type: ignore[arg-type]
     daemon: Any = object.__new__(Daemon)
-    daemon.store, daemon.serving = store, False
+    daemon.store, daemon.daily, daemon.serving = store, daily, False
     daemon.scripted = SimpleNamespace(decides_utc_us=None)
     daemon.lane_file = SimpleNamespace(consumers=[SimpleNamespace(name="central", required=True)])
     for ratio, reasons in ((0.94, ()), (0.955, ("manual",))):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from drivers.readings import Channel, Counts, DeviceFlag, Inputs, Phase
+from station.domain.events import Event
 from station.domain.values import Verdict
 from station.domain.view import DeviceView
 from station.lane.commands import Decide
@@ -154,8 +155,10 @@ class Bench:
 
 
 @contextlib.contextmanager
-def benched(journal: Journal) -> Iterator[Bench]:
-    """A host on ``journal``, its lane started."""
+def benched(
+    journal: Journal, told: Callable[[Sequence[Event]], None] = lambda events: None
+) -> Iterator[Bench]:
+    """A host on ``journal``, its lane started; ``told`` hears of what is durable."""
     clock, bus = ManualClock(), Bus()
     outputs: dict[str, bool] = {}
 
@@ -176,6 +179,7 @@ def benched(journal: Journal) -> Iterator[Bench]:
             suspect=lambda *_: None,
             clock_quality=lambda: "unknown",
             overlay=lambda view: view,
+            told=told,
         ),
     )
     with bus.subscribe(10_000) as messages:
