@@ -33,6 +33,7 @@ from station.api.scans import scans_router
 from station.domain.view import AlarmView, LaneView
 from station.lane.image import reduced, reduced_flags
 from station.runtime import bus
+from tests.browser.day import a_day
 
 EPOCH = "0198c0de-0000-7000-8000-000000000001"
 DIST = Path(__file__).resolve().parents[2] / "station" / "web" / "dist"
@@ -152,6 +153,10 @@ class Fixture:
     """Problem type of the answer to each decision."""
     orders: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of all decisions that were posted, with their ``key``."""
+    days: list[tuple[str, str]] = field(default_factory=list)
+    """Day and kind of all statistics that were asked for."""
+    trimmed: bool = False
+    """Whether the journal has no statistics any more."""
     acknowledged: list[str] = field(default_factory=list)
     """Alarms that were acknowledged, each as often as it was."""
     _bus: bus.Bus = field(default_factory=bus.Bus)
@@ -207,6 +212,13 @@ class Fixture:
         @app.get("/v1/lane")
         def lane() -> LaneView:
             return self.view
+
+        @app.get("/v1/stats")
+        async def stats(day: str, kind: str) -> dict[str, Any]:
+            self.days.append((day, kind))
+            if self.trimmed:
+                raise Problem(410, "trimmed", "As the test asked.")
+            return a_day(day, kind)
 
         @app.get("/v1/blobs/{sha256}")
         def blob(sha256: str) -> Response:

@@ -44,6 +44,7 @@ pytestmark = pytest.mark.timeout(150)  # a look is taken in six dresses, on a bu
 
 WEB = DIST.parent
 MENU, NIGHT = ".header .buttons button:nth-child(2)", ".choices button:nth-child(2)"
+TREND = ".choices button:nth-child(5)"
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 SIZES = ((1280, 800), (1920, 1080))
 LOOKS: dict[str, Callable[[], Any]] = {
@@ -66,6 +67,8 @@ LOOKS: dict[str, Callable[[], Any]] = {
     "viewer_scanning": scanning,
     "viewer_alarm": alarm_gamma,
     "viewer_two": alarm_two,
+    "trend": clear,
+    "trend_two": alarm_two,
     "menu": secondary,
     "menu_alarm": alarm_gamma,
     "menu_two": alarm_two,
@@ -81,6 +84,7 @@ ALWAYS_DAY = {
     "alarm_left",
     "viewer_two",
     "menu_two",
+    "trend_two",
     "secondary",
     "menu",
     *BY_DAY,
@@ -168,9 +172,12 @@ def to_view(screen: Screen, look: str) -> None:
     if look.startswith("viewer"):
         screen.tap(".picture")
         screen.until("document.querySelector('.tools')")
-    elif look.startswith("menu"):
+    elif look.startswith(("menu", "trend")):
         screen.tap(MENU)
         screen.until("document.querySelector('.choices')")
+    if look.startswith("trend"):
+        screen.tap(TREND)
+        screen.until("/40|57/.test(document.querySelector('.plots .told')?.innerText)")
 
 
 def dress(screen: Screen, language: str, night: bool, size: tuple[int, int], look: str = "") -> None:

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 const SOURCE = "../../docs/reference/openapi.json";
 const TARGET = "src/api/schema.ts";
 /** What the screen is told, and what it sends; whatever they name comes with them. */
-const ROOTS = ["LaneView", "DecisionBody", "ImageReadBody", "ReceivedBody", "ObservationBody", "ScreenBody", "ProblemBody", "ImageFacts", "ProfileView"];
+const ROOTS = ["LaneView", "DecisionBody", "ImageReadBody", "ReceivedBody", "ObservationBody", "ScreenBody", "ProblemBody", "ImageFacts", "ProfileView", "DayStats"];
 const SCALARS = { string: "string", integer: "number", number: "number", boolean: "boolean", null: "null" };
 
 const { schemas } = JSON.parse(readFileSync(SOURCE, "utf8")).components;

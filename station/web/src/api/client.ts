@@ -21,6 +21,13 @@ export async function send(method: "POST" | "PUT", path: string, body: object, k
   return { code: (problem.type ?? "other").split(":").pop() ?? "other", status: reply.status };
 }
 
+/** The station answered, and not with what was asked for. */
+export class Refused extends Error {
+  constructor(path: string, readonly status: number) {
+    super(`${path}: ${status}`);
+  }
+}
+
 export async function getJson<T>(path: string): Promise<T> {
   return (await (await got(path)).json()) as T;
 }
@@ -31,6 +38,6 @@ export async function getBytes(path: string): Promise<ArrayBuffer> {
 
 async function got(path: string): Promise<Response> {
   const reply = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(READ_TIMEOUT_MS) });
-  if (!reply.ok) throw new Error(`${path}: ${reply.status}`);
+  if (!reply.ok) throw new Refused(path, reply.status);
   return reply;
 }

@@ -16,7 +16,7 @@ export interface AlarmView {
 export interface BlobUse {
   bytes: number;
   media: string;
-  role: "preview" | "image" | "flags" | "raw" | "trace" | "photo" | "plate" | "capture" | "event";
+  role: "preview" | "image" | "flags" | "raw" | "trace" | "photo" | "plate" | "capture" | "event" | "daily" | "daily_events";
   sha256: string;
 }
 
@@ -48,6 +48,41 @@ export interface Coverage {
 }
 
 export type CoverageState = "waiting" | "done" | "not_fitted" | "failed" | "bypassed";
+
+export interface DayStats {
+  covered_s: number;
+  day: string;
+  hours: HourStats[];
+  kind: "real" | "simulated" | "test" | "exercise";
+  lacks: ("running" | "not_covered" | "trimmed")[];
+  station: string;
+  total: DayTotal | null;
+}
+
+export interface DayTotal {
+  alarm_rate: Rate;
+  alarms: number;
+  codes: Record<string, number>;
+  covered_s: number;
+  decision_s: Spread;
+  disagreed: Record<string, number>;
+  down_s: Record<string, Record<string, number>>;
+  extended: number;
+  false_rate: Rate;
+  faults: number;
+  gamma: number;
+  gamma_faults: number;
+  gamma_neutron: number;
+  incomplete: Record<string, number>;
+  innocent_rate: Rate;
+  missed: number;
+  neutron: number;
+  neutron_faults: number;
+  occupancies: number;
+  portals: PortalStats[];
+  real_rate: Rate;
+  tampers: number;
+}
 
 export interface Decision {
   at_utc_us: number;
@@ -102,6 +137,28 @@ export interface HotSpot {
   kind: string;
   s_m: number;
   sigma_m: number;
+}
+
+export interface HourStats {
+  alarms: number;
+  codes: Record<string, number>;
+  covered_s: number;
+  decision_s: Spread;
+  disagreed: Record<string, number>;
+  down_s: Record<string, Record<string, number>>;
+  extended: number;
+  faults: number;
+  gamma: number;
+  gamma_faults: number;
+  gamma_neutron: number;
+  hour: number;
+  incomplete: Record<string, number>;
+  missed: number;
+  neutron: number;
+  neutron_faults: number;
+  occupancies: number;
+  portals: PortalStats[];
+  tampers: number;
 }
 
 export interface Identity {
@@ -222,11 +279,25 @@ export interface ObservationBody {
   seals?: SeenSeal[] | null;
 }
 
+export interface PanelStats {
+  background_cps: number | null;
+  channel: string;
+  dispersion: number | null;
+  panel: string;
+  records: number;
+}
+
 export interface PlateIdentity {
   confidence: number | null;
   region: string;
   status: "accepted" | "probable" | "unverified";
   text: string;
+}
+
+export interface PortalStats {
+  device: string;
+  panels: PanelStats[];
+  suppression: Spread;
 }
 
 export interface ProblemBody {
@@ -246,6 +317,14 @@ export interface ProfileView {
 export interface RadiationView {
   gamma: ChannelView;
   neutron: ChannelView;
+}
+
+export interface Rate {
+  count: number;
+  high: number | null;
+  low: number | null;
+  of: number;
+  rate: number | null;
 }
 
 export interface Reason {
@@ -308,6 +387,13 @@ export interface SeenSeal {
 
 export interface SimulatedOfficerView {
   decides_utc_us: number | null;
+}
+
+export interface Spread {
+  count: number;
+  most: number | null;
+  p50: number | null;
+  p95: number | null;
 }
 
 export interface Strip {

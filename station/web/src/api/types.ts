@@ -4,8 +4,8 @@
 import type { Coverage, InspectionView } from "./schema";
 
 export type {
-  AlarmView as Alarm, ChannelView as Channel, Check, DecisionBody, DirectiveView as Directive, ImageFacts, ImageReadBody,
-  InspectionView as Inspection, LaneView as Lane, ProblemBody, ProfileView as Profile, Reason, ObservationBody, ReceivedBody, ScanSummary as Scan,
+  AlarmView as Alarm, ChannelView as Channel, Check, DayStats, DecisionBody, DirectiveView as Directive, HourStats, ImageFacts, ImageReadBody,
+  InspectionView as Inspection, LaneView as Lane, PanelStats, ProblemBody, ProfileView as Profile, Reason, ObservationBody, ReceivedBody, ScanSummary as Scan,
   ScreenBody, Strip,
 } from "./schema";
 

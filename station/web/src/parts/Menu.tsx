@@ -51,6 +51,13 @@ export function Menu() {
           {t("menu.closures")}
         </Button>
         <Button onAct={soundTest}>{t("menu.sound")}</Button>
+        <Button
+          onAct={() => {
+            view.value = "trend";
+          }}
+        >
+          {t("menu.portal")}
+        </Button>
       </div>
       <section class="panel" tabIndex={0} aria-label={t("menu.devices")}>
         <h2>{t("menu.devices")}</h2>

@@ -4,7 +4,7 @@ import { computed, signal } from "@preact/signals";
 import { picture } from "./image";
 import { alarms, inspection, strips } from "./station";
 
-export type View = "lane" | "viewer" | "menu" | "closures";
+export type View = "lane" | "viewer" | "menu" | "closures" | "trend";
 export const view = signal<View>("lane");
 
 const nightWished = signal(globalThis.localStorage?.getItem("carril-night") === "1");
