@@ -45,12 +45,12 @@ def predictive_limit(counted: int, t_b_s: float, t_s: float, p: float) -> int:
             "need counts >= 0, times > 0, 0 < p < 1"
         )
     r, q = counted + 0.5, t_s / (t_b_s + t_s)
-    mean, variance = r * q / (1 - q), r * q / (1 - q) ** 2
-    far = int(mean + 60 * math.sqrt(variance) + 60 / (1 - q) + 100)
-    n = np.arange(far, dtype=np.float64)
-    log_pmf = r * math.log1p(-q) + np.concatenate([[0.0], np.cumsum(np.log((n + r) / (n + 1) * q))])
+    mean = r * q / (1 - q)
+    far = int(mean + 60 * math.sqrt(mean / (1 - q)) + 160 / (1 - q))
+    n = np.arange(far)
+    log_pmf = r * math.log1p(-q) + np.cumsum(np.log((n + r) / (n + 1) * q))
     tail = np.cumsum(np.exp(log_pmf)[::-1])[::-1]
-    return int(np.argmax(tail <= p))
+    return 1 + int(np.argmax(tail <= p))
 
 
 @dataclass(frozen=True, slots=True)

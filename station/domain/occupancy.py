@@ -109,7 +109,8 @@ class OccupancyMachine:
     """Channels whose alarm is not raised again; a gap empties it."""
     _held: Counts | None = None
     """First leading record after an end marker: this vehicle's tail or the next one's nose."""
-    _tail_alarms: list[Counts] = field(default_factory=list)
+    _tail_alarms: dict[Channel, Counts] = field(default_factory=dict)
+    """The first alarm of each channel since the end marker."""
     _scan_since_end: bool = False
     _unended: tuple[str, int] | None = None
     """Last occupancy that was closed without an end marker, and when."""
@@ -190,7 +191,7 @@ class OccupancyMachine:
             return self._after_end(reading)
         effects: list[Effect] = []
         if self.open is None:
-            effects += self._begin(reading.stamp, reading.interval_s, start_known=self.state == State.IDLE)
+            effects = self._begin(reading.stamp, reading.interval_s, start_known=self.state == State.IDLE)
         elif self.state == State.CLOSING_BACKGROUND:
             self.open.doubts.add("background_in_occupancy")
         self.state = State.OCCUPIED
@@ -202,18 +203,18 @@ class OccupancyMachine:
         An alarm there is raised at once on this vehicle, and on the next one too if there is one.
         """
         if reading.flag == DeviceFlag.ALARM:
-            self._tail_alarms = [*self._tail_alarms, reading][-2:]
+            self._tail_alarms.setdefault(reading.channel, reading)
         if reading.channel != self._leading:
             return self._add(reading, uncertain=True)
         first, self._held = self._held, reading
         if first is None:
-            return self._raise(reading, uncertain=True)
+            return self._hear(reading, uncertain=True)
         self._held = None
         alarms = self._tail_alarms
         effects = self._close("gx", State.IDLE)
         effects += self._begin(first.stamp, first.interval_s, start_known=True)
         self.state = State.OCCUPIED
-        for alarm in alarms:
+        for alarm in alarms.values():
             effects += self._raise(alarm, uncertain=True)
         return effects + self._add(first) + self._add(reading)
 
@@ -227,27 +228,35 @@ class OccupancyMachine:
                 occupancy.speeds.append((occupancy.offset_s(speed.stamp.mono_ns), speed.speed_mps))
         self._vacant_speeds.clear()
         self.open = occupancy
-        self._latched, self._tail_alarms = set(), []
+        self._latched, self._tail_alarms = set(), {}
         self._unended, self._scan_since_end = None, True
         self.opinion.open(stamp.mono_ns)
         return [Started(occupancy)]
 
     def _add(self, reading: Counts, *, uncertain: bool = False) -> list[Effect]:
+        return [*self._hear(reading, uncertain=uncertain), *self._keep(reading)]
+
+    def _hear(self, reading: Counts, *, uncertain: bool) -> list[Effect]:
+        """Raise the alarm of a record that has just come; a gap before it arms both channels again."""
+        if self.open is not None and self.open.silent(reading.channel, reading.stamp.mono_ns):
+            self._latched.clear()
+        return self._raise(reading, uncertain=uncertain)
+
+    def _keep(self, reading: Counts) -> list[Effect]:
+        """Put a record into the occupancy; its alarm has been heard."""
         occupancy, channel, now_ns = self.open, reading.channel, reading.stamp.mono_ns
         assert occupancy is not None  # noqa: S101 - every caller has just opened or seen it
         if occupancy.silent(channel, now_ns):
             occupancy.gap(channel, now_ns, "link" if "link" in occupancy.doubts else "silence")
             self.opinion.gap(channel)
-            self._latched.clear()
         occupancy.add(reading)
         occupancy.scanner_active |= self.scanner_active
         self._last_scan_ns, self._others = max(self._last_scan_ns, now_ns), False
-        effects = self._raise(reading, uncertain=uncertain)
         crossing = self.opinion.scan(channel, now_ns, reading.counts, reading.interval_s, reading.windows)
-        return effects if crossing is None else [*effects, StationAlarm(occupancy.occupancy_id, crossing)]
+        return [] if crossing is None else [StationAlarm(occupancy.occupancy_id, crossing)]
 
     def _raise(self, reading: Counts, *, uncertain: bool) -> list[Effect]:
-        """The device's alarm, once per channel and occupancy; a gap arms it again."""
+        """The device's alarm, once per channel and occupancy."""
         occupancy, channel = self.open, reading.channel
         if occupancy is None or reading.flag != DeviceFlag.ALARM or channel in self._latched:
             return []
@@ -279,8 +288,7 @@ class OccupancyMachine:
         return []
 
     def _learn(self, reading: Counts) -> None:
-        if self._doubt_vacancy and self.presence is False:
-            self._doubt_vacancy = False
+        self._doubt_vacancy &= self.presence is not False
         unfit = reading.flag in FAULTS or self.tamper or self.scanner_active or self._doubt_vacancy
         if not unfit:
             now_ns, counts = reading.stamp.mono_ns, reading.counts
@@ -344,7 +352,7 @@ class OccupancyMachine:
         effects: list[Effect] = []
         if self._restarted(reading.stamp.mono_ns):
             if self.state == State.OCCUPIED:
-                effects += self._close("device_restart", State.UNKNOWN)
+                effects = self._close("device_restart", State.UNKNOWN)
             effects += self._tampered(open_=False)
         if reading.setup_hash != self.setup_hash:
             self.setup_hash = reading.setup_hash
@@ -379,7 +387,7 @@ class OccupancyMachine:
 
     def _close(self, reason: str, state: State) -> list[Effect]:
         held, self._held = self._held, None
-        effects = [] if held is None else self._add(held, uncertain=True)
+        effects = [] if held is None else self._keep(held)
         occupancy = self.open
         assert occupancy is not None  # noqa: S101 - only an open occupancy is closed
         occupancy.close_reason = reason

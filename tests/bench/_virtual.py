@@ -3,19 +3,16 @@ parsed by the real codecs, in virtual time, with an officer who releases what is
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from _row import Row
 
-from drivers.api import DriverContext
 from drivers.plant.clock import PlantClock
 from drivers.plant.vehicle import Vehicle
 from drivers.plant.world import Plant
-from drivers.readings import PortalReading, Stamp
-from drivers.rpm.tsa.driver import TsaDriver, TsaOptions
+from drivers.readings import BadFrame, PortalReading, Stamp
+from drivers.rpm.tsa.driver import TsaReader
 from drivers.rpm.tsa.portal import TsaPortal
 from tests.support.drive import Drive, Portal
 
@@ -33,13 +30,13 @@ def rows() -> list[Row]:
 
 def _portal(plant: Plant) -> Portal:
     portal = TsaPortal(plant, 1)
-    context = DriverContext("rpm1", PlantClock(0), logging.getLogger("bench"), lambda d, b: None)
-    driver: Any = TsaDriver(TsaOptions(), context)
+    reader = TsaReader(PlantClock(0).stamp(), {})
     greeting = portal.connected()
 
     def said(stamp: Stamp) -> Iterable[PortalReading]:
         lines = [*greeting, *portal.step(stamp.mono_ns / 1e9)]
         greeting.clear()
-        return [driver._reading(item, stamp, False) for item in driver._stream.feed(b"".join(lines))]
+        said = reader.take(b"".join(lines), stamp)
+        return [item for item in said if not isinstance(item, BadFrame)]
 
     return said

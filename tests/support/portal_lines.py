@@ -83,7 +83,10 @@ class Portal:
         )
 
     def say(self, tag: str, t_s: float, *values: object, wall_s: float = 0.0) -> list[Effect]:
-        return self._keep(self.machine.accept(line(tag, t_s, *values, wall_s=wall_s)))
+        return self.take(line(tag, t_s, *values, wall_s=wall_s))
+
+    def take(self, reading: PortalReading) -> list[Effect]:
+        return self._keep(self.machine.accept(reading))
 
     def tick(self, t_s: float) -> list[Effect]:
         return self._keep(self.machine.tick(round(t_s * S)))

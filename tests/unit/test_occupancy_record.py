@@ -248,7 +248,8 @@ def test_tamper_marks_every_occupancy_while_it_is_open(portal: Portal) -> None:
 
 
 def test_speeds_are_kept_whenever_they_come(portal: Portal) -> None:
-    portal.say("SP", 5.0, 9.0)  # of somebody before
+    portal.say("SP", 9.7, 9.0)  # of somebody before
+    portal.say("SP", 9.8, 1.4)  # ten seconds before the first interval
     portal.say("SP", 19.3, 1.5)
     portal.scans(20.0, 22.0)
     portal.say("SP", 22.1, 1.6)
@@ -256,7 +257,8 @@ def test_speeds_are_kept_whenever_they_come(portal: Portal) -> None:
     portal.say("SP", 22.3, 1.7)
     portal.tick(24.0)
     (occupancy,) = portal.closed
-    assert [(round(t_s, 3), v) for t_s, v in occupancy.speeds] == [(-0.5, 1.5), (2.3, 1.6), (2.5, 1.7)]
+    speeds = [(round(t_s, 3), v) for t_s, v in occupancy.speeds]
+    assert speeds == [(-10.0, 1.4), (-0.5, 1.5), (2.3, 1.6), (2.5, 1.7)]
 
 
 def test_a_running_scanner_is_noted_and_teaches_no_background(portal: Portal) -> None:
@@ -264,8 +266,9 @@ def test_a_running_scanner_is_noted_and_teaches_no_background(portal: Portal) ->
     portal.machine.scanner_active = True
     portal.say("GB", 18.0, 900, 900, 900, 900)
     assert portal.opinion.background_cps("gamma") == before
-    portal.scans(20.0, 24.0)
+    portal.scans(20.0, 22.0)
     portal.machine.scanner_active = False
+    portal.scans(22.2, 24.0)
     end(portal, 24.2)
     assert portal.closed[0].scanner_active
     assert portal.effects[-1].opinion.verdicts[0].reason == "scanner_active"  # type: ignore[union-attr]

@@ -234,6 +234,20 @@ def test_an_alarm_in_the_tail_is_raised_at_once_as_uncertain(portal: Portal, tag
     assert len(occupancy.alarms) == len(portal.alarms) == 1
 
 
+@pytest.mark.parametrize("alarmed_before", [False, True])
+def test_an_alarm_in_the_tail_behind_a_gap_is_raised_once_and_again_if_it_stood(
+    portal: Portal, alarmed_before: bool
+) -> None:
+    portal.scans(20.0, 24.0, gamma="GA" if alarmed_before else "GS")
+    portal.say("GX", 24.1, 1)
+    portal.say("GA", 25.2)  # 1.2 s after the last gamma record
+    portal.tick(26.0)
+    again = portal.alarms[-1]
+    assert (again.uncertain, again.after_gap) == (True, alarmed_before)
+    assert len(portal.alarms) == 1 + alarmed_before
+    assert portal.missing() == ("gap",)
+
+
 def test_two_gamma_records_after_the_end_marker_are_the_next_vehicle(portal: Portal) -> None:
     portal.scans(20.0, 24.0)
     portal.say("GX", 24.1, 1)

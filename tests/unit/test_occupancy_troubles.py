@@ -14,7 +14,7 @@ from station.domain.occupancy_effects import (
     Started,
     TamperChanged,
 )
-from tests.support.portal_lines import Portal
+from tests.support.portal_lines import Portal, S
 
 
 @pytest.fixture
@@ -47,17 +47,23 @@ def test_another_end_marker_right_behind_is_an_occupancy_that_nobody_saw(portal:
     portal.say("GX", 24.2, 5)
     effects = portal.say("GX", 24.3, 6)
     assert kinds(effects) == [Closed, Orphaned]
-    assert portal.closed[0].device_count == 5
+    assert (portal.closed[0].device_count, portal.closed[0].close_reason) == (5, "gx")
+    portal.scans(30.0, 34.0)
+    portal.say("GX", 34.2, 7)
+    assert kinds(portal.say("GX", 34.3, 10)) == [Missed, Closed, Orphaned], "the jump is told all the same"
 
 
 def test_an_end_marker_without_a_scan_is_an_orphan_record(portal: Portal) -> None:
     portal.say("TT", 19.0)
+    portal.say("SG1", 19.1, "abc")
     (effect,) = portal.say("GX", 20.0, 3)
     assert isinstance(effect, Orphaned)
     orphan = effect.occupancy
     assert (orphan.close_reason, orphan.device_count, orphan.duration_s) == ("orphan_end", 3, 0)
     assert orphan.gamma.records == orphan.neutron.records == 0
     assert orphan.tamper
+    assert (orphan.occupancy_id, orphan.setup_hash, orphan.start_known) == ("occ-1", "abc", False)
+    assert (orphan.end_ns, orphan.device_neutron_background) == (20 * S, 4.741)
     assert orphan.missing(portal.fitted) == ("no_gamma", "no_neutron", "orphan_end", "start_unknown")
     assert portal.machine.state is State.IDLE
 
@@ -115,6 +121,14 @@ def test_ten_seconds_without_scans_while_other_records_arrive(
     portal.tick(34.0)
     assert (portal.closed[0].close_reason, portal.machine.state) == ("timeout", State.UNKNOWN)
     assert portal.missing() == ("timeout",)
+
+
+def test_a_record_that_is_stamped_before_the_last_scan_ends_no_time_out(portal: Portal) -> None:
+    portal.scans(20.0, 24.0)
+    portal.say("SP", 30.0, 2.0)
+    portal.say("SP", 23.9, 2.0)
+    portal.tick(34.0)
+    assert portal.closed[0].close_reason == "timeout"
 
 
 def test_plain_silence_is_no_time_out(portal: Portal) -> None:
@@ -193,6 +207,7 @@ def test_set_up_after_silence_is_a_restart_of_the_device(portal: Portal) -> None
     portal.scans(20.0, 24.0)
     effects = portal.say("SG1", 25.0, "new")
     assert kinds(effects) == [Closed, SetupChanged]
+    assert effects[-1] == SetupChanged("new")
     assert (portal.closed[0].close_reason, portal.machine.state) == ("device_restart", State.UNKNOWN)
 
 
@@ -227,6 +242,24 @@ def test_set_up_long_after_a_silent_connect_is_none_either(portal: Portal) -> No
     portal.link(True, 26.0)
     portal.say("SG1", 32.0)
     assert portal.machine.state is State.OCCUPIED
+
+
+def test_a_link_that_is_said_to_be_up_again_is_no_connect(portal: Portal) -> None:
+    portal.scans(20.0, 24.0)
+    portal.link(True, 24.1)
+    portal.say("SG1", 25.0)
+    assert portal.closed[0].close_reason == "device_restart"
+
+
+@pytest.mark.parametrize(("connected_s", "restart"), [(20.0, True), (20.1, False)])
+def test_the_link_must_have_been_up_since_the_last_record_and_for_five_seconds(
+    portal: Portal, connected_s: float, restart: bool
+) -> None:
+    portal.link(False, 19.0)
+    portal.link(True, connected_s)
+    portal.say("GS", 20.0)
+    portal.say("SG1", 25.0)
+    assert [occupancy.close_reason for occupancy in portal.closed] == ["device_restart"] * restart
 
 
 def test_an_ended_occupancy_is_not_ended_by_a_restart(portal: Portal) -> None:
@@ -291,10 +324,19 @@ def test_a_stalled_truck_is_told_and_never_closed(portal: Portal) -> None:
     assert portal.missing() == ()
 
 
+@pytest.mark.parametrize(("age_s", "code"), [(60.0, "extended"), (600.0, "stalled")])
+def test_a_truck_has_stood_from_its_first_scan_on(portal: Portal, age_s: float, code: str) -> None:
+    portal.say("GS", 20.2)
+    told = portal.tick(20.0 + age_s - 0.01)
+    assert Noted(code) not in told
+    assert Noted(code) in portal.tick(20.0 + age_s)
+
+
 def test_the_station_stops(portal: Portal) -> None:
     assert portal.stop() == []
     portal.scans(20.0, 24.0)
     portal.stop()
+    assert portal.machine.state is State.UNKNOWN
     assert (portal.closed[0].close_reason, portal.missing()) == ("station_stop", ("station_stop",))
 
 

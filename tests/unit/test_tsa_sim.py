@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import numpy as np
@@ -307,7 +308,7 @@ def test_every_fault_is_known_and_ends_without_a_trace() -> None:
     for name in sorted(FAULTS):
         bench.portal.fault(name, on=False)
     assert set(tags(bench.run(6))) == {"GB", "NB"}
-    with pytest.raises(ValueError, match="no fault of this portal; known are burst, counter_reset"):
+    with pytest.raises(ValueError, match="no fault of this portal; known are burst, clock_jump"):
         bench.portal.fault("half_open", on=True)
 
 
@@ -340,6 +341,24 @@ async def test_all_clients_hear_the_same_lines() -> None:
         writer.close()
         await writer.wait_closed()
     assert threading.active_count() == 1
+
+
+async def test_a_serial_line_hears_what_the_network_hears_whatever_is_wrong() -> None:
+    device = emulator(rate=40)
+    port, path = await device.start(), await device.start_pty()
+    for fault in ("garble", "half_line", "duplicate", "reorder", "clock_jump"):
+        device.fault(fault, on=True)
+    line = os.open(path, os.O_RDONLY | os.O_NOCTTY)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await within(2, lambda: device.state()["clients"] == 1)
+    for _ in range(7):  # the greeting is the network's alone
+        await reader.readline()
+    heard = await asyncio.wait_for(reader.readexactly(200), 5)
+    typed = os.read(line, 4096)
+    os.close(line)
+    await device.stop()
+    writer.close()
+    assert heard in typed
 
 
 async def test_a_client_that_reads_nothing_is_cut_off_and_the_others_hear_on() -> None:

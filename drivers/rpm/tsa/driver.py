@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -89,11 +89,7 @@ class TsaDriver:
         self._context = context
         self._link: Link | None = None
         self._closed = False
-        self._stream = codec.TsaCodec()
-        self._stamps: Stamper
-        self._dialect = DialectGuard()
-        # Kept over broken links, so that a portal that says the same again has the same set-up.
-        self._setup: dict[str, str] = context.memory.setdefault("setup", {})
+        self._reader: TsaReader
 
     async def open(self) -> DeviceIdentity:
         """Connect; the protocol has no identity (the firmware's version comes later, in SG3)."""
@@ -104,7 +100,8 @@ class TsaDriver:
             self._link = await connect_tcp(
                 options.host, options.port, tap=tap, timeout_s=options.connect_timeout_s
             )
-        self._stamps = Stamper(self._context.clock.stamp())
+        # Its set-up is kept over broken links: a portal that says the same again has the same.
+        self._reader = TsaReader(self._context.clock.stamp(), self._context.memory.setdefault("setup", {}))
         return DeviceIdentity()
 
     async def readings(self) -> AsyncIterator[PortalReading | BadFrame]:
@@ -117,13 +114,11 @@ class TsaDriver:
         lost = LinkLost("the portal closed the connection: check the portal and its network port")
         try:
             while data := await self._link.read():
-                arrival = self._context.clock.stamp()
-                for item, stamp in self._stamps.place(self._stream.feed(data), arrival):
-                    self._dialect.check(item, arrival)
-                    yield item if isinstance(item, BadFrame) else self._reading(item, stamp, stamp != arrival)
+                for item in self._reader.take(data, self._context.clock.stamp()):
+                    yield item
         except LinkLost as error:
             lost = error
-        for rest in self._stream.end():
+        for rest in self._reader.end():
             yield rest
         if not self._closed:
             raise lost
@@ -133,6 +128,27 @@ class TsaDriver:
         self._closed = True
         if self._link is not None:
             await self._link.close()
+
+
+class TsaReader:
+    """What the bytes of one link say, and when they said it: no socket, no clock."""
+
+    def __init__(self, opened: Stamp, setup: dict[str, str]) -> None:
+        """Begin a link; ``setup`` holds the last text of each set-up line and is written to."""
+        self._stream = codec.TsaCodec()
+        self._stamps = Stamper(opened)
+        self._dialect = DialectGuard()
+        self._setup = setup
+
+    def take(self, data: bytes, arrival: Stamp) -> Iterator[PortalReading | BadFrame]:
+        """Yield what has become whole with one read; raises ``ConfigError`` in the spectroscopic dialect."""
+        for item, stamp in self._stamps.place(self._stream.feed(data), arrival):
+            self._dialect.check(item, arrival)
+            yield item if isinstance(item, BadFrame) else self._reading(item, stamp, stamp != arrival)
+
+    def end(self) -> list[BadFrame]:
+        """Return the unfinished line of a link that has ended, if there is one."""
+        return self._stream.end()
 
     def _reading(self, record: codec.Record, stamp: Stamp, moved: bool) -> PortalReading:
         """Return a record of the codec as a reading with its stamp."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,6 +53,7 @@ SETUP = (
 FAULTS = frozenset(
     {
         "burst",  # the first six scans of an occupancy in one piece
+        "clock_jump",  # its own clock, which every line then carries, jumps by an hour
         "counter_reset",  # at once: the occupancy number starts again
         "duplicate",  # every line twice
         "frozen_counter",  # GX repeats the last number
@@ -68,6 +70,7 @@ FAULTS = frozenset(
         "rate_10x",  # everything ten times as often
         "reorder",  # each pair of lines swapped
         "restart",  # at once: power off and on
+        "stall",  # it says nothing, and what it would have said is lost
         "tamper",  # the cabinet of the portal is open
     }
 )
@@ -221,8 +224,12 @@ class TsaPortal:
 
     def _spoil(self, record: Record) -> list[bytes]:
         """Return what is sent for one record: usually its line, and nothing else."""
-        line = encode(record)
+        if "stall" in self.faults:
+            return []
         self._sent += 1
+        if "clock_jump" in self.faults:
+            record = replace(record, t_device=self._own_time())
+        line = encode(record)
         if "half_line" in self.faults and self._sent % 7 == 0:
             line = line[: len(line) // 2]
         if "garble" in self.faults and self._sent % 5 == 0:
@@ -237,6 +244,12 @@ class TsaPortal:
             return []
         lines, self._held = lines + self._held if "reorder" in self.faults else self._held + lines, []
         return lines
+
+
+    def _own_time(self) -> str:
+        """Return the time of a clock that is an hour ahead in every other line."""
+        at_s = self._tick_s + 3600.0 * (self._sent % 2)
+        return f"{int(at_s / 3600) % 24:02d}-{int(at_s / 60) % 60:02d}-{at_s % 60:06.3f}"
 
 
 def _speed(speed_mps: float) -> SpeedLine:
