@@ -127,7 +127,9 @@ def test_junk_between_the_lines_is_counted_and_changes_no_record(name: str, junk
     st.sampled_from(sorted(SOUND)),
 )
 @settings(max_examples=30)
-def test_whatever_comes_in_whatever_pieces_raises_nothing(noise: list[tuple[float, bytes]], name: str) -> None:
+def test_whatever_comes_in_whatever_pieces_raises_nothing(
+    noise: list[tuple[float, bytes]], name: str
+) -> None:
     """Lines that are cut, glued and mixed with noise: the sound line after them is read all the same."""
     stream = PortalStream()
     t_s = 0.0

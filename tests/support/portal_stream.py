@@ -74,7 +74,11 @@ class PortalStream:
 
 
 def passage(
-    *truck: Vehicle, faults: Iterable[str] = (), strike: str = "", gap_s: float = 15.0, seconds: float = PASSAGE_S
+    *truck: Vehicle,
+    faults: Iterable[str] = (),
+    strike: str = "",
+    gap_s: float = 15.0,
+    seconds: float = PASSAGE_S,
 ) -> Wire:
     """Return what an emulated portal sends while trucks pass; ``strike`` begins when one is in it."""
     clock = PlantClock(0)

@@ -392,43 +392,6 @@ def test_gaps_and_speeds_are_bounded(portal: Portal) -> None:
 # --- faults of the field's peers that live here ---------------------------------------------------
 
 
-def test_peer_fault_an_end_marker_without_neutrons_still_gives_a_record(portal: Portal) -> None:
-    portal.scans(20.0, 24.0, neutron="")
-    portal.say("ZZ", 24.1)  # a tag that nobody knows
-    end(portal, 24.2)
-    (occupancy,) = portal.closed
-    assert (occupancy.device_count, occupancy.neutron.best_total) == (1, None)
-
-
-def test_peer_fault_a_link_cut_has_a_gap_a_reason_and_the_true_start(portal: Portal) -> None:
-    portal.scans(20.0, 22.0)
-    portal.link(False, 22.1)
-    portal.link(True, 27.0)
-    portal.scans(27.2, 30.0)
-    end(portal, 30.2)
-    (occupancy,) = portal.closed
-    assert occupancy.start == stamp(19.8)
-    assert occupancy.gaps[0].cause == "link"
-    assert occupancy.duration_s == pytest.approx(10.2)
-    assert portal.missing() == ("gap", "link")
-
-
-@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
-def test_peer_fault_a_step_of_the_wall_clock_changes_no_duration(portal: Portal, step_s: float) -> None:
-    portal.say("GS", 20.0)
-    portal.say("NS", 20.5)
-    portal.say("GS", 20.9, wall_s=step_s)
-    portal.say("GX", 21.0, 1, wall_s=step_s)
-    portal.tick(23.0)
-    assert portal.closed[0].duration_s == pytest.approx(1.1)
-    assert portal.missing() == ()
-
-
-def test_peer_fault_neutron_low_is_a_fault(portal: Portal) -> None:
-    portal.say("NL", 18.0)
-    assert portal.machine.faults == {Channel.NEUTRON}
-
-
 def test_a_burst_stamped_backwards_in_time_is_taken_as_it_comes(portal: Portal) -> None:
     """Six scans arrive in one read; their stamps were moved back by the cadence."""
     portal.tick(21.0)

@@ -55,13 +55,6 @@ def test_recorded_background_has_a_trailing_time(line: bytes, counts: tuple[int,
     assert one(line) == CountsLine(line[:2].decode(), counts, time, line)
 
 
-def test_defect_4_background_with_a_time_has_the_same_counts_as_without() -> None:
-    timed, plain = one(b"GB,000822,000750,000770,000757,00-00-04.919"), one(b"GB,000822,000750,000770,000757")
-    assert isinstance(timed, CountsLine)
-    assert isinstance(plain, CountsLine)
-    assert timed.counts == plain.counts == (822, 750, 770, 757)
-
-
 def test_speed_is_a_foot_in_so_many_seconds() -> None:
     speed = one(b"SP,0.2249,03.032,004.88,000000")
     assert isinstance(speed, SpeedLine)
@@ -88,7 +81,7 @@ def test_end_of_occupancy_carries_its_number_and_the_neutron_background() -> Non
         ("GA", Channel.GAMMA, Phase.SCAN, DeviceFlag.ALARM, 0.2),
         ("NB", Channel.NEUTRON, Phase.BACKGROUND, DeviceFlag.NONE, 1.0),
         ("NH", Channel.NEUTRON, Phase.BACKGROUND, DeviceFlag.FAULT_HIGH, 1.0),
-        ("NL", Channel.NEUTRON, Phase.BACKGROUND, DeviceFlag.FAULT_LOW, 1.0),  # defect 9: low is a fault
+        ("NL", Channel.NEUTRON, Phase.BACKGROUND, DeviceFlag.FAULT_LOW, 1.0),
         ("NS", Channel.NEUTRON, Phase.SCAN, DeviceFlag.NONE, 1.0),
         ("NA", Channel.NEUTRON, Phase.SCAN, DeviceFlag.ALARM, 1.0),
     ],
@@ -119,7 +112,7 @@ def test_tamper_set_and_cleared() -> None:
                 "gamma_low_fault_cps": 100.0,
                 "intervals": 5.0,
                 "occupancy_holdin": 10.0,
-                "nsigma": 6.5,  # defect 5: 6.5 sigma stay 6.5
+                "nsigma": 6.5,
                 "placeholder": "000000",
             },
         ),
@@ -167,9 +160,7 @@ def test_tamper_set_and_cleared() -> None:
         ),
     ],
 )
-def test_defect_5_setup_numbers_are_floats_and_words_stay_text(
-    line: bytes, values: dict[str, float | str]
-) -> None:
+def test_setup_numbers_are_floats_and_words_stay_text(line: bytes, values: dict[str, float | str]) -> None:
     item = one(line)
     assert isinstance(item, SetupLine)
     assert (item.part, item.values, item.raw) == (line[:3].decode(), values, line)
@@ -261,7 +252,7 @@ def test_a_byte_that_is_no_text_spoils_its_line_only(byte: bytes) -> None:
         (b",,,,", "no_record"),
     ],
 )
-def test_defect_1_what_is_no_record_is_one_bad_frame_and_the_next_line_counts(line: bytes, kind: str) -> None:
+def test_what_is_no_record_is_one_bad_frame_and_the_next_line_counts(line: bytes, kind: str) -> None:
     good = b"GS,000012,000011,000012,000013\r\n"
     items = read(good + line + b"\r\n" + good)
     assert items[1] == BadFrame(kind, len(good), line[:64] + b"\r")
@@ -296,26 +287,6 @@ def test_a_standing_vehicle_has_speed_zero() -> None:
 
 def test_an_unknown_tag_is_kept() -> None:
     assert one(b"QQ7,1,two,3") == UnknownLine("QQ7", ("1", "two", "3"), None, b"QQ7,1,two,3")
-
-
-def test_defect_13_spectroscopic_background_is_not_mistaken_for_counts() -> None:
-    spectroscopic = b"GB,000012,000011,000012,000013,000014,000015\r\nS1,1,2,3\r\nGS,1,2,3\r\n"
-    assert kinds(spectroscopic) == ["columns", "UnknownLine", "columns"]
-
-
-def test_defect_15_a_line_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed: list[bytes] = []
-    parse = codec.decode_line
-
-    def counting(line: bytes) -> codec.Record:
-        parsed.append(line)
-        return parse(line)
-
-    monkeypatch.setattr(codec, "decode_line", counting)
-    stream = TsaCodec()
-    for byte in b"GS,1,2,3,4\r\nbad\r\n\r\nGB,1,2,3,4\r\n":
-        stream.feed(bytes([byte]))
-    assert parsed == [b"GS,1,2,3,4\r", b"bad\r", b"GB,1,2,3,4\r"]
 
 
 # --- what the emulator sends ----------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from drivers.api import BadFrame, ConfigError, LinkLost
+from drivers.api import BadFrame
 from drivers.readings import (
     Channel,
     Counts,
@@ -80,26 +80,6 @@ async def test_moved_records_say_so() -> None:
         assert {scan.raw for scan in burst} == {GS.strip()}
 
 
-async def test_defect_3_the_first_scans_of_an_occupancy_are_readings_like_all_others() -> None:
-    async with portal_wire() as wire:
-        first, neutron = only(await wire.send(GS + NS, 2), Counts)
-        assert (first.total, neutron.total) == (48, 4)
-
-
-async def test_defect_7_the_wall_clock_moves_no_duration_and_milliseconds_are_kept() -> None:
-    async with portal_wire() as wire:
-        wire.clock.advance(60)
-        (before,) = only(await wire.send(b"GB,822,750,770,757,00-00-04.919\n"), Counts)
-        for step_s in (3600, -7200):
-            wire.clock.step_utc(step_s)
-            wire.clock.advance(1.25)
-            (after,) = only(await wire.send(GB), Counts)
-            assert after.stamp.mono_ns - before.stamp.mono_ns == 1_250_000_000
-            assert after.stamp.utc_ns - before.stamp.utc_ns == (step_s + 1.25) * 1_000_000_000
-            before = after
-        assert only(wire.hearing.items, Counts)[0].t_device == "00-00-04.919"
-
-
 # --- what -----------------------------------------------------------------------------------------
 
 
@@ -128,27 +108,6 @@ async def test_every_record_becomes_its_reading() -> None:
         assert bad.head == b"nonsense"
 
 
-async def test_defect_1_a_bad_line_ends_nothing_and_an_occupancy_without_neutrons_still_ends() -> None:
-    async with portal_wire() as wire:
-        items = await wire.send(GS + b"GS,00x\r\n\r\nGS,1,2\r\n" + GS + b"GX,000001,***,000000,000000\r\n", 5)
-        assert [type(item) for item in items] == [Counts, BadFrame, BadFrame, Counts, OccupancyEnd]
-        assert isinstance(items[-1], OccupancyEnd)
-        assert items[-1].neutron_background is None
-
-
-async def test_defect_8_tamper_in_an_occupancy_and_speed_of_a_vacant_portal_are_kept() -> None:
-    async with portal_wire() as wire:
-        items = await wire.send(GB + b"SP,0.2249,03.032,004.88,000000\r\n" + GS + b"TT,0,0,0,0\r\n" + GS, 5)
-        assert [type(item) for item in items] == [Counts, Speed, Counts, Tamper, Counts]
-
-
-@pytest.mark.parametrize("tag", [b"GL", b"NL"])
-async def test_defect_9_too_low_a_background_is_a_fault(tag: bytes) -> None:
-    async with portal_wire() as wire:
-        (low,) = only(await wire.send(tag + b",000000,000000,000000,000000\r\n"), Counts)
-        assert (low.flag, low.phase) == ("fault_low", "background")
-
-
 async def test_the_setup_hash_is_over_the_last_of_every_setup_line() -> None:
     async with portal_wire() as wire:
         one, two = b"SG1,300,100,5,10,6.5,0", b"SN2,1,2,3,4,x"
@@ -160,7 +119,7 @@ async def test_the_setup_hash_is_over_the_last_of_every_setup_line() -> None:
         assert both.setup_hash == hashlib.sha256(one + b"\n" + two).hexdigest()
         assert {item.setup_hash for item in again} == {both.setup_hash}
         assert changed.setup_hash != both.setup_hash
-        assert (first.values["nsigma"], changed.values["nsigma"]) == (6.5, 7.0)  # defect 5
+        assert (first.values["nsigma"], changed.values["nsigma"]) == (6.5, 7.0)
 
 
 async def test_a_setup_that_is_said_again_after_a_reconnect_is_no_change() -> None:
@@ -176,17 +135,6 @@ async def test_a_setup_that_is_said_again_after_a_reconnect_is_no_change() -> No
 # --- the wrong dialect ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "spectrum", [b"S1,1,2,3\n", b"S2," + b"0,1," * 200 + b"\n"], ids=["short", "longer than a line may be"]
-)
-async def test_defect_13_a_spectroscopic_portal_is_refused(spectrum: bytes) -> None:
-    async with portal_wire() as wire:
-        await wire.send(spectrum * 2 + b"GB,1,2,3,4,5,6,7,8\n", 3)
-        wire._writer.write(spectrum)
-        with pytest.raises(ConfigError, match="spectroscopic dialect"):
-            await wire.until(lambda: wire.hearing.ended)
-
-
 async def test_stray_spectroscopic_lines_among_counts_are_only_unknown() -> None:
     async with portal_wire() as wire:
         await wire.send((b"S1,1,2,3\n" * 2 + GB) * 3, 9)
@@ -198,16 +146,6 @@ async def test_stray_spectroscopic_lines_among_counts_are_only_unknown() -> None
 
 
 # --- the end --------------------------------------------------------------------------------------
-
-
-async def test_defect_6_a_link_cut_in_mid_occupancy_is_lost_and_what_came_is_kept() -> None:
-    async with portal_wire() as wire:
-        assert [type(item) for item in await wire.send(GS + GS + b"GS,0000", 2)] == [Counts, Counts]
-        await wire.hang_up()
-        assert wire.hearing.bad_frames == [BadFrame("truncated", 2 * len(GS), b"GS,0000")]
-        assert [type(item) for item in wire.hearing.readings] == [Counts, Counts], "no end was made up"
-        assert isinstance(wire.hearing.error, LinkLost)
-        assert "check the portal" in str(wire.hearing.error)
 
 
 async def test_our_own_close_is_the_end_and_no_error() -> None:

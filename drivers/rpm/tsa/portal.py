@@ -245,7 +245,6 @@ class TsaPortal:
         lines, self._held = lines + self._held if "reorder" in self.faults else self._held + lines, []
         return lines
 
-
     def _own_time(self) -> str:
         """Return the time of a clock that is an hour ahead in every other line."""
         at_s = self._tick_s + 3600.0 * (self._sent % 2)
