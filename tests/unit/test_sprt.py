@@ -31,6 +31,20 @@ def test_begun_again_it_breaks_the_bound_of_one_test(config: SprtConfig, seconds
     assert (alarm_probability(config, 2, records) > one) == (false > one)
 
 
+@pytest.mark.parametrize(("config", "mean"), [(FAST, 15.05), (SLOW, 3.55)])
+def test_how_many_records_it_needs_beside_a_source(config: SprtConfig, mean: float) -> None:
+    """Exactly: the sum of the probabilities that it has not ended yet."""
+    weight = scipy.stats.poisson.pmf(np.arange(60), 6 * config.interval_s)
+    alive, expected = np.ones(1), 0.0
+    for record in range(1, 300):
+        expected += alive.sum()
+        alive = np.convolve(alive, weight)
+        value = np.arange(alive.size) * config.gain - record * config.loss
+        alive[(value >= config.alarm_at) | (value <= config.clear_at)] = 0
+        alive = np.trim_zeros(alive, "b")
+    assert expected == pytest.approx(mean, abs=5e-3)
+
+
 def test_the_test_itself_alarms_as_computed() -> None:
     chance = np.random.default_rng(7)
     alarms, steps = 0, []
