@@ -26,7 +26,7 @@ install = $(or $(2),$(BIN)/python -m pip) install --quiet --require-hashes --onl
 stop = { echo 'carril: $(1)' >&2; exit 1; }
 with_node = PATH="$(CURDIR)/.venv/node:$$PATH"
 
-.PHONY: setup web run check test bench soak lock clean
+.PHONY: setup web run check test bench soak mutation lock clean
 
 # --- the two commands -----------------------------------------------------------------------------
 
@@ -97,11 +97,20 @@ soak: .venv/.dev web
 	echo "make soak took $$((($$(date +%s) - began) / 60)) min"
 	exit $$failed
 
+# Would a test see it if the code that decides about radiation had one small mistake? About ten minutes on two
+# cores, at most twenty; fails below nine of ten. `.venv/bin/mutmut show NAME` shows what was not seen.
+mutation: .venv/.mutation
+	@rm -rf mutants
+	timeout 20m $(BIN)/mutmut run --max-children 2 >.venv/mutation.log 2>&1 || \
+		$(call stop,the mutation test did not end; .venv/mutation.log says why.)
+	$(BIN)/python scripts/mutation_score.py mutants 90
+
 lock: .venv/.build .venv/.node  # keeps versions that still fit; UPGRADE=--upgrade takes newer ones
 	@$(call install,lock)
 	$(UV) pyproject.toml -o locks/run.txt
 	for group in build node lock; do $(UV) --group $$group -o locks/$$group.txt; done
 	$(UV) --group dev -c locks/run.txt -o locks/dev.txt
+	$(UV) --group mutation -c locks/dev.txt -o locks/mutation.txt
 	cd $(WEB)
 	$(with_node) npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 	$(CURDIR)/$(BIN)/python -c 'import json, pathlib; p = pathlib.Path("package-lock.json"); d = json.loads(p.read_text()); \
@@ -109,7 +118,7 @@ lock: .venv/.build .venv/.node  # keeps versions that still fit; UPGRADE=--upgra
 
 clean:
 	@rm -rf .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \
-		$(WEB)/dist $(WEB)/node_modules
+		$(WEB)/dist $(WEB)/node_modules mutants
 
 # --- set-up ---------------------------------------------------------------------------------------
 
@@ -140,6 +149,10 @@ clean:
 .venv/.dev: .venv/.run locks/dev.txt
 	@echo 'carril: installing the tools of make check and make test, once ...'
 	$(call install,dev)
+	touch $@
+
+.venv/.mutation: .venv/.dev locks/mutation.txt
+	@$(call install,mutation)
 	touch $@
 
 # vite wants Node.js 20.19 or 22.12 at least; a wheel brings one where the system has none. The wheel's

@@ -115,9 +115,8 @@ class GrossThreshold:
 
     def __init__(self, config: GrossConfig) -> None:
         self.config = config
-        self._k_at: tuple[float, float] | None = None
-        self._k: float | None = None
-        self._p_window = 0.0
+        self._known: tuple[float, float, float | None] | None = None
+        """Background counts of a window, the time that they were counted, and k for both."""
 
     def limit(self, estimate: BackgroundEstimate) -> GrossLimit | None:
         """Return the limit for this background, or ``None`` where k-sigma is not the right test."""
@@ -127,13 +126,15 @@ class GrossThreshold:
         b = counts * t_w_s / t_b_s
         if b < LEAST_BACKGROUND:
             return None
-        if self._k_at is None or self._k_at[1] != t_b_s or abs(b / self._k_at[0] - 1) > DRIFT:
-            self._k = k_for(b, t_b_s, config.design_windows, config.p_occupancy / config.tests, t_w_s)
-            self._k_at = (b, t_b_s)
-            self._p_window = window_false_alarm(b, t_b_s, t_w_s)(self._k) if self._k else 0.0
-        if self._k is None:
+        known = self._known
+        if known is None or known[1] != t_b_s or abs(b / known[0] - 1) > DRIFT:
+            k = k_for(b, t_b_s, config.design_windows, config.p_occupancy / config.tests, t_w_s)
+            self._known = known = (b, t_b_s, k)
+        k = known[2]
+        if k is None:
             return None
-        return GrossLimit(integer_limit(counts, t_b_s, t_w_s, self._k), self._k, b, t_b_s, self._p_window)
+        p_window = window_false_alarm(b, t_b_s, t_w_s)(k)
+        return GrossLimit(integer_limit(counts, t_b_s, t_w_s, k), k, b, t_b_s, p_window)
 
 
 class GrossRun(Run):

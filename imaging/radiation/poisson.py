@@ -18,8 +18,8 @@ def pmf(mean: float, low: int, high: int) -> NDArray[np.float64]:
     ``mean`` must be above 0 and ``0 <= low <= high``.
     """
     anchor = min(max(int(mean), low), high)
-    up = np.arange(anchor + 1, high + 1, dtype=np.float64)
-    down = np.arange(anchor, low, -1, dtype=np.float64)
+    up = np.arange(anchor + 1, high + 1)
+    down = np.arange(anchor, low, -1)
     log_anchor = anchor * math.log(mean) - mean - math.lgamma(anchor + 1)
     above = log_anchor + np.cumsum(np.log(mean / up))
     below = log_anchor + np.cumsum(np.log(down / mean))

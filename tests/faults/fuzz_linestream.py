@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from pathlib import Path
-
 import atheris
+
+from tests.support.fuzzing import fuzz, pieces
 
 with atheris.instrument_imports(include=["drivers.formats.linestream", "drivers.scanner.linestream"]):
     from drivers.formats.linestream.describe import parse
@@ -59,8 +57,8 @@ def mended(data: bytes) -> bytes:
 def read(data: bytes, piece: int) -> list[Frame | BadFrame]:
     reader = FrameReader()
     records: list[Frame | BadFrame] = []
-    for start in range(0, len(data), piece):
-        records += reader.feed(data[start : start + piece])
+    for part in pieces(data, piece):
+        records += reader.feed(part)
         if reader.pending > MAX_MESSAGE:
             raise AssertionError(f"{reader.pending} bytes are held back")
     return records
@@ -86,16 +84,5 @@ def one_input(data: bytes) -> None:
         pass
 
 
-def main() -> None:
-    seconds = sys.argv[1] if len(sys.argv) > 1 else "60"
-    with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(SEEDS):
-            (Path(folder) / f"seed{number}").write_bytes(seed)
-        (Path(folder) / "describe").write_bytes(GEOMETRY_JSON)
-        limits = [f"-max_total_time={seconds}", "-max_len=8192", "-rss_limit_mb=1024", "-print_final_stats=1"]
-        atheris.Setup([sys.argv[0], *limits, folder], one_input)
-        atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(one_input, [*SEEDS, GEOMETRY_JSON], longest=8192)

@@ -6,11 +6,9 @@ chooses a raw connection, cut into segments, or the body of one event; the secon
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from pathlib import Path
-
 import atheris
+
+from tests.support.fuzzing import fuzz, pieces
 
 with atheris.instrument_imports(include=["drivers.camera.push", "python_multipart", "h11"]):
     from drivers.camera.push.codec import REFUSALS, Event, Receiver, Request, decode_event
@@ -30,8 +28,8 @@ SEEDS = (
 def connection(data: bytes, step: int) -> Request | BadFrame | None:
     """Feed a connection in segments of ``step`` bytes and end it."""
     receiver = Receiver()
-    for start in range(0, len(data), step):
-        if (found := receiver.feed(data[start : start + step])) is not None:
+    for piece in pieces(data, step):
+        if (found := receiver.feed(piece)) is not None:
             return found
         receiver.interim()
     return receiver.feed(b"")
@@ -53,15 +51,5 @@ def one_input(data: bytes) -> None:
         raise AssertionError("a text without a bound")
 
 
-def main() -> None:
-    seconds = sys.argv[1] if len(sys.argv) > 1 else "60"
-    with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(SEEDS):
-            (Path(folder) / f"seed{number}").write_bytes(seed)
-        limits = [f"-max_total_time={seconds}", "-timeout=1", "-max_len=4096", "-print_final_stats=1"]
-        atheris.Setup([sys.argv[0], *limits, folder], one_input)
-        atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(one_input, SEEDS, longest=4096)

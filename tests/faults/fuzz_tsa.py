@@ -6,11 +6,9 @@ the size of the segments.
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from pathlib import Path
-
 import atheris
+
+from tests.support.fuzzing import fuzz, pieces
 
 with atheris.instrument_imports(include=["drivers.rpm.tsa.codec"]):
     from drivers.readings import BadFrame, Stamp
@@ -30,8 +28,8 @@ def read(data: bytes, step: int) -> list[object]:
     """Feed a stream in segments of ``step`` bytes and end it."""
     stream = TsaCodec()
     items: list[object] = []
-    for start in range(0, len(data), step):
-        items += stream.feed(data[start : start + step])
+    for piece in pieces(data, step):
+        items += stream.feed(piece)
         if len(stream._line) > LINE_LIMIT:
             raise AssertionError("the buffer grows")
     return items + stream.end()
@@ -56,15 +54,5 @@ def one_input(data: bytes) -> None:
                 raise AssertionError(f"{item} becomes {again}")
 
 
-def main() -> None:
-    seconds = sys.argv[1] if len(sys.argv) > 1 else "60"
-    with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(SEEDS):
-            (Path(folder) / f"seed{number}").write_bytes(seed)
-        limits = [f"-max_total_time={seconds}", "-timeout=1", "-max_len=1024", "-print_final_stats=1"]
-        atheris.Setup([sys.argv[0], *limits, folder], one_input)
-        atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(one_input, SEEDS, longest=1024)

@@ -41,13 +41,23 @@ def test_exact_false_alarm_of_one_window_to_the_digits(b: int, k: int, t_b: int,
     assert f"{window_false_alarm(b, t_b)(k):.3e}" == f"{exact:.3e}"
 
 
-@pytest.mark.parametrize(("b", "k", "t_b", "exact"), EXACT)
-def test_scipy_agrees_to_one_in_a_million(b: int, k: int, t_b: int, exact: float) -> None:
-    mean = b * t_b
-    x = np.arange(int(mean - 12 * math.sqrt(mean)), int(mean + 12 * math.sqrt(mean)))
-    limit = np.floor(x / t_b + k * np.sqrt(x / t_b))
+@pytest.mark.parametrize(
+    ("b", "k", "t_b", "t_w"),
+    [
+        *((b, k, t_b, 1.0) for b, k, t_b, _ in EXACT),
+        (800, 4, 20, 0.8),
+        (2000, 5, 10, 2.0),
+        (20, 20, 0.5, 1.0),  # beyond the last count that can matter
+        (20, 0, 0.5, 1.0),  # and from no count on
+    ],
+)
+def test_scipy_agrees_to_one_in_a_million(b: int, k: int, t_b: float, t_w: float) -> None:
+    mean = b * t_b / t_w
+    x = np.arange(max(0, int(mean - 12 * math.sqrt(mean))), int(mean + 12 * math.sqrt(mean)) + 30)
+    background = x * t_w / t_b
+    limit = np.floor(background + k * np.sqrt(background))
     oracle = float((stats.poisson.pmf(x, mean) * stats.poisson.sf(limit, b)).sum())
-    assert window_false_alarm(b, t_b)(k) == pytest.approx(oracle, rel=1e-6)
+    assert window_false_alarm(b, t_b, t_w)(k) == pytest.approx(oracle, rel=1e-6, abs=1e-24)
 
 
 def test_the_gaussian_would_promise_far_too_much() -> None:
@@ -212,6 +222,26 @@ def test_k_is_kept_while_the_background_drifts_less_than_two_percent() -> None:
     assert first.k == pytest.approx(4.774, abs=1e-3)
     assert first.limit == math.floor(3100 + first.k * math.sqrt(3100))
     assert first.p_window * 46 <= 1e-4
+
+
+def test_a_window_of_another_length_keeps_the_promise_too() -> None:
+    config = GrossConfig(interval_s=0.25, window_intervals=3, design_s=12.0)
+    limit = GrossThreshold(config).limit(estimate(1600, 20))
+    assert limit is not None
+    assert (limit.background, config.design_windows) == (1200, 46)
+    assert limit.k == k_for(1200, 20, 46, 1e-4, 0.75)
+    assert limit.p_window == window_false_alarm(1200, 20, 0.75)(limit.k)
+    assert 46 * limit.p_window <= 1e-4 < 46 * window_false_alarm(1200, 20, 0.75)(limit.k - 2e-4)
+    assert limit.limit == integer_limit(32_000, 20, 0.75, limit.k)
+
+
+def test_the_false_alarms_are_those_of_the_background_of_now_with_the_k_of_then() -> None:
+    threshold = GrossThreshold(GrossConfig())
+    first, near = threshold.limit(estimate(3100, 20)), threshold.limit(estimate(3050, 20))
+    assert first is not None
+    assert near is not None
+    assert near.k == first.k
+    assert near.p_window == window_false_alarm(3050, 20)(first.k)
 
 
 def test_simultaneous_tests_share_the_false_alarms() -> None:

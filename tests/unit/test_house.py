@@ -183,7 +183,7 @@ def test_no_tracked_file_names_a_registry_host_or_a_place_on_one_machine() -> No
 def test_every_line_of_a_lock_carries_a_hash_and_no_host() -> None:
     pinned = re.compile(r"[a-z0-9-]+==\S+( ; [^-]+)?(\s+--hash=sha256:[0-9a-f]{64})+")
     locks = sorted((ROOT / "locks").glob("*.txt"))
-    assert {lock.stem for lock in locks} == {"build", "dev", "lock", "node", "run"}
+    assert {lock.stem for lock in locks} == {"build", "dev", "lock", "mutation", "node", "run"}
     for lock in locks:
         for requirement in lock.read_text().replace("\\\n", " ").splitlines():
             assert pinned.fullmatch(requirement), lock.name

@@ -280,6 +280,20 @@ def test_an_alarm_between_two_vehicles_stays_with_both(portal: Portal, tail: str
     assert [occupancy.alarms for occupancy in portal.closed] == [{Channel(channel)}] * 2
 
 
+def test_alarms_of_both_channels_between_two_vehicles_stay_with_both(portal: Portal) -> None:
+    portal.scans(20.0, 24.0)
+    portal.say("GX", 24.1, 1)
+    portal.say("GA", 24.2)
+    portal.say("NA", 24.3)
+    portal.say("NA", 24.35)
+    portal.say("GS", 24.4)
+    portal.say("GX", 25.0, 2)
+    portal.tick(27.0)
+    assert [occupancy.alarms for occupancy in portal.closed] == [set(Channel)] * 2
+    assert len(portal.alarms) == 4
+    assert all(alarm.uncertain for alarm in portal.alarms)
+
+
 def test_the_next_vehicles_own_alarm_is_its_own(portal: Portal) -> None:
     portal.scans(20.0, 24.0)
     portal.say("GX", 24.1, 1)
