@@ -66,6 +66,14 @@ class RecordedProfile(_Model):
         return self.peak_cps * float(np.interp(s_m - self.at_m, place_m, shape, left=0.0, right=0.0))
 
 
+class Halt(_Model):
+    """A stop with the nose at ``at_m`` (metres along the lane), for ``wait_s``, then so far backwards."""
+
+    at_m: float
+    wait_s: float = Field(default=0.0, ge=0)
+    back_m: float = Field(default=0.0, ge=0)
+
+
 class Vehicle(_Model):
     """One truck of a scenario."""
 
@@ -80,6 +88,8 @@ class Vehicle(_Model):
     cab: Literal["white", "blue", "green", "sand", "red"] = "white"
     suppression: float = Field(default=0.08, ge=0, le=0.6)
     """Share of the natural background that this vehicle keeps from the panels."""
+    halts: tuple[Halt, ...] = ()
+    """Where it stops on its way, in the order of travel."""
     sources: tuple[Source, ...] = ()
     recorded: RecordedProfile | None = None
     seed: int = 0

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from drivers.api import Clock
 from drivers.geometry import LaneGeometry
-from drivers.plant.vehicle import Scenario, Vehicle
+from drivers.plant.vehicle import Halt, Scenario, Vehicle
 
 STEP_S = 0.005
 APPROACH_S = 6.5
 """Time that a truck needs from where it appears to the first occupancy beam."""
 BRAKE_MPS2 = 1.8
 PULL_MPS2 = 1.5
+BACK_MPS = 1.0
 REACTION_S = 0.8
 ARM_TRAVEL_S = 1.8
 GONE_M = 12.0
@@ -49,6 +50,7 @@ class Plant:
         """Number of the current or last vehicle, from 1."""
         self.nose_m = -math.inf
         self.speed_mps = 0.0
+        """Negative: backwards."""
         self.arm = 0.0
         """0 = down, 1 = up."""
         self.arm_wanted_up = False
@@ -59,6 +61,8 @@ class Plant:
         self._now_s = clock.monotonic_s()
         self._free_since_s: float | None = None
         self._arm_up_since_s: float | None = None
+        self._halts: list[Halt] = []
+        self._stands_until_s: float | None = None
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -83,19 +87,36 @@ class Plant:
         if self.vehicle is None:
             self._perhaps_arrive()
             return
-        cruise = self.vehicle.speed_mps
-        to_line_m = self.geometry.stop_line_m - self.nose_m
-        must_stop = to_line_m > -0.5 and not self._may_pass()
-        if must_stop:
-            allowed = math.sqrt(max(0.0, 2 * BRAKE_MPS2 * to_line_m))
-            self.speed_mps = min(self.speed_mps + PULL_MPS2 * STEP_S, cruise, allowed)
-            if to_line_m < 0.01:
-                self.speed_mps = 0.0
+        if self._stands_until_s is not None:
+            self._halt(self._halts[0], self._stands_until_s)
         else:
-            self.speed_mps = min(self.speed_mps + PULL_MPS2 * STEP_S, cruise)
+            self._drive(self.vehicle.speed_mps)
         self.nose_m += self.speed_mps * STEP_S
         if self.tail_m > self.geometry.exit_loop_m + self.geometry.loop_length_m + GONE_M:
             self._leave()
+
+    def _drive(self, cruise_mps: float) -> None:
+        to_line_m = self.geometry.stop_line_m - self.nose_m
+        must_stop = to_line_m > -0.5 and not self._may_pass()
+        to_stop_m = to_line_m if must_stop else math.inf
+        if self._halts:
+            to_stop_m = min(to_stop_m, self._halts[0].at_m - self.nose_m)
+        allowed_mps = math.sqrt(max(0.0, 2 * BRAKE_MPS2 * to_stop_m))
+        self.speed_mps = min(self.speed_mps + PULL_MPS2 * STEP_S, cruise_mps, allowed_mps)
+        if to_stop_m < 0.01:
+            self.speed_mps = 0.0
+            if self._halts and self._halts[0].at_m - self.nose_m < 0.01:
+                self._stands_until_s = self._now_s + self._halts[0].wait_s
+
+    def _halt(self, halt: Halt, until_s: float) -> None:
+        """Stand, then roll back; behind that the halt is over."""
+        if self._now_s < until_s:
+            return
+        self.speed_mps = -BACK_MPS
+        if self.nose_m <= halt.at_m - halt.back_m:
+            self.speed_mps = 0.0
+            self._stands_until_s = None
+            del self._halts[0]
 
     def _may_pass(self) -> bool:
         return self._arm_up_since_s is not None and self._now_s - self._arm_up_since_s >= REACTION_S
@@ -110,6 +131,7 @@ class Plant:
         if self._now_s - self._free_since_s >= wait_s:
             self.vehicle = self.scenario.truck[self.passage % len(self.scenario.truck)]
             self.passage += 1
+            self._halts = list(self.vehicle.halts)
             self.speed_mps = self.vehicle.speed_mps
             self.nose_m = self.geometry.portal_beams_m[0] - self.speed_mps * APPROACH_S
             self._free_since_s = None

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import annotated_types
@@ -18,6 +19,7 @@ from pydantic.fields import FieldInfo
 from drivers.camera.push.codec import REFUSALS
 from drivers.io.modbus.codec import COILS, INPUTS
 from drivers.plant import chaos
+from imaging.radiation.gross import GrossConfig, integer_limit, k_for, window_false_alarm
 from station import plugins
 from station.cli import main
 from station.domain import alarms, events
@@ -277,6 +279,27 @@ def test_the_commands_page_names_no_option_that_is_gone() -> None:
     }
     told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", read("reference", "commands.md")))
     assert told - known == {"--version"}
+
+
+# --- explanations ---------------------------------------------------------------------------------
+
+
+def test_the_figures_of_the_explanation_are_those_of_the_code() -> None:
+    page = read("explanation", "k-sigma-alarm.md")
+    told = re.findall(r"^\| (\d+) \| (\d) \| (\d+) s \| (\S+) \| (\S+) \| (\S+) \|$", page, re.MULTILINE)
+    assert len(told) == 8
+    for b, k, t_b, *shown in told:
+        exact, bell = window_false_alarm(float(b), float(t_b))(float(k)), 1 - NormalDist().cdf(float(k))
+        assert shown == [
+            f"{exact:.3e}".replace("e-0", "e-"),
+            f"{bell:.3e}".replace("e-0", "e-"),
+            f"{exact / bell:.1f}",
+        ]
+    for tests, shown_k, limit in ((1, "4.774", "3,365"), (3, "5.010", "3,378")):
+        k_sigma = k_for(3100, 20, GrossConfig().design_windows, GrossConfig().p_occupancy / tests)
+        assert k_sigma is not None
+        assert (f"{k_sigma:.3f}", f"{integer_limit(62_000, 20, 1, k_sigma):,}") == (shown_k, limit)
+        assert f"{shown_k} and the limit {limit}" in page
 
 
 # --- how to ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 
@@ -13,7 +14,7 @@ from scipy import stats
 from drivers.plant.clock import PlantClock
 from drivers.plant.panels import poisson_limit
 from drivers.plant.rig import within
-from drivers.plant.vehicle import Source, Vehicle
+from drivers.plant.vehicle import Halt, Source, Vehicle
 from drivers.plant.world import Background
 from drivers.readings import BadFrame
 from drivers.rpm.tsa.codec import CountsLine, EndLine, Record, SetupLine, SpeedLine, TamperLine, TsaCodec
@@ -129,6 +130,28 @@ def test_speed_is_that_of_the_truck() -> None:
     speeds = [item for _, item in Bench(CLEAN).passage() if isinstance(item, SpeedLine)]
     assert speeds[0].speed_mps == pytest.approx(CLEAN.speed_mps, rel=0.01)
     assert not any(speed.inconsistent for speed in speeds)
+
+
+def test_a_truck_that_stops_and_rolls_back_in_the_portal_is_one_long_occupancy() -> None:
+    halts = (Halt(at_m=8.0, wait_s=20.0, back_m=2.0), Halt(at_m=12.0, wait_s=1.0))
+    bench = Bench(HOT.model_copy(update={"halts": halts}))
+    places: list[tuple[float, float]] = []
+    speeds: list[float] = []
+    ends = 0
+    while not ends:
+        said = [item for _, item in bench.run(INTERVAL_S)]
+        places.append((bench.plant.nose_m, bench.plant.speed_mps))
+        speeds += [item.speed_mps for item in said if isinstance(item, SpeedLine)]
+        ends += sum(isinstance(item, EndLine) for item in said)
+        assert not any(isinstance(item, BadFrame) for item in said)
+    stood = [nose for nose, speed in places if speed == 0 and nose > 0]
+    assert len([nose for nose in stood if nose == pytest.approx(8.0, abs=0.02)]) == pytest.approx(100, abs=3)
+    assert min(speed for _, speed in places) == -1.0
+    back = [nose for nose, speed in places if speed < 0]
+    assert (min(back), max(back)) == (pytest.approx(6.0, abs=0.25), pytest.approx(8.0, abs=0.25))
+    assert any(nose == pytest.approx(12.0, abs=0.02) for nose in stood)
+    assert 0.0 in speeds
+    assert min(speeds) == 0.0, "the portal tells how fast, not which way"
 
 
 def test_ga_replaces_gs_exactly_while_the_window_exceeds_its_limit() -> None:
@@ -348,13 +371,19 @@ async def test_a_serial_line_hears_what_the_network_hears_whatever_is_wrong() ->
     port, path = await device.start(), await device.start_pty()
     for fault in ("garble", "half_line", "duplicate", "reorder", "clock_jump"):
         device.fault(fault, on=True)
-    line = os.open(path, os.O_RDONLY | os.O_NOCTTY)
+    line = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     assert await within(2, lambda: device.state()["clients"] == 1)
     for _ in range(7):  # the greeting is the network's alone
         await reader.readline()
     heard = await asyncio.wait_for(reader.readexactly(200), 5)
-    typed = os.read(line, 4096)
+    typed = bytearray()
+    for _ in range(100):
+        with contextlib.suppress(BlockingIOError):
+            typed += os.read(line, 4096)
+        if heard in typed:
+            break
+        await asyncio.sleep(0.02)
     os.close(line)
     await device.stop()
     writer.close()

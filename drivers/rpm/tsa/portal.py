@@ -183,7 +183,7 @@ class TsaPortal:
         if self._scans % INTERVALS == 0 and "missing_ns" not in self.faults:
             yield self._counts("NA" if panels.neutron_alarm else "NS", np.sum(panels.neutron, axis=0))
         if self._scans % SCANS_PER_SPEED == 0:
-            yield _speed(self.plant.speed_mps)
+            yield _speed(abs(self.plant.speed_mps))
 
     def _end(self) -> Iterable[Record]:
         self.occupied = False
