@@ -36,7 +36,7 @@ def _portal(plant: Plant) -> Portal:
     def said(stamp: Stamp) -> Iterable[PortalReading]:
         lines = [*greeting, *portal.step(stamp.mono_ns / 1e9)]
         greeting.clear()
-        said = reader.take(b"".join(lines), stamp)
-        return [item for item in said if not isinstance(item, BadFrame)]
+        items = reader.take(b"".join(lines), stamp)
+        return [item for item in items if not isinstance(item, BadFrame)]
 
     return said

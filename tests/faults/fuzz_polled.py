@@ -6,14 +6,12 @@ register; 21 of them are a poll of an Aspect portal, then one of a portal behind
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import atheris
 
-sys.path[:0] = [str(Path(__file__).parents[2])]
+from tests.support.fuzzing import fuzz
+from tests.support.portal_map import KNOWN, WHOLE
 
 with atheris.instrument_imports(include=["drivers.rpm.aspect.codec", "drivers.formats.polled"]):
     from drivers.formats.polled import Publisher
@@ -22,8 +20,6 @@ with atheris.instrument_imports(include=["drivers.rpm.aspect.codec", "drivers.fo
     from drivers.rpm.aspect.driver import AspectOptions
     from drivers.rpm.modbus import codec as portal_map
     from drivers.rpm.modbus.driver import ModbusPortalOptions
-
-from tests.support.portal_map import KNOWN, WHOLE  # noqa: E402 - found by the line above
 
 ASPECT = AspectOptions.model_validate(KNOWN)
 MAP = ModbusPortalOptions.model_validate({"map": WHOLE, **KNOWN})
@@ -61,15 +57,5 @@ def check(readings: list[object], now: Stamp) -> None:
                 raise AssertionError(f"{reading} is no count of now")
 
 
-def main() -> None:
-    seconds = sys.argv[1] if len(sys.argv) > 1 else "60"
-    with tempfile.TemporaryDirectory() as folder:
-        seed = b"".join(word.to_bytes(2, "little") for word in encode(QUIET))
-        (Path(folder) / "seed").write_bytes(seed * 2)
-        limits = [f"-max_total_time={seconds}", "-timeout=1", "-max_len=512", "-print_final_stats=1"]
-        atheris.Setup([sys.argv[0], *limits, folder], one_input)
-        atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(one_input, [2 * b"".join(word.to_bytes(2, "little") for word in encode(QUIET))], longest=512)
