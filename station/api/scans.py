@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from station.api.problems import Problem, refusals
+from station.domain.values import HotSpot
 from station.lane.evidence import Evidence
 
 _COLUMNS: dict[int | str, dict[str, Any]] = {
@@ -48,16 +49,6 @@ class Strip(BaseModel):
     dt_s: float
     background: float | None
     limit: float | None
-
-
-class HotSpot(BaseModel):
-    """Where along the vehicle counts peak: metres behind the nose, with their uncertainty."""
-
-    kind: str
-    s_m: float
-    sigma_m: float
-    fwhm_m: float | None
-    distributed: bool
 
 
 class ProfileView(BaseModel):

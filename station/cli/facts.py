@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from drivers.api import PortalOptions
 from station.api.directives import Issuer
 from station.lane.core import NO_PORTAL, DeviceFacts, LaneFacts
+from station.lane.hotspot import HotSpotOptions
 from station.lanefile import LaneFile
 
 
@@ -40,6 +41,11 @@ def lane_facts(lane_file: LaneFile) -> LaneFacts:
         gb_averaging_s=lane_file.radiation.gb_averaging_s,
         scanner_disturbs=lane_file.radiation.scanner_disturbs,
         s50_max_counts=lane_file.radiation.s50_max_counts,
+        hot_spot=HotSpotOptions(
+            panel_distance_m=lane_file.radiation.panel_distance_m,
+            occupancy_lead_s=lane_file.radiation.occupancy_lead_s,
+            sigma_x_m=lane_file.radiation.sigma_x_m,
+        ),
         modulation_required=lane.modulation,
         senders=frozenset((urn, kind) for urn, issuer in issuers(lane_file).items() for kind in issuer.kinds),
     )

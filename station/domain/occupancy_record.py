@@ -42,8 +42,12 @@ class Samples:
     times_s: list[float] = field(default_factory=list)
     counts: list[tuple[int | None, ...]] = field(default_factory=list)
     totals: list[int | None] = field(default_factory=list)
+    lows: list[int | None] = field(default_factory=list)
+    """Counts in the low one of two energy windows, as many as ``totals``."""
     interval_s: float = 0.0
     """Counting time of a record, as the last one says."""
+    first_read: int = 1
+    """Records of the first read: all but the last of them were moved back by their cadence."""
     records: int = 0
     partial: int = 0
     last_ns: int | None = None
@@ -61,10 +65,13 @@ class Samples:
         self.records += 1
         self.interval_s = reading.interval_s
         self.last_ns = max(self.last_ns or 0, reading.stamp.mono_ns)
+        if reading.stamp_interpolated and self.records == self.first_read:
+            self.first_read += 1
         if not self.truncated:
             self.times_s.append(round(middle_s, 3))
             self.counts.append(reading.counts)
             self.totals.append(total)
+            self.lows.append(reading.windows[0] if reading.windows else None)
         if total is None:
             self.partial += 1
             self.break_window()

@@ -9,6 +9,7 @@ from station.domain import closures as closures  # so that the catalogue has the
 from station.domain import day_events as day_events
 from station.domain import device_events as device_events
 from station.domain import directive_events as directive_events
+from station.domain import radiation_events as radiation_events
 from station.domain import store_events as store_events
 from station.domain.events import Event
 

@@ -150,6 +150,56 @@ class AlgorithmVerdict(Value):
     reason: str | None = None
 
 
+class HotSpot(Value):
+    """Where along the vehicle counts peak: advisory, and always a band, never a point."""
+
+    kind: Literal["gamma", "gamma_low", "neutron"]
+    """Channel; ``gamma_low``: the low one of two energy windows."""
+    s_m: float
+    """Metres behind the vehicle's nose."""
+    sigma_m: float
+    """Standard error of the place, everything included: counts, speed, begin of the occupancy, geometry."""
+    fwhm_m: float
+    """Full width at half maximum; it counts where ``distributed``."""
+    distributed: bool
+    """Spread along the vehicle, as goods are: a hint of NORM."""
+    candidate: bool = False
+    """One of several: the vehicle may have gone back, and nothing that measures its way has a sign."""
+    speed_from: Literal["encoder", "portal_speed", "length"]
+    """What its way rests on."""
+    version: int
+    """Of the algorithm."""
+    col: float | None = None
+    """The same place and error in columns of the radiograph, as far as one is known."""
+    sigma_cols: float | None = None
+
+    def on(self, scan: ScanSummary | None) -> HotSpot:
+        """Return this with its columns in a scan, which has one constant pitch."""
+        if scan is None or scan.col_nose is None or scan.px_mm_x <= 0:
+            return self
+        per_m = 1000 / scan.px_mm_x
+        col = round(scan.col_nose + self.s_m * per_m, 1)
+        return self.model_copy(update={"col": col, "sigma_cols": round(self.sigma_m * per_m, 1)})
+
+
+class Unlocated(Value):
+    """Counts that are worth a place and have none, and why."""
+
+    kind: Literal["gamma", "gamma_low", "neutron"]
+    why: Literal[
+        "no_counts",
+        "start_unknown",
+        "gap",
+        "ambiguous",
+        "direction",
+        "speed",
+        "reversal",
+        "edge",
+        "too_long",
+        "fault",
+    ]
+
+
 class OccupancySummary(Value):
     """What one portal saw of one vehicle."""
 
@@ -176,7 +226,13 @@ class OccupancySummary(Value):
     tamper: bool
     gaps: int
     verdicts: tuple[AlgorithmVerdict, ...] = ()
+    hot_spots: tuple[HotSpot, ...] = ()
+    unlocated: tuple[Unlocated, ...] = ()
     profile: str | None = None
+
+    def on(self, scan: ScanSummary | None) -> OccupancySummary:
+        """Return this with the columns of its hot spots in a scan."""
+        return self.model_copy(update={"hot_spots": tuple(spot.on(scan) for spot in self.hot_spots)})
 
     @property
     def reason(self) -> str | None:

@@ -19,12 +19,14 @@ from station.domain.values import (
     BlobUse,
     Coverage,
     Decision,
+    HotSpot,
     Identity,
     Incomplete,
     Level,
     Lock,
     Reason,
     ScanSummary,
+    Unlocated,
     Value,
 )
 
@@ -73,10 +75,12 @@ class ChannelView(Value):
 
 
 class RadiationView(Value):
-    """Both channels."""
+    """Both channels, and where along the vehicle they peak."""
 
     gamma: ChannelView
     neutron: ChannelView
+    hot_spots: tuple[HotSpot, ...] = ()
+    unlocated: tuple[Unlocated, ...] = ()
 
 
 class DirectiveView(Value):

@@ -27,7 +27,8 @@ from station.domain.manifest import NOTHING
 from station.domain.rules import Directed
 from station.domain.values import Args, BlobUse, ClockQuality, EventStamp, OccupancySummary, ScanSummary
 from station.domain.view import DeviceView
-from station.lane.effects import BlobKept, Effect
+from station.lane.effects import BlobKept, Effect, KeepTrace
+from station.lane.hotspot import AS_DESIGNED, HotSpotOptions
 from station.lane.track import Track
 
 CHECK_OF_ROLE = {"PortalMonitor": "rpm", "LineScanner": "scanner", "Camera": "lpr"}
@@ -73,6 +74,7 @@ class LaneFacts:
     gb_averaging_s: float = 1.0
     scanner_disturbs: bool = True
     s50_max_counts: float | None = None
+    hot_spot: HotSpotOptions = AS_DESIGNED
     senders: frozenset[tuple[str, str]] = frozenset()
     """URN and kind: who may send directives of which kinds."""
     modulation_required: bool = False
@@ -139,6 +141,8 @@ class Passage:
     backgrounds: dict[str, float | None] = field(default_factory=dict)
     maxima: dict[str, int | None] = field(default_factory=dict)
     alarmed: set[str] = field(default_factory=set)
+    unplaced: list[KeepTrace] = field(default_factory=list)
+    """Occupancies that wait for the vehicle's length: nothing else tells its speed."""
 
     def keep(self, blobs: Mapping[str, BlobKept]) -> tuple[BlobUse, ...]:
         """Name stored blobs (by role) in the record, and return them as an event names them."""

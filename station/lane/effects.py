@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from drivers.readings import CameraRead, Channel, LineBlock, LinesLost, ScanClosed, ScanKey, ScanOpened, Stamp
 from station.domain.events import Event
 from station.domain.statistics import Kind
 from station.domain.values import ScanSummary
 from station.domain.view import LaneView
+from station.lane.hotspot import NOTHING, Found, Sought
 
 # --- effects ------------------------------------------------------------------------------------
 
@@ -111,11 +113,13 @@ class KeepPictures:
 
 @dataclass(frozen=True, slots=True)
 class KeepTrace:
-    """Store a radiation profile; report ``TraceKept``."""
+    """Locate what is ``sought`` and store the radiation profile with it; report ``TraceKept``."""
 
     inspection_id: str
     occupancy_id: str
-    payload: bytes
+    device: str
+    trace: Mapping[str, Any]
+    sought: Sought | None = None
 
 
 Work = OpenScan | FeedScan | EndScan | KeepPictures | KeepTrace
@@ -149,6 +153,7 @@ class TraceKept:
 
     work: KeepTrace
     blob: BlobKept | None
+    found: Found = NOTHING
     failed: str | None = None
 
 

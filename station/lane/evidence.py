@@ -85,7 +85,8 @@ class Evidence:
             gamma, neutron = self._host.live.samples(inspection_id)
             return strips(passage, gamma, neutron, self._portal_m)
         record = await self._sealed(inspection_id)
-        traces = [b["sha256"] for b in record["blobs"] if b["role"] == "trace"] if record else []
+        occupancies = record["radiation"]["occupancies"] if record else ()
+        traces = [occupancy["profile"] for occupancy in occupancies if occupancy["profile"]]
         data = await self._read_blob(traces[0]) if traces else None
         if data is None:
             return None

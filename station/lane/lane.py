@@ -50,6 +50,7 @@ from station.lane.restart import Before, tell_lane_file
 from station.lane.scans import Scans
 from station.lane.sequencer import Sequencer
 from station.lane.suspicion import Suspicion
+from station.lane.unplaced import imaged
 from station.lane.whole import whole
 
 STANDING_EVERY = 500
@@ -107,6 +108,7 @@ class Lane:
             self._scans.progress(result)
         elif isinstance(result, ScanReady):
             self._scans.ready(result)
+            imaged(self.core)
         elif isinstance(result, PicturesKept):
             self._cameras.kept(result)
         elif isinstance(result, TraceKept):

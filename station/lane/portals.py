@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -40,15 +39,18 @@ from station.domain.occupancy_effects import (
     Started,
     TamperChanged,
 )
-from station.domain.occupancy_record import Occupancy, Samples
+from station.domain.occupancy_record import Occupancy
 from station.domain.polled import PolledMachine
 from station.domain.rules import Alarm
 from station.domain.second_opinion import opinions
 from station.domain.values import AlgorithmVerdict, OccupancySummary, StandingPortal
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, Show, TraceKept
+from station.lane.hotspot import seek
 from station.lane.sequencer import open_inspection, tamper
-from station.lane.strips import Series, strips
+from station.lane.strips import trace
+from station.lane.track import Track
+from station.lane.unplaced import located, with_places
 
 KEPT_OCCUPANCIES = 16
 WINDOW_S = 1.0
@@ -103,7 +105,7 @@ class Portals:
         self._do(device, portal.machine.accept(reading))
         passage = self._core.passage
         if isinstance(reading, Speed) and passage is not None:
-            passage.track.speed_mps = reading.speed_mps
+            passage.track.add_speed(reading.stamp.mono_ns / 1e9, reading.speed_mps)
         if isinstance(reading, PortalStatus) and reading.occupied and passage is not None:
             passage.inspection.seen(self._core.now_s)
         if isinstance(reading, Counts):
@@ -204,13 +206,21 @@ class Portals:
         while len(portal.inspections) > KEPT_OCCUPANCIES:
             del portal.inspections[next(iter(portal.inspections))]
         core.begin("rpm")
-        passage.track.beam_s = occupancy.start.mono_ns / 1e9
-        passage.track.beam_m = core.facts.geometry.portal_beams_m[0]
+        self._begin_track(passage.track, occupancy)
         for channel in ("gamma", "neutron"):
             passage.limits[channel] = self._limit(portal, channel)
         passage.backgrounds["gamma"] = portal.opinion.background_cps("gamma")
         passage.backgrounds["neutron"] = portal.opinion.background_cps("neutron")
         core.tell(OccupancyStarted, device=device)
+
+    def _begin_track(self, track: Track, occupancy: Occupancy) -> None:
+        facts, start_s = self._core.facts, occupancy.start.mono_ns / 1e9
+        for offset_s, speed_mps in occupancy.speeds:
+            track.add_speed(start_s + offset_s, speed_mps)
+        if occupancy.start_known and track.beam_s is None:
+            first_ns = occupancy.first_ns or occupancy.start.mono_ns
+            track.beam_s = first_ns / 1e9 - facts.hot_spot.occupancy_lead_s
+            track.beam_m = facts.geometry.portal_beams_m[0]
 
     @staticmethod
     def _limit(portal: _Portal, channel: str) -> float | None:
@@ -266,19 +276,29 @@ class Portals:
             self._maxima(device, occupancy, passage)
             passage.inspection.work(+1, core.now_s)
         summary = _summary(device, portal, occupancy, opinion, self._limit(portal, "gamma"))
-        payload = self._trace(occupancy, passage if mine else None, summary)
+        sought = None
+        if passage is not None and mine:
+            sought = seek(core.facts, passage, occupancy, summary, _hold_in_s(portal, occupancy))
+        strips = trace(passage if mine else None, occupancy, core.facts.geometry.portal_m)
         self._closing[occupancy.occupancy_id] = summary
-        core.effects.append(KeepTrace(inspection_id or "", occupancy.occupancy_id, payload))
+        work = KeepTrace(inspection_id or "", occupancy.occupancy_id, device, strips, sought)
+        core.effects.append(work)
 
     def kept(self, result: TraceKept) -> None:
         """The profile is durable (or failed): now the occupancy counts as measured."""
         core, passage = self._core, self._core.passage
-        summary = self._closing.pop(result.work.occupancy_id)
-        summary = summary.model_copy(update={"profile": result.blob.sha256 if result.blob else None})
+        summary = self._closing.pop(result.work.occupancy_id, None)
+        if summary is None:
+            located(core, result)
+            return
+        summary = with_places(summary, result)
         if passage is None or passage.inspection.inspection_id != result.work.inspection_id:
             self._amend(result.work.inspection_id, summary, {"trace": result.blob} if result.blob else {})
             return
         blobs = passage.keep({"trace": result.blob}) if result.blob else ()
+        if result.found.wants_length:
+            passage.unplaced.append(result.work)
+        summary = summary.on(passage.scan)
         passage.occupancies.append(summary)
         inspection = passage.inspection
         inspection.work(-1, core.now_s)
@@ -311,19 +331,6 @@ class Portals:
                 device=device,
                 fields={"occupancy_id": effect.occupancy_id, "device_count": effect.device_count},
             )
-
-    def _trace(self, occupancy: Occupancy, passage: Passage | None, summary: OccupancySummary) -> bytes:
-        """Return the strips of an occupancy as they are stored and shown."""
-        start_s = occupancy.start.mono_ns / 1e9
-
-        def series(samples: Samples) -> Series:
-            pairs = zip(samples.times_s, samples.totals, strict=True)
-            known = [(start_s + t_s, total) for t_s, total in pairs if total is not None]
-            return Series(known, samples.interval_s)
-
-        portal_m = self._core.facts.geometry.portal_m
-        trace = strips(passage, series(occupancy.gamma), series(occupancy.neutron), portal_m)
-        return json.dumps({**trace, "occupancy_id": summary.occupancy_id}, separators=(",", ":")).encode()
 
 
 def _summary(
@@ -367,3 +374,9 @@ def _verdict(verdict: Verdict) -> AlgorithmVerdict:
         outcome=str(verdict.outcome),
         reason=verdict.reason,
     )
+
+
+def _hold_in_s(portal: _Portal, occupancy: Occupancy) -> float | None:
+    """Return how long the device goes on counting behind a vehicle, if it has told."""
+    intervals = portal.setup.get("occupancy_holdin")
+    return intervals * occupancy.gamma.interval_s if isinstance(intervals, float) else None

@@ -16,6 +16,7 @@ from station.domain.view import (
 )
 from station.lane import orders
 from station.lane.core import Core, Passage
+from station.lane.strips import hot_spots
 
 
 def seal(core: Core, outcome: str) -> None:
@@ -42,7 +43,7 @@ def seal(core: Core, outcome: str) -> None:
         incomplete=inspection.incomplete,
         flags=inspection.flags,
         identity=inspection.identity,
-        radiation=RadiationRecord(occupancies=tuple(passage.occupancies)),
+        radiation=RadiationRecord(occupancies=tuple(each.on(passage.scan) for each in passage.occupancies)),
         scan=passage.scan,
         alarms=tuple(alarms.summary(alarm) for alarm in listed),
         blobs=tuple(passage.blobs),
@@ -150,4 +151,9 @@ def _radiation(passage: Passage) -> RadiationView:
             }
         )
 
-    return RadiationView(gamma=channel("gamma"), neutron=channel("neutron"))
+    return RadiationView(
+        gamma=channel("gamma"),
+        neutron=channel("neutron"),
+        hot_spots=tuple(hot_spots(passage)),
+        unlocated=tuple(each for summary in passage.occupancies for each in summary.unlocated),
+    )

@@ -223,6 +223,14 @@ def _occupancy(passage: Passage, data: Mapping[str, Any]) -> None:
     passage.inspection.checks.ended("rpm", summary.reason, float(summary.complete))
 
 
+def _located(passage: Passage, data: Mapping[str, Any]) -> None:
+    for i, summary in enumerate(passage.occupancies):
+        if summary.occupancy_id == data["occupancy_id"]:
+            later = {name: data[name] for name in ("hot_spots", "unlocated", "profile")}
+            known = OccupancySummary.model_validate({**summary.model_dump(), **later})
+            passage.occupancies[i] = known
+
+
 def _occupancy_started(passage: Passage, data: Mapping[str, Any]) -> None:
     passage.inspection.checks.running["rpm"] += 1
 
@@ -350,6 +358,7 @@ _FOLDS: dict[str, Callable[[Passage, Mapping[str, Any]], None]] = {
     "carril.inspection.doubted": _doubted,
     "carril.occupancy.started": _occupancy_started,
     "carril.occupancy.ended": _occupancy,
+    "carril.hot_spot.located": _located,
     "carril.scan.started": _scan_started,
     "carril.scan.completed": _scan_completed,
     "carril.radiation_alarm.raised": _radiation,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from station.domain.occupancy_record import Occupancy, Samples
+from station.domain.values import HotSpot
 from station.lane.core import Passage
 
 
@@ -41,5 +43,25 @@ def strips(passage: Passage | None, gamma: Series, neutron: Series, portal_m: fl
         "axis": "column" if track is not None and track.source == "encoder" else "time",
         "gamma": channel("gamma", gamma),
         "neutron": channel("neutron", neutron),
-        "hot_spots": [],
+        "hot_spots": [spot.model_dump(mode="json") for spot in hot_spots(passage)],
     }
+
+
+def trace(passage: Passage | None, occupancy: Occupancy, portal_m: float) -> dict[str, Any]:
+    """Return the strips of an occupancy that has closed, as they are stored."""
+    start_s = occupancy.start.mono_ns / 1e9
+
+    def series(samples: Samples) -> Series:
+        pairs = zip(samples.times_s, samples.totals, strict=True)
+        known = [(start_s + t_s, total) for t_s, total in pairs if total is not None]
+        return Series(known, samples.interval_s)
+
+    drawn = strips(passage, series(occupancy.gamma), series(occupancy.neutron), portal_m)
+    return {**drawn, "occupancy_id": occupancy.occupancy_id}
+
+
+def hot_spots(passage: Passage | None) -> list[HotSpot]:
+    """Return the known places of a vehicle in the lane, with their columns as far as it is imaged."""
+    if passage is None:
+        return []
+    return [spot.on(passage.scan) for summary in passage.occupancies for spot in summary.hot_spots]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
 from station.lane.effects import BlobKept, KeepPictures, KeepTrace, PicturesKept, TraceKept
+from station.lane.hotspot import find
 from station.store.errors import StoreError
 from station.store.journal import Store
 from station.store.quota import Pressure
@@ -111,8 +113,11 @@ def keep_pictures(keep: Keep, work: KeepPictures) -> PicturesKept:
 
 
 def keep_trace(keep: Keep, work: KeepTrace) -> TraceKept:
-    """Store a radiation profile; a failure is a result, never silence."""
+    """Locate, and store the radiation profile; a failure is a result, never silence."""
+    found = find(work.sought)
     try:
-        return TraceKept(work, keep(work.payload, "application/json"))
+        trace = {**work.trace, "hot_spots": [spot.model_dump(mode="json") for spot in found.hot_spots]}
+        payload = json.dumps(trace, separators=(",", ":")).encode()
+        return TraceKept(work, keep(payload, "application/json"), found)
     except Exception as error:
-        return TraceKept(work, None, failed=str(error))
+        return TraceKept(work, None, found, str(error))

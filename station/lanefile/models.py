@@ -208,6 +208,12 @@ class Radiation(Table):
     s50_max_counts: Annotated[float | None, Field(gt=0, le=1e6)] = None
     """Net counts of one second that the gamma test must find in one of two cases behind the cargo that is
     there: where it needs more, "no alarm" is of low confidence. Without it this is not asked."""
+    panel_distance_m: Annotated[float, Field(ge=0.5, le=10)] = 2.5
+    """From the portal's panels to the lane's middle: how wide the peak of a point source is."""
+    occupancy_lead_s: Annotated[float, Field(ge=0, le=5)] = 0.2
+    """From the nose in the first beam to the arrival of the first scan record."""
+    sigma_x_m: Annotated[float, Field(gt=0, le=5)] = 0.2
+    """Standard error of a place along the vehicle by geometry alone: beams, panels, scan plane, nose."""
 
 
 class Ui(Table):

@@ -11,6 +11,7 @@ import pytest
 from tests.support.station import ROOT, Station, running_station
 
 RATE = 5.0
+LENGTH_M = 12.0
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def test_a_recorded_passage_alarms_locks_release_and_reaches_the_feed(tmp_path: 
         assert occupancy["complete"]
         assert occupancy["close_reason"] == "gx"
         assert occupancy["gamma_max_1s"] > occupancy["gamma_limit"] > occupancy["gamma_background"]
+        _located(station, seen, occupancy, sealed)
 
         moved = [r for r in station.records("barrier.moved") if r["to"] == "up"]
         decided = {r["seq"] for r in station.records("decision.recorded")}
@@ -77,6 +79,26 @@ def _gamma_alarm(station: Station, seen: Any) -> str:
     assert gamma["alarm"]
     assert gamma["max_cps"] > gamma["limit_cps"] == raised["limit"] > gamma["background_cps"]
     return str(raised["alarm_id"])
+
+
+def _located(station: Station, seen: Any, occupancy: Any, sealed: Any) -> None:
+    """The recorded peak has one place: on the screen, in the event, the trace and the seal.
+
+    How good it is tells ``tests/unit/test_hot_spot.py``: here a busy computer's pauses are metres.
+    """
+    (spot,) = occupancy["hot_spots"]
+    assert (spot["kind"], spot["distributed"]) == ("gamma", False)
+    assert 0 < spot["s_m"] < LENGTH_M
+    assert 0.2 < spot["sigma_m"] < 2
+    metres = {"s_m": spot["s_m"], "sigma_m": spot["sigma_m"], "speed_from": "encoder"}
+    (kept,) = sealed["radiation"]["occupancies"][0]["hot_spots"]
+    (shown,) = seen["radiation"]["hot_spots"]
+    (traced,) = station.get(f"/v1/inspections/{seen['inspection_id']}/profile").json()["hot_spots"]
+    for place in (spot, kept, shown, traced):
+        assert {name: place[name] for name in metres} == metres
+    assert kept["col"] == pytest.approx(
+        sealed["scan"]["col_nose"] + 1000 * spot["s_m"] / sealed["scan"]["px_mm_x"], abs=0.2
+    )
 
 
 def test_the_feed_withholds_simulated_alarms_unless_asked(tmp_path: Path, scenario: Path) -> None:

@@ -132,11 +132,16 @@ export interface Hazmat {
 }
 
 export interface HotSpot {
+  candidate: boolean;
+  col: number | null;
   distributed: boolean;
-  fwhm_m: number | null;
-  kind: string;
+  fwhm_m: number;
+  kind: "gamma" | "gamma_low" | "neutron";
   s_m: number;
+  sigma_cols: number | null;
   sigma_m: number;
+  speed_from: "encoder" | "portal_speed" | "length";
+  version: number;
 }
 
 export interface HourStats {
@@ -263,6 +268,7 @@ export interface ManifestMatch {
   directive_version: number | null;
   hazmat: Hazmat[];
   lead_s: number | null;
+  norm: string[];
   seals: string[];
   status: "none" | "partial" | "matched" | "ambiguous";
   timeliness: "on_time" | "late" | "unknown";
@@ -316,7 +322,9 @@ export interface ProfileView {
 
 export interface RadiationView {
   gamma: ChannelView;
+  hot_spots: HotSpot[];
   neutron: ChannelView;
+  unlocated: Unlocated[];
 }
 
 export interface Rate {
@@ -403,6 +411,11 @@ export interface Strip {
   limit: number | null;
   s_m: (number | null)[] | null;
   t_ms: number[];
+}
+
+export interface Unlocated {
+  kind: "gamma" | "gamma_low" | "neutron";
+  why: "no_counts" | "start_unknown" | "gap" | "ambiguous" | "direction" | "speed" | "reversal" | "edge" | "too_long" | "fault";
 }
 
 export type Verdict = "release" | "secondary" | "hold" | "repeat_pass" | "return";

@@ -5,7 +5,7 @@ import type { Coverage, InspectionView } from "./schema";
 
 export type {
   AlarmView as Alarm, ChannelView as Channel, Check, DayStats, DecisionBody, DirectiveView as Directive, HourStats, ImageFacts, ImageReadBody,
-  InspectionView as Inspection, LaneView as Lane, PanelStats, ProblemBody, ProfileView as Profile, Reason, ObservationBody, ReceivedBody, ScanSummary as Scan,
+  HotSpot, InspectionView as Inspection, LaneView as Lane, PanelStats, ProblemBody, ProfileView as Profile, Reason, ObservationBody, ReceivedBody, ScanSummary as Scan,
   ScreenBody, Strip,
 } from "./schema";
 
