@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from station.domain.identity import folded
+from station.domain.norm import norm_headings
 from station.domain.signed import Amount, ListOf, Moment, Strict, Text, moment_us
 from station.domain.values import Value
 
@@ -146,6 +147,8 @@ class ManifestMatch(Value):
     seals: tuple[str, ...] = ()
     """Declared, for the officer to compare."""
     hazmat: tuple[Hazmat, ...] = ()
+    norm: tuple[str, ...] = ()
+    """Headings of declared goods that are radioactive by nature."""
 
 
 NOTHING = ManifestMatch(status="none")
@@ -190,6 +193,7 @@ def match(
         "lead_s": lead_s,
         "seals": tuple(seal.no for each in body.equipment for seal in each.seals),
         "hazmat": tuple(goods for shipment in body.shipments for goods in shipment.hazmat),
+        "norm": norm_headings(code for shipment in body.shipments for code in shipment.hs6),
     }
     declared = {folded(body.conveyance.plate or ""): body.conveyance.region}
     regions = [(region, declared[plate]) for plate, region in reads if region and declared.get(plate)]

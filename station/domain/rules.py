@@ -14,6 +14,7 @@ from itertools import islice
 
 from station.domain.closures import Seen, differences
 from station.domain.manifest import ManifestMatch
+from station.domain.norm import NORM, is_class_7
 from station.domain.values import Args, Coverage, CoverageState, Incomplete, Level, Reason, Recommendation
 
 MOST_DIFFERENCES = 16
@@ -44,6 +45,8 @@ class Opinion:
     statistic: float | None = None
     threshold: float | None = None
     channel: str = "gamma"
+    one_in: int | None = None
+    """Of an alarm: in so many empty vehicles chance alone gives one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ def _emergency(facts: Facts) -> Iterator[tuple[Level, Reason]]:
 
 def _neutron(facts: Facts) -> Iterator[tuple[Level, Reason]]:
     for alarm in facts.neutron:
-        yield Level.HOLD, Reason(rule="R2", code="neutron_alarm", args=_alarm_args(alarm))
+        yield Level.HOLD, Reason(rule="R2", code="neutron_alarm", args=_alarm_args(facts, alarm, "neutron"))
 
 
 def _directive(facts: Facts) -> Iterator[tuple[Level, Reason]]:
@@ -173,7 +176,25 @@ _ACTIONS = {
 
 def _gamma(facts: Facts) -> Iterator[tuple[Level, Reason]]:
     for alarm in facts.gamma:
-        yield Level.SECONDARY, Reason(rule="R4", code="gamma_alarm", args=_alarm_args(alarm))
+        yield Level.SECONDARY, Reason(rule="R4", code="gamma_alarm", args=_alarm_args(facts, alarm, "gamma"))
+    if facts.gamma:
+        yield from _declared(facts.directed.manifest)
+
+
+def _declared(papers: ManifestMatch | None) -> Iterator[tuple[Level, Reason]]:
+    """Say whether the vehicle's own papers explain a gamma alarm; whatever they say, it is to be verified."""
+    if papers is None or papers.status != "matched":
+        return
+    for goods in papers.hazmat:
+        if is_class_7(goods.un, goods.hazard_class):
+            yield Level.SECONDARY, Reason(rule="R4", code="declared_class_7", args={"un": goods.un})
+            return
+    if papers.norm:
+        heading = papers.norm[0]
+        args: Args = {"goods": NORM[heading], "heading": heading}
+        yield Level.SECONDARY, Reason(rule="R4", code="declared_norm", args=args)
+        return
+    yield Level.SECONDARY, Reason(rule="R4", code="not_declared")
 
 
 def _portal(facts: Facts) -> Iterator[tuple[Level, Reason]]:
@@ -188,20 +209,15 @@ def _second_opinion(facts: Facts) -> Iterator[tuple[Level, Reason]]:
     for opinion in facts.opinions:
         silent_device = opinion.outcome == "alarm" and (opinion.device, opinion.channel) not in alarmed
         if silent_device or opinion.outcome == "low_confidence":
-            yield (
-                Level.REVIEW_IMAGE,
-                Reason(
-                    rule="R6",
-                    code="second_opinion",
-                    args={
-                        "device": opinion.device,
-                        "channel": opinion.channel,
-                        "outcome": opinion.outcome,
-                        "statistic": opinion.statistic,
-                        "threshold": opinion.threshold,
-                    },
-                ),
-            )
+            args: Args = {
+                "device": opinion.device,
+                "channel": opinion.channel,
+                "outcome": opinion.outcome,
+                "statistic": opinion.statistic,
+                "threshold": opinion.threshold,
+            }
+            args |= {} if opinion.one_in is None else {"one_in": opinion.one_in}
+            yield Level.REVIEW_IMAGE, Reason(rule="R6", code="second_opinion", args=args)
 
 
 def _scan(facts: Facts) -> Iterator[tuple[Level, Reason]]:
@@ -247,7 +263,7 @@ RULES = (
 )
 """R1 to R7, R10, R11 and R11b; R0 is what remains when none asks for anything."""
 
-RULE_SET = "carril-rules 3: R0 R1 R2 R3 R4 R5 R6 R7 R10 R11 R11b"
+RULE_SET = "carril-rules 4: R0 R1 R2 R3 R4 R5 R6 R7 R10 R11 R11b"
 RULES_SHA256 = hashlib.sha256(RULE_SET.encode()).hexdigest()
 
 
@@ -280,5 +296,9 @@ def _is_missing(facts: Facts, check: str) -> bool:
     return check in facts.required and getattr(facts.coverage, check).state != CoverageState.DONE
 
 
-def _alarm_args(alarm: Alarm) -> dict[str, str | int | float | bool | None]:
-    return {"device": alarm.device, "counts": alarm.counts_sum, "limit": alarm.limit}
+def _alarm_args(facts: Facts, alarm: Alarm, channel: str) -> Args:
+    """Return the alarm's numbers and, where the station's own test agrees, how rare chance alone is."""
+    args: Args = {"device": alarm.device, "counts": alarm.counts_sum, "limit": alarm.limit}
+    mine = [each for each in facts.opinions if (each.device, each.channel) == (alarm.device, channel)]
+    known = [each.one_in for each in mine if each.one_in is not None]
+    return args | {"one_in": min(known)} if known else args

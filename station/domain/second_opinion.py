@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from imaging.radiation.verdict import REPLICA, Outcome, relation
@@ -19,8 +20,20 @@ def opinions(summary: OccupancySummary) -> Iterator[tuple[Opinion, str]]:
         if tests:
             worst = min(tests, key=lambda verdict: GRAVITY.index(Outcome(verdict.outcome)))
             answers = (Outcome(test.outcome) for test in tests)
-            opinion = Opinion(summary.device, worst.outcome, worst.statistic, worst.threshold, channel)
+            opinion = Opinion(
+                summary.device, worst.outcome, worst.statistic, worst.threshold, channel, _one_in(worst)
+            )
             yield opinion, relation(alarm, answers)
+
+
+def _one_in(verdict: AlgorithmVerdict) -> int | None:
+    """Return in how many empty vehicles chance alone alarms once, one digit and zeros, rather too few."""
+    bound = verdict.params.get("false_alarm_bound")
+    if verdict.outcome != Outcome.ALARM or not isinstance(bound, float) or not 0 < bound < 1:
+        return None
+    vehicles = 1 / bound
+    unit = int(10.0 ** math.floor(math.log10(vehicles)))
+    return math.floor(vehicles / unit + 1e-9) * unit
 
 
 def _calibrated(verdicts: Iterable[AlgorithmVerdict], channel: str) -> Iterator[AlgorithmVerdict]:
