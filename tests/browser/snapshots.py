@@ -11,6 +11,7 @@ from station.domain.values import (
     Coverage,
     CoverageState,
     Decision,
+    HotSpot,
     Identity,
     Incomplete,
     Level,
@@ -211,24 +212,39 @@ def secondary() -> LaneView:
     return lane(truck, low, condition="degraded", condition_reasons=("scanner1",))
 
 
+def hot_spot(kind: str, s_m: float, sigma_m: float, **other: Any) -> HotSpot:
+    """Return a place along the vehicle."""
+    point = {"fwhm_m": 5.0, "distributed": False, "speed_from": "encoder", "version": 2}
+    return HotSpot.model_validate({"kind": kind, "s_m": s_m, "sigma_m": sigma_m, **point, **other})
+
+
 def alarm_neutron() -> LaneView:
-    """A neutron alarm nobody acknowledged."""
-    channels = RadiationView(gamma=GAMMA, neutron=NEUTRON.model_copy(update={"max_cps": 61, "alarm": True}))
-    reason = Reason(rule="R2", code="neutron_alarm", args={"device": "rpm1", "counts": 61, "limit": 9})
+    """A neutron alarm nobody acknowledged: one place, and gamma that may be at two."""
+    unsure = [hot_spot("gamma", at_m, 0.4, candidate=True) for at_m in (6.5, 9.9)]
+    channels = RadiationView(
+        gamma=GAMMA,
+        neutron=NEUTRON.model_copy(update={"max_cps": 61, "alarm": True}),
+        hot_spots=(*unsure, hot_spot("neutron", 6.4, 0.55)),
+    )
+    args = {"device": "rpm1", "counts": 61, "limit": 9, "one_in": 10_000}
+    reason = Reason(rule="R2", code="neutron_alarm", args=args)
     truck = vehicle(Level.HOLD, ("needs_supervisor",), reasons=(reason,), radiation=channels)
     return lane(truck, alarm("neutron_alarm", truck), alarm("tamper", truck, priority=2, values={}))
 
 
 def alarm_gamma() -> LaneView:
-    """A gamma alarm that was acknowledged: the band stays."""
+    """A gamma alarm of spread goods that was acknowledged: the band stays."""
     channels = RadiationView(
         gamma=GAMMA.model_copy(update={"max_cps": 239_500, "limit_cps": 14_120.0, "alarm": True}),
         neutron=NEUTRON,
+        hot_spots=(hot_spot("gamma", 9.4, 0.3, fwhm_m=11.2, distributed=True),),
     )
-    reason = Reason(
-        rule="R4", code="gamma_alarm", args={"device": "rpm1", "counts": 239_500, "limit": 14_120}
+    numbers = {"device": "rpm1", "counts": 239_500, "limit": 14_120, "one_in": 10_000}
+    reasons = (
+        Reason(rule="R4", code="gamma_alarm", args=numbers),
+        Reason(rule="R4", code="declared_norm", args={"goods": "tiles", "heading": "6907"}),
     )
-    truck = vehicle(Level.SECONDARY, ("needs_supervisor",), reasons=(reason,), radiation=channels)
+    truck = vehicle(Level.SECONDARY, ("needs_supervisor",), reasons=reasons, radiation=channels)
     values = {"counts": 239_500, "limit": 14_120, "ratio": 17.0}
     return lane(truck, alarm("gamma_alarm", truck, state="ack", values=values))
 

@@ -3,7 +3,7 @@
 export const vehicle = (other = {}) => ({
   inspection_id: "v1", version: 3, state: "awaiting_decision", level: "clear", reasons: [],
   directives: [], release: { allowed: true, locks: [] }, scan: null, decision: null, flags: [], image_read: false,
-  radiation: { gamma: { state: "done" }, neutron: { state: "done" } }, coverage: { scanner: { state: "done" } }, ...other,
+  radiation: { gamma: { state: "done" }, neutron: { state: "done" }, hot_spots: [], unlocated: [] }, coverage: { scanner: { state: "done" } }, ...other,
 });
 
 /** A whole scan, and locks as the station gives them. */

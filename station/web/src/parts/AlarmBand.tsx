@@ -3,7 +3,8 @@
 import type { Alarm } from "../api/types";
 import { clock, code, number, t } from "../state/i18n";
 import { acknowledge, dead, silence } from "../state/orders";
-import { alarms, banded, clockUs, inspection, lane } from "../state/station";
+import { place, placeless } from "../state/spots";
+import { alarms, banded, clockUs, here, inspection, lane, radiates } from "../state/station";
 import { Button } from "./Button";
 import { Icon } from "./Icon";
 import { Photo } from "./Identity";
@@ -19,14 +20,31 @@ export function alarmTitle(alarm: Alarm): string {
   return numeric(ratio) && ratio >= 1 ? `${name} ${t("alarm.ratio", { r: number(ratio, 1) })}` : name;
 }
 
-/** Counts and limit if it is a radiation alarm, then time, then whether it ended. */
+/** Counts and limit, if it is a radiation alarm. */
+function measured({ values: { counts, limit } }: Alarm): string | null {
+  return numeric(counts) ? t("alarm.values", { n: number(counts), limit: numeric(limit) ? number(limit) : "–" }) : null;
+}
+
+const since = (alarm: Alarm) => clock(alarm.raised_utc_us, lane.value?.time_zone ?? "UTC");
+
+/** Counts and limit, then time, then whether it ended. */
 export function alarmFacts(alarm: Alarm): string {
-  const { counts, limit } = alarm.values;
-  const measured = numeric(counts)
-    ? t("alarm.values", { n: number(counts), limit: numeric(limit) ? number(limit) : "–" })
-    : null;
-  const at = clock(alarm.raised_utc_us, lane.value?.time_zone ?? "UTC");
-  return [measured, at, alarm.state === "rtn_unack" ? t("alarm.ended") : null].filter(Boolean).join(" · ");
+  const ended = alarm.state === "rtn_unack" ? t("alarm.ended") : null;
+  return [measured(alarm), since(alarm), ended].filter(Boolean).join(" · ");
+}
+
+/** What radiation of the vehicle in the lane says: where, how much, and how seldom chance alone does that. */
+function Radiation({ alarm, rest }: { alarm: Alarm; rest: string[] }) {
+  const channel = alarm.code === "neutron_alarm" ? "neutron" : "gamma";
+  const reason = inspection.value?.reasons.find(({ code: each, args }) => each === alarm.code && args.device === alarm.device);
+  const rare = reason?.args.one_in;
+  const chance = numeric(rare) ? t("alarm.chance", { n: number(rare) }) : null;
+  return (
+    <>
+      <p class="strong cut">{[place(channel) ?? placeless(channel), ...rest].join(" · ")}</p>
+      <p class="cut">{[measured(alarm), chance].filter(Boolean).join(" · ")}</p>
+    </>
+  );
 }
 
 export function AlarmBands() {
@@ -34,29 +52,30 @@ export function AlarmBands() {
 }
 
 function AlarmBand({ alarm }: { alarm: Alarm }) {
-  const here = alarm.inspection_id !== null && alarm.inspection_id === inspection.value?.inspection_id;
   const { plate } = alarm.values; // of a vehicle that left, in its place another one may stand
   const seen = alarm.state === "ack";
   const more = alarms.value.length - banded.value.length;
   const title = alarmTitle(alarm);
+  const rest = [more > 0 && t("alarm.more", { n: number(more) }), !alarm.stored && t("alarm.notstored")].filter((text) => text !== false);
+  const radiation = here(alarm) && radiates(alarm);
   return (
     <section class={`alarm ${alarm.state}`} role="alert">
-      {here ? <Photo /> : <div />}
+      {here(alarm) ? <Photo /> : <div />}
       <div>
         <div class="title">
           <span class="mark">■ P{number(alarm.priority)}</span>
           <h2 class={title.length > LONG_TITLE ? "cut long" : "cut"}>{title}</h2>
+          {radiation && <span class="since">{since(alarm)}</span>}
         </div>
-        <p class="strong cut">
-          {alarm.device ? t("alarm.device", { device: alarm.device }) : (alarm.values.authority ?? alarm.values.directive)}
-          {typeof plate === "string" ? ` · ${t("alarm.left", { plate: plate || t("plate.unread") })}`
-            : numeric(alarm.values.counts) && ` · ${t("alarm.place")}`}
-        </p>
-        <p class="cut">
-          {alarmFacts(alarm)}
-          {more > 0 && <b> · {t("alarm.more", { n: number(more) })}</b>}
-          {!alarm.stored && <b> · {t("alarm.notstored")}</b>}
-        </p>
+        {radiation ? <Radiation alarm={alarm} rest={rest} /> : (
+          <>
+            <p class="strong cut">
+              {alarm.device ? t("alarm.device", { device: alarm.device }) : (alarm.values.authority ?? alarm.values.directive)}
+              {typeof plate === "string" && ` · ${t("alarm.left", { plate: plate || t("plate.unread") })}`}
+            </p>
+            <p class="cut">{alarmFacts(alarm)}{rest.map((text) => <b key={text}> · {text}</b>)}</p>
+          </>
+        )}
       </div>
       <Button
         locked={dead.value}

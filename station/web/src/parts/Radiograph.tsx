@@ -3,8 +3,10 @@
 import { computed, effect, signal } from "@preact/signals";
 import { t } from "../state/i18n";
 import { facts, paint, picture, starvedMask, table } from "../state/image";
+import { spots, told } from "../state/spots";
 import { inspection } from "../state/station";
 import { axis, box, view, whole } from "../state/view";
+import { bracket } from "./bracket";
 import { Button } from "./Button";
 import { useDrawing } from "./drawing";
 import { notPenetrated, unscanned } from "./hatch";
@@ -52,9 +54,9 @@ function missing(): string | null {
 }
 
 export function Radiograph() {
-  const { scale, width: mapped, xm } = axis.value;
+  const { aligned, scale, width: mapped, xm } = axis.value;
   const image = picture.value;
-  const [bitmap, mask, all] = [drawn.value, starved.value, whole.value];
+  const [bitmap, mask, all, found] = [drawn.value, starved.value, whole.value, spots.value];
   const from = image ? Math.max(0, xm(image.width * image.mPerCol - image.noseM)) : 0;
   const canvas = useDrawing((context, width, height) => {
     if (image && bitmap) {
@@ -65,17 +67,19 @@ export function Radiograph() {
       context.drawImage(bitmap, xm(-image.noseM), height - tall, wide, tall);
       if (mask) notPenetrated(context, mask, [xm(-image.noseM), height - tall, wide, tall]);
     }
-    if (all) return;
-    unscanned(context, from, width, height);
-    if (from > 0) {
-      context.fillStyle = "#ffffff";
-      context.fillRect(from - 1, 0, 2, height);
+    if (!all) {
+      unscanned(context, from, width, height);
+      if (from > 0) {
+        context.fillStyle = "#ffffff";
+        context.fillRect(from - 1, 0, 2, height);
+      }
     }
+    if (aligned) for (const spot of found) bracket(context, spot, xm, height);
   });
   const rest = missing();
   const inside = (
     <>
-      <canvas ref={canvas} role="img" aria-label={t("image.alt")} />
+      <canvas ref={canvas} role="img" aria-label={told(t("image.alt"))} />
       {rest && mapped - from > WORDS * box.value.u && <span class="unscanned" style={{ left: `${from + 20}px` }}>{rest}</span>}
     </>
   );
@@ -83,7 +87,7 @@ export function Radiograph() {
   return (
     <Button
       class="picture"
-      label={[t("scan.open"), rest].filter(Boolean).join(". ")}
+      label={told([t("scan.open"), rest].filter(Boolean).join(". "))}
       onAct={() => {
         view.value = "viewer";
       }}

@@ -2,7 +2,7 @@
 
 import type { Reason } from "../api/types";
 import { code, number, t } from "../state/i18n";
-import { first, inspection, stale } from "../state/station";
+import { banded, first, here, inspection, radiates, stale } from "../state/station";
 import { Icon, type IconName } from "./Icon";
 
 const REASONS = 3;
@@ -18,6 +18,7 @@ const WORDS: Record<string, (text: string) => string> = {
   why: (text) => code("difference", text),
   outcome: (text) => code("outcome", text),
   channel: (text) => code("channel", text),
+  goods: (text) => code("norm", text),
 };
 
 function reasonText(reason: Reason): string {
@@ -27,8 +28,13 @@ function reasonText(reason: Reason): string {
     const text = String(value ?? (name === "reason" ? "waiting" : "–"));
     values[name] = WORDS[name]?.(text) ?? text;
   }
-  return code("reason", reason.code, values);
+  const rare = reason.args.one_in;
+  const text = code("reason", reason.code, values);
+  return typeof rare === "number" ? `${text}, ${t("alarm.chance", { n: number(rare) })}` : text;
 }
+
+/** Whether the band of an alarm says it already, with more numbers. */
+const banding = (reason: Reason) => banded.value.some((alarm) => radiates(alarm) && here(alarm) && alarm.code === reason.code);
 
 interface Advice {
   level: string; icon: IconName | null; red: boolean; amber: boolean; lines: string[];
@@ -52,7 +58,9 @@ function advice(): Advice {
   const red = !grey && (vehicle.level === "hold" || vehicle.level === "emergency");
   // The first instruction stands for all: each has its page in the order's own place.
   const instructed = vehicle.reasons.findIndex((reason) => reason.code === "directive_hit");
-  const reasons = vehicle.reasons.filter(({ code: each }, i) => each !== "directive_hit" || i === instructed).map(reasonText);
+  const other = vehicle.reasons.filter((reason) => !banding(reason));
+  const said = other.length > 0 ? other : vehicle.reasons;
+  const reasons = said.filter((reason) => reason.code !== "directive_hit" || reason === vehicle.reasons[instructed]).map(reasonText);
   const room = first.value ? ALARM_REASONS : REASONS;
   if (vehicle.flags.includes("held")) reasons.unshift(t("rec.held"));
   const more = reasons.length - room;

@@ -2,8 +2,10 @@
 
 import type { Channel, Sample } from "../api/types";
 import { t } from "../state/i18n";
+import { label, type Spot, spots, told } from "../state/spots";
 import { inspection, strips } from "../state/station";
-import { type Axis, axis, night, view } from "../state/view";
+import { type Axis, axis, box, night, view } from "../state/view";
+import { edges } from "./bracket";
 import { colour, useDrawing } from "./drawing";
 
 const GAMMA_LOW = 0.9;
@@ -88,8 +90,15 @@ function steps(samples: Sample[], map: Axis): Point[] {
   });
 }
 
+/** The bands on every strip, as on the radiograph above. */
+function bands(context: Context, map: Axis, found: Spot[], height: number): void {
+  if (map.aligned) for (const spot of found) edges(context, spot, map.xm, height);
+}
+
+const neutrons = ({ kind }: Spot) => kind === "neutron";
+
 function GammaStrip() {
-  const map = axis.value;
+  const [map, found] = [axis.value, spots.value];
   const { gamma: samples, perS } = strips.value;
   const channel = inspection.value?.radiation.gamma;
   void night.value;
@@ -107,17 +116,18 @@ function GammaStrip() {
     context.strokeStyle = colour(context, "ink");
     context.lineWidth = 2;
     context.stroke();
+    bands(context, map, found, height);
   });
   return (
     <div class="strip">
-      <canvas ref={canvas} role="img" aria-label={t("strip.gamma")} />
+      <canvas ref={canvas} role="img" aria-label={told(t("strip.gamma"), (spot) => !neutrons(spot))} />
       {view.value === "viewer" && <b aria-hidden="true">γ</b>}
     </div>
   );
 }
 
 function NeutronStrip() {
-  const map = axis.value;
+  const [map, found] = [axis.value, spots.value];
   const samples = strips.value.neutron;
   const channel = inspection.value?.radiation.neutron;
   void night.value;
@@ -132,16 +142,38 @@ function NeutronStrip() {
     context.strokeStyle = colour(context, "ink");
     context.lineWidth = 2;
     context.stroke();
+    bands(context, map, found, height);
   });
   return (
     <div class="strip">
-      <canvas ref={canvas} role="img" aria-label={t("strip.neutron")} />
+      <canvas ref={canvas} role="img" aria-label={told(t("strip.neutron"), neutrons)} />
       {view.value === "viewer" && <b aria-hidden="true">n</b>}
     </div>
   );
 }
 
 export const Strip = { gamma: GammaStrip, neutron: NeutronStrip };
+
+/** Width of one sign of a label, and what stands around them, in grid units. */
+const [SIGN, AROUND] = [11, 18];
+
+interface Label { text: string; left: number; wide: number }
+
+/** The labels of the bands, each under its own as far as there is room beside the one before. */
+function labels(map: Axis, u: number): Label[] {
+  const placed: Label[] = [];
+  for (const spot of map.aligned ? spots.value : []) {
+    const text = label(spot);
+    const wide = (text.length * SIGN + AROUND) * u;
+    const under = map.xm((spot.from + spot.to) / 2) - wide / 2;
+    const fits = (left: number) => placed.every((other) => left >= other.left + other.wide || left + wide <= other.left);
+    const sides = placed.flatMap((other) => [other.left + other.wide, other.left - wide]);
+    const free = [under, ...sides.sort((a, b) => Math.abs(a - under) - Math.abs(b - under))]
+      .map((left) => Math.min(Math.max(0, left), map.width - wide)).find(fits);
+    if (free !== undefined) placed.push({ text, left: free, wide });
+  }
+  return placed;
+}
 
 /** Metres behind the nose, or seconds when nothing tells where the samples belong. */
 export function AxisRow() {
@@ -151,13 +183,18 @@ export function AxisRow() {
   const marks: number[] = [];
   for (let value = 0; at(value) < map.width - 20; value += step) marks.push(value);
   const unit = map.aligned ? "m" : "s";
+  const named = labels(map, box.value.u);
+  /** Room of a number of the axis on each side of it. */
+  const side = 20 * box.value.u;
+  const hidden = (x: number) => named.some(({ left, wide }) => x + side > left && x - side < left + wide);
   return (
     <div class="axis" aria-hidden="true">
-      {marks.map((value, i) => (
+      {marks.map((value, i) => !hidden(at(value)) && (
         <span key={value} style={{ left: `${Math.max(at(value), 12)}px` }}>
           {i === marks.length - 1 ? `${value} ${unit}` : value}
         </span>
       ))}
+      {named.map(({ text, left, wide }) => <b key={text} style={{ left: `${left}px`, width: `${wide}px` }}>{text}</b>)}
     </div>
   );
 }

@@ -43,6 +43,8 @@ const rank = (alarm: Alarm) => {
   return [RANK[alarm.state], code < 0 ? CODES.length : code] as const;
 };
 export const radiates = (alarm: Alarm) => CODES.includes(alarm.code);
+/** Whether it is of the vehicle in the lane, not of one that left. */
+export const here = (alarm: Alarm) => alarm.inspection_id !== null && alarm.inspection_id === inspection.value?.inspection_id;
 /** The P1s with a band of their own, the most urgent first: unacknowledged before seen, neutron before gamma.
  *  Radiation never loses its band to another alarm; where old data takes a band too, it is the one that stays. */
 export const banded = computed<Alarm[]>(() => {
