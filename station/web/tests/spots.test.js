@@ -5,7 +5,7 @@ import { beforeEach, test } from "node:test";
 import { setLanguage } from "../src/state/i18n";
 import { label, place, placeless, shown, spots, told } from "../src/state/spots";
 import { show } from "../src/state/station";
-import { lane, vehicle } from "./lane";
+import { lane, scan, vehicle } from "./lane";
 
 globalThis.localStorage ??= { setItem() {} };
 globalThis.document ??= { documentElement: {} };
@@ -34,6 +34,14 @@ test("a place is a band of two standard errors to each side, never a point", () 
 test("no band begins before the nose", () => {
   const [near] = shown([spot({ s_m: 0.3, sigma_m: 0.4 })]);
   assert.deepEqual([near.from, near.to], [0, 1.1]);
+});
+
+test("no band reaches behind the tail, once the image shows it", () => {
+  seen([spot({ fwhm_m: 15.4, distributed: true })]);
+  assert.equal(place("gamma"), "Source spread over 0.0–14.8 m behind the nose");
+  const radiation = { gamma: { state: "done" }, neutron: { state: "done" }, hot_spots: [spot({ fwhm_m: 15.4, distributed: true })], unlocated: [] };
+  show(lane(vehicle({ radiation, scan: scan({ col_nose: 100, col_tail: 2500 }) })));
+  assert.equal(place("gamma"), "Source spread over 0.0–12.0 m behind the nose");
 });
 
 test("half the peak's height counts only where goods are spread", () => {

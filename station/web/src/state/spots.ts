@@ -18,20 +18,26 @@ export interface Spot {
 const SIGMAS = 2;
 export const LETTERS: Record<Spot["kind"], string> = { gamma: "γ", gamma_low: "γ₁", neutron: "n" };
 
-function spotOf({ kind, s_m: s, sigma_m: sigma, fwhm_m: wide, distributed, candidate }: HotSpot): Spot {
-  const around = (half: number): [number, number] => [Math.max(0, s - half), s + half];
+/** No band reaches beyond the vehicle's ends, as far as they are known. */
+function spotOf({ kind, s_m: s, sigma_m: sigma, fwhm_m: wide, distributed, candidate }: HotSpot, lengthM: number): Spot {
+  const around = (half: number): [number, number] => [Math.max(0, s - half), Math.max(s, Math.min(lengthM, s + half))];
   const [from, to] = around(SIGMAS * sigma);
   return { kind, from, to, wide: distributed ? around(Math.max(wide / 2, SIGMAS * sigma)) : null, unsure: candidate };
 }
 
 /** The low energies have a band of their own where they say something else. */
-export function shown(found: readonly HotSpot[]): Spot[] {
-  const all = found.map(spotOf);
+export function shown(found: readonly HotSpot[], lengthM = Infinity): Spot[] {
+  const all = found.map((spot) => spotOf(spot, lengthM));
   const meets = (one: Spot, other: Spot) => one.from <= other.to && other.from <= one.to;
   return all.filter((spot) => spot.kind !== "gamma_low" || !all.some((other) => other.kind === "gamma" && meets(spot, other)));
 }
 
-export const spots = computed(() => shown(inspection.value?.radiation.hot_spots ?? []));
+const imagedM = computed(() => {
+  const scan = inspection.value?.scan;
+  return scan?.col_nose != null && scan.col_tail != null ? ((scan.col_tail - scan.col_nose) * scan.px_mm_x) / 1000 : Infinity;
+});
+
+export const spots = computed(() => shown(inspection.value?.radiation.hot_spots ?? [], imagedM.value));
 
 const metres = (spot: Spot) => {
   const [a, b] = spot.wide ?? [spot.from, spot.to];
