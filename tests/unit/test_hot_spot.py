@@ -87,11 +87,11 @@ def test_the_bands_hold_the_source_as_often_as_they_say() -> None:
     """Of gamma and neutrons at three places; a band that is never wrong would be too wide to be of use."""
     found = [
         (spot, at_m)
-        for seed in range(5)
+        for seed in range(3)
         for at_m in (2.5, 6.4, 10.0)
         for spot in Truck(point(at_m, 1500, 40), steady(2.2), seed=seed).drive().ended.hot_spots
     ]
-    assert len(found) >= 28
+    assert len(found) >= 17
     assert sum(hit(spot, at_m) for spot, at_m in found) / len(found) > 0.9
     assert max(spot.sigma_m for spot, _ in found) < 1.0
 
