@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from drivers.api import DriverContext
 from drivers.geometry import LaneGeometry
 from drivers.plant.clock import PlantClock
 from drivers.plant.vehicle import RecordedProfile, Scenario, Source, Vehicle
 from drivers.plant.world import STEP_S, Plant
 from drivers.readings import LineBlock, Reading, ScanClosed, ScanKey, ScanKind, ScanOpened, Speed
-from drivers.rpm.tsa.driver import Stamper, TsaDriver, TsaOptions
+from drivers.rpm.tsa.driver import TsaReader
 from drivers.rpm.tsa.portal import TsaPortal
 from tests.support.lane_rig import GEOMETRY, SCANNER, Rig
 
@@ -94,12 +92,10 @@ class Truck:
         self.portal = TsaPortal(self.plant, self.seed)
         if self.portal_fault:
             self.portal.fault(self.portal_fault, on=True)
-        context = DriverContext("rpm1", self.clock, logging.getLogger("test"), lambda way, data: None)
-        self.driver: Any = TsaDriver(TsaOptions(), context)
         self.key: ScanKey | None = None
         self.origin_m = 0.0
         self._sync()
-        self.stamper = Stamper(self.rig.stamp())
+        self.reader = TsaReader(self.rig.stamp(), {})
         self._hear(self.portal.connected())
 
     def drive(self, until: Callable[[Truck], bool] | None = None) -> Truck:
@@ -147,9 +143,8 @@ class Truck:
         self.rig.carry(self.rig.lane.tick(self.rig.stamp()))
 
     def _hear(self, lines: list[bytes]) -> None:
-        arrival = self.rig.stamp()
-        for item, stamp in self.stamper.place(self.driver._stream.feed(b"".join(lines)), arrival):
-            reading = self.change(self.driver._reading(item, stamp, stamp != arrival))
+        for item in self.reader.take(b"".join(lines), self.rig.stamp()):
+            reading = self.change(item)
             if reading is not None:
                 self.rig.read("rpm1", reading)
 
