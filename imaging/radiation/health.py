@@ -17,8 +17,10 @@ BLOCK = 60
 """Records of one dispersion figure."""
 DAY_BLOCKS = 288
 """Blocks of 60 records, 5 s apart, in 24 h."""
-CHANGED = 0.5
-"""Relative change of the dispersion from what was learnt that is a finding: our choice."""
+LEAST_BLOCKS = 36
+"""Blocks (3 h) whose median is good enough to be held against what was learnt."""
+CHANGED, SETTLED = 0.5, 0.25
+"""Relative change of the dispersion from what was learnt that is a finding, and below which it ends: ours."""
 STUCK_CHANCE = 1e-8
 SILENT_CHANCE = 1e-7
 LEARN_RECORDS = 720
@@ -29,11 +31,27 @@ SLACK, DRIFT_AT = 1.0, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with a panel: ``code`` is stuck, silent, drift or dispersion; ``value`` its figure."""
+    """What is wrong with a panel: ``code`` is stuck, silent, drift or dispersion; ``value`` its figure.
+
+    ``over``: it was so, and is no more.
+    """
 
     code: str
     detector: int
     value: float
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What took hours and days to learn: ``shares`` of the panels and their ``dispersions``, and what stands.
+
+    Empty (``None``: of that panel) where it is not known yet; ``standing`` are codes and detectors.
+    """
+
+    shares: tuple[float, ...] = ()
+    dispersions: tuple[float | None, ...] = ()
+    standing: frozenset[tuple[str, int]] = frozenset()
 
 
 def dispersion(counts: Sequence[float]) -> float:
@@ -90,21 +108,42 @@ class _Panel:
 
 
 class PanelHealth:
-    """All panels of one channel of a portal, over background records.
+    """All panels of one channel of a portal, over background records; its memory is bounded.
 
-    A finding is told once until it has ended.
+    A finding is told once until it has ended, and then that it has.
     """
 
-    def __init__(self, detectors: int, *, averaged: bool, neutron: bool = False) -> None:
-        """``averaged``: the device sends running means, whose equal successive values mean nothing."""
-        self._panels = [_Panel() for _ in range(detectors)]
+    def __init__(
+        self, detectors: int, *, averaged: bool, neutron: bool = False, before: Learnt | None = None
+    ) -> None:
+        """``averaged``: the device sends running means, whose equal successive values mean nothing.
+
+        ``before``: what these panels were known by when the station ended.
+        """
+        before = before or Learnt()
+        known = before.dispersions if len(before.dispersions) == detectors else (None,) * detectors
+        self._panels = [_Panel(learnt=dispersion) for dispersion in known]
         self._averaged, self._neutron = averaged, neutron
         self._learnt_records = 0
-        self._shares: list[float] = []
-        self._standing: set[tuple[str, int]] = set()
+        self._shares = before.shares if len(before.shares) == detectors else ()
+        self._standing = {(code, number) for code, number in before.standing if number < detectors}
+        for code, number in self._standing:
+            if code == "drift":  # which way, nobody knows any more
+                self._panels[number].high = self._panels[number].low = 2 * DRIFT_AT
+
+    @property
+    def detectors(self) -> int:
+        """Return how many panels there are."""
+        return len(self._panels)
+
+    @property
+    def learnt(self) -> Learnt:
+        """Return what a restart must know."""
+        dispersions = tuple(panel.learnt for panel in self._panels)
+        return Learnt(self._shares, dispersions, frozenset(self._standing))
 
     def push(self, counts: Sequence[int | None]) -> list[Finding]:
-        """Take one record; return what is newly found."""
+        """Take one record; return what is newly found, and what is over."""
         found: list[Finding] = []
         for number, (panel, count) in enumerate(zip(self._panels, counts, strict=True)):
             if count is not None:
@@ -119,6 +158,7 @@ class PanelHealth:
         return tuple(median(panel.figures) if panel.figures else None for panel in self._panels)
 
     def _alone(self, number: int, panel: _Panel, count: int) -> list[Finding]:
+        same = panel.last is None or count == panel.last
         panel.records += 1
         panel.total += count
         panel.run = panel.run + 1 if count == panel.last else 1
@@ -127,9 +167,10 @@ class PanelHealth:
         mean = panel.total / panel.records
         if self._neutron:
             silent = mean > 0 and panel.zeros >= zero_run(mean)
-            return self._tell("silent", number, silent, panel.zeros)
+            return self._tell("silent", number, silent, panel.zeros, stays=count == 0)
         stuck = not self._averaged and mean > 0 and panel.run >= equal_run(mean)
-        return self._tell("stuck", number, stuck, panel.run) + self._scatter(number, panel, count)
+        told = self._tell("stuck", number, stuck, panel.run, stays=same and not self._averaged)
+        return told + self._scatter(number, panel, count)
 
     def _scatter(self, number: int, panel: _Panel, count: int) -> list[Finding]:
         panel.block.append(count)
@@ -144,8 +185,12 @@ class PanelHealth:
             if len(panel.figures) == DAY_BLOCKS:
                 panel.learnt = median(panel.figures)
             return []
+        if len(panel.figures) < LEAST_BLOCKS:  # after a restart
+            return []
         now = median(panel.figures)
-        return self._tell("dispersion", number, abs(now / panel.learnt - 1) > CHANGED, now)
+        change = abs(now - panel.learnt)
+        is_so, stays = change > CHANGED * panel.learnt, change > SETTLED * panel.learnt
+        return self._tell("dispersion", number, is_so, now, stays=stays)
 
     def _together(self, counts: list[int]) -> list[Finding]:
         total = sum(counts)
@@ -155,7 +200,7 @@ class PanelHealth:
             self._learnt_records += 1
             if self._learnt_records >= LEARN_RECORDS:
                 totals = [panel.total for panel in self._panels]
-                self._shares = [each / sum(totals) for each in totals]
+                self._shares = tuple(each / sum(totals) for each in totals)
             return []
         found = []
         for number, (panel, count, share) in enumerate(zip(self._panels, counts, self._shares, strict=True)):
@@ -164,15 +209,16 @@ class PanelHealth:
             panel.high = min(2 * DRIFT_AT, max(0.0, panel.high + z - SLACK))
             panel.low = min(2 * DRIFT_AT, max(0.0, panel.low - z - SLACK))
             drift = max(panel.high, panel.low)
-            found += self._tell("drift", number, drift > DRIFT_AT, drift)
+            found += self._tell("drift", number, drift > DRIFT_AT, drift, stays=drift > 0)
         return found
 
-    def _tell(self, code: str, number: int, is_so: bool, value: float) -> list[Finding]:
-        key = (code, number)
-        if not is_so:
+    def _tell(self, code: str, number: int, is_so: bool, value: float, *, stays: bool) -> list[Finding]:
+        """``stays``: what was found is not over, although it would not be found anew."""
+        key, figure = (code, number), round(float(value), 3)
+        if key in self._standing and not (is_so or stays):
             self._standing.discard(key)
-            return []
-        if key in self._standing:
+            return [Finding(code, number, figure, over=True)]
+        if key in self._standing or not is_so:
             return []
         self._standing.add(key)
-        return [Finding(code, number, round(float(value), 3))]
+        return [Finding(code, number, figure)]

@@ -40,6 +40,11 @@ PRIORITY = {
     "lane_file_refused": 2,
     "order_unreadable": 2,
     "station_only": 2,
+    "panel_stuck": 3,
+    "panel_silent": 3,
+    "panel_drift": 3,
+    "panel_dispersion": 3,
+    "portal_rule": 3,
 }
 
 
@@ -173,7 +178,7 @@ ORDERS = {"hold": "hold_order", "secondary": "exam_order", "scan": "exam_order"}
 """Alarm of a directive that names a vehicle, by its action; a discreet one never has an alarm."""
 OF_THE_VEHICLE = frozenset({"second_vehicle", "station_only", "vehicle_in_beam", *ORDERS.values()})
 """Alarms that are over when their vehicle has gone; those of devices end with their cause."""
-EVENTS = frozenset({"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_stalled"})
+EVENTS = frozenset({"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_stalled", "portal_rule"})
 """What happened and is over at once: to have seen it is all that can be done."""
 
 

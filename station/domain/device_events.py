@@ -61,6 +61,32 @@ class PortalNoted(LaneEvent):
     device_count: int | None
 
 
+class PanelFaultFound(LaneEvent):
+    """A panel counts as no sound one does: ``stuck``, ``silent``, ``drift`` or ``dispersion``.
+
+    ``detector`` is its place in a record, from 0, and ``panel`` its name. Told once until it ends. ``value``:
+    equal or empty records in a row, sum of deviations, or scatter against that of chance.
+    """
+
+    device: str
+    channel: Literal["gamma", "neutron"]
+    detector: int
+    panel: str
+    code: Literal["stuck", "silent", "drift", "dispersion"]
+    value: float
+
+
+class PanelFaultEnded(LaneEvent):
+    """What was found of a panel is over."""
+
+    device: str
+    channel: Literal["gamma", "neutron"]
+    detector: int
+    panel: str
+    code: Literal["stuck", "silent", "drift", "dispersion"]
+    value: float
+
+
 class EmergencyStopPressed(LaneEvent):
     """The emergency-stop circuit opened."""
 

@@ -119,6 +119,16 @@ class RadiationOpinionDisagreed(InspectionEvent):
     relation: Literal["device_only", "station_only"]
 
 
+class ReplicaDisagreed(InspectionEvent):
+    """A portal did not do what its own rule says of its gamma counts: its set-up is wrong, or it is not well.
+
+    ``device_only``: it alarmed far below its limit; ``replica_only``: it was silent far above it.
+    """
+
+    device: str
+    relation: Literal["device_only", "replica_only"]
+
+
 class AlarmEvent(Event):
     """An event of an alarm, inside an inspection or (both ``None``) outside any."""
 

@@ -30,6 +30,7 @@ from drivers.readings import (
 from station.domain.occupancy_effects import (
     AlarmRaised,
     Amended,
+    BackgroundTaken,
     Closed,
     Effect,
     Missed,
@@ -281,20 +282,22 @@ class OccupancyMachine:
         leads = reading.channel == self._leading
         if self.open is None:
             self.state = State.IDLE if leads else self.state
-            self._learn(reading)
-        elif leads and self.state == State.OCCUPIED:
+            return self._learn(reading)
+        if leads and self.state == State.OCCUPIED:
             self.state = State.CLOSING_BACKGROUND
             self._deadline_ns = reading.stamp.mono_ns + BACKGROUND_CLOSE_NS
         return []
 
-    def _learn(self, reading: Counts) -> None:
+    def _learn(self, reading: Counts) -> list[Effect]:
         self._doubt_vacancy &= self.presence is not False
         unfit = reading.flag in FAULTS or self.tamper or self.scanner_active or self._doubt_vacancy
-        if not unfit:
-            now_ns, counts = reading.stamp.mono_ns, reading.counts
-            self.opinion.background(
-                reading.channel, now_ns, counts, reading.windows, interval_s=reading.interval_s
-            )
+        if unfit:
+            return []
+        now_ns, counts = reading.stamp.mono_ns, reading.counts
+        refused = self.opinion.background(
+            reading.channel, now_ns, counts, reading.windows, interval_s=reading.interval_s
+        )
+        return [] if refused else [BackgroundTaken(reading)]
 
     # --- the device's own words -------------------------------------------------------------------
 

@@ -32,6 +32,13 @@ class AlarmRaised:
 
 
 @dataclass(frozen=True, slots=True)
+class BackgroundTaken:
+    """A record of a vacant portal that entered the background: nothing spoke against it."""
+
+    reading: Counts
+
+
+@dataclass(frozen=True, slots=True)
 class StationAlarm:
     """The second opinion crossed its limit for the first time in this occupancy: advisory."""
 
@@ -98,6 +105,7 @@ class Noted:
 Effect = (
     Started
     | AlarmRaised
+    | BackgroundTaken
     | StationAlarm
     | Closed
     | Orphaned

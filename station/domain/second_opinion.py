@@ -36,6 +36,22 @@ def _one_in(verdict: AlgorithmVerdict) -> int | None:
     return math.floor(vehicles / unit + 1e-9) * unit
 
 
+def contradicted(summary: OccupancySummary) -> str | None:
+    """Return ``device_only`` or ``replica_only`` where a portal did not do what its own rule says.
+
+    Its background is not quite the one measured here: of 20 s each they differ by √(B/10), and within √B of
+    the limit, three times that, both may be right. Nothing is said of an occupancy that is not complete.
+    """
+    for verdict in summary.verdicts if summary.complete else ():
+        if verdict.algo != REPLICA or verdict.statistic is None or verdict.threshold is None:
+            continue
+        beyond = verdict.statistic - verdict.threshold
+        far = abs(beyond) > math.sqrt(float(verdict.params["background_counts"]))
+        if far and (beyond > 0) != summary.gamma_alarm:
+            return "device_only" if summary.gamma_alarm else "replica_only"
+    return None
+
+
 def _calibrated(verdicts: Iterable[AlgorithmVerdict], channel: str) -> Iterator[AlgorithmVerdict]:
     """Yield the tests whose false alarms the owner chose: the replica of the device's rule is none."""
     return (verdict for verdict in verdicts if verdict.channel == channel and verdict.algo != REPLICA)

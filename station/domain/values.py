@@ -315,12 +315,30 @@ class StandingAlarm(Value):
     values: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
 
 
+class PanelFinding(Value):
+    """What is wrong with one panel (``detector``: its place in a record) of a portal."""
+
+    channel: Literal["gamma", "neutron"]
+    code: str
+    detector: int
+
+
+class PanelsLearnt(Value):
+    """Share of each panel in the background and scatter of its counts, as they were learnt."""
+
+    channel: Literal["gamma", "neutron"]
+    shares: tuple[float, ...] = ()
+    dispersions: tuple[float | None, ...] = ()
+
+
 class StandingPortal(Value):
-    """What a portal said last that it will not say again by itself."""
+    """What a portal said last that it will not say again by itself, and what is known of its panels."""
 
     device: str
     last_count: int | None = None
     tamper: bool = False
+    findings: tuple[PanelFinding, ...] = ()
+    panels: tuple[PanelsLearnt, ...] = ()
 
 
 class AlarmSummary(Value):

@@ -101,6 +101,10 @@ class LaneFacts:
         """Return what directives say of a vehicle that has just come."""
         return Directed((), NOTHING if self.manifests else None, (), self.modulation_required)
 
+    def averaging_s(self, portal: PortalFacts) -> float:
+        """Return the counting time behind one background record of a portal."""
+        return self.gb_averaging_s if portal.averaging_s is None else portal.averaging_s
+
     def mode_of(self, name: str) -> str:
         """Return what stands behind a device: real or emulated."""
         return next(device.mode for device in self.devices if device.name == name)
@@ -188,6 +192,8 @@ class Core:
     opens: str | None = None
     seals: str | None = None
     sealed_count: int = 0
+    learnt: bool = False
+    """Whether a restart would forget something that the journal does not hold yet."""
 
     @property
     def now_s(self) -> float:

@@ -287,11 +287,11 @@ class Lane:
         self._suspicion.tick(*self._sequencer.board())
         self._request_decision()
         effects = self._changed_outputs()
-        repeat = bool(core.events) and self._unrepeated >= STANDING_EVERY
+        repeat = bool(core.events) and (core.learnt or self._unrepeated >= STANDING_EVERY)
         if repeat:
             standing = tuple(alarms.standing(alarm) for alarm in core.book if alarm.stored)[-MAX_STANDING:]
             core.emit(StandingNoted, alarms=standing, portals=self._portals.standing())
-            self._unrepeated = 0
+            self._unrepeated, core.learnt = 0, False
         self.hours.record(whole=repeat)
         if core.events:
             effects.append(self._append())

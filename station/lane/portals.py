@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from drivers.api import PortalFacts
 from drivers.readings import (
     Channel,
     Counts,
@@ -30,6 +31,7 @@ from station.domain.events import (
 from station.domain.occupancy_effects import (
     AlarmRaised,
     Amended,
+    BackgroundTaken,
     Closed,
     Effect,
     Missed,
@@ -47,6 +49,7 @@ from station.domain.values import AlgorithmVerdict, OccupancySummary, StandingPo
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, Show, TraceKept
 from station.lane.hotspot import seek
+from station.lane.panels import PanelWatch
 from station.lane.sequencer import open_inspection, tamper
 from station.lane.strips import trace
 from station.lane.track import Track
@@ -60,10 +63,9 @@ AMENDED = ("occupancy_id", "complete", "close_reason", "gamma_alarm", "neutron_a
 
 @dataclass(slots=True)
 class _Portal:
+    facts: PortalFacts
     machine: PolledMachine
     opinion: StationOpinion
-    nsigma: float | None
-    """The device's own limit on gamma, as far as it is known before the device has told it."""
     setup: dict[str, float | str] = field(default_factory=dict)
     """What the device has told of its set-up, all its records together."""
     inspections: dict[str, str] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Portals:
         """Build one machine per portal."""
         self._core = core
         self._portals = {d.name: self._portal(d) for d in core.facts.of_role("PortalMonitor")}
+        self._panels = PanelWatch(core)
         self._closing: dict[str, OccupancySummary] = {}
 
     def _portal(self, device: DeviceFacts) -> _Portal:
@@ -85,12 +88,10 @@ class Portals:
         if portal.interval_s is not None:
             intervals = max(1, round(WINDOW_S / portal.interval_s))
             gross = replace(gross, interval_s=portal.interval_s, window_intervals=intervals)
-        averaging_s = facts.gb_averaging_s if portal.averaging_s is None else portal.averaging_s
         channels = frozenset(map(str, portal.channels)) | ({"windows"} if portal.windows else set())
-        rules = BackgroundRules(averaging_s=averaging_s)
+        rules = BackgroundRules(averaging_s=facts.averaging_s(portal))
         opinion = StationOpinion(gross, rules, channels, facts.s50_max_counts)
-        machine = PolledMachine(portal.channels, opinion, self._core.new_id)
-        return _Portal(machine, opinion, portal.nsigma)
+        return _Portal(portal, PolledMachine(portal.channels, opinion, self._core.new_id), opinion)
 
     # --- readings -------------------------------------------------------------------------------
 
@@ -152,7 +153,12 @@ class Portals:
     def standing(self) -> tuple[StandingPortal, ...]:
         """Return what each portal will not say again by itself."""
         return tuple(
-            StandingPortal(device=device, last_count=portal.machine.last_count, tamper=portal.machine.tamper)
+            StandingPortal(
+                device=device,
+                last_count=portal.machine.last_count,
+                tamper=portal.machine.tamper,
+                **self._panels.standing(device),
+            )
             for device, portal in self._portals.items()
         )
 
@@ -166,6 +172,7 @@ class Portals:
                 tamper(self._core, device, opened=known.tamper)
                 if known.tamper:
                     self._core.tampered(device)
+                self._panels.restore(known, portal.facts)
 
     # --- effects of the occupancy machine ---------------------------------------------------------
 
@@ -176,6 +183,8 @@ class Portals:
                 self._started(device, portal, effect.occupancy)
             elif isinstance(effect, AlarmRaised):
                 self._alarm(device, portal, effect)
+            elif isinstance(effect, BackgroundTaken):
+                self._panels.background(device, portal.facts, effect.reading)
             elif isinstance(effect, Closed):
                 self._closed(device, portal, effect.occupancy, effect.opinion)
             elif isinstance(effect, TamperChanged):
@@ -225,7 +234,7 @@ class Portals:
     @staticmethod
     def _limit(portal: _Portal, channel: str) -> float | None:
         """Return the limit that is drawn: the device's own rule on gamma where it is known, else ours."""
-        nsigma = portal.setup.get("nsigma", portal.nsigma)
+        nsigma = portal.setup.get("nsigma", portal.facts.nsigma)
         if channel == "neutron" or not isinstance(nsigma, int | float):
             limit = portal.opinion.limit(channel)
             return None if limit is None else float(limit)
@@ -309,6 +318,7 @@ class Portals:
                 core.tell(RadiationOpinionDisagreed, **told)
             if relation == "station_only":
                 core.lane_alarm("station_only", summary.device)
+        self._panels.judged(summary)
         inspection.finish("rpm", core.now_s, summary.reason, float(summary.complete))
         core.tell(OccupancyEnded, **summary.model_dump(), blobs=blobs)
 

@@ -28,6 +28,7 @@ from station.domain.values import (
     BlobUse,
     Decision,
     OccupancySummary,
+    PanelFinding,
     ScanSummary,
     StandingAlarm,
     StandingPortal,
@@ -97,6 +98,11 @@ def _portals_after(
         return portals | {device: known.model_copy(update={"last_count": data["device_count"]})}
     if kind in ("carril.tamper.opened", "carril.tamper.closed"):
         return portals | {device: known.model_copy(update={"tamper": kind.endswith("opened")})}
+    if kind in ("carril.panel_fault.found", "carril.panel_fault.ended"):
+        told = _own(PanelFinding, data)
+        others = tuple(finding for finding in known.findings if finding != told)
+        findings = (*others, told) if kind.endswith("found") else others
+        return portals | {device: known.model_copy(update={"findings": findings})}
     return portals
 
 

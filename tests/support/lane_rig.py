@@ -330,8 +330,12 @@ class Rig:
         self.read("rpm1", Counts(self.stamp(), channel, phase, interval_s, counts, DeviceFlag(flag)))
 
     def background(self, records: int = 6) -> None:
-        for _ in range(records):
-            self.counts(Channel.GAMMA, Phase.BACKGROUND, (600, 600, 600, 600))
+        for record in range(records):
+            more = (
+                600 + record % 2,
+                600 - record % 2,
+            )  # the same again and again would be a panel that is stuck
+            self.counts(Channel.GAMMA, Phase.BACKGROUND, more * 2)
             self.counts(Channel.NEUTRON, Phase.BACKGROUND, (1, 0, 1, 0))
             self.wait(5.0)
 

@@ -20,14 +20,15 @@ export function alarmTitle(alarm: Alarm): string {
   return numeric(ratio) && ratio >= 1 ? `${name} ${t("alarm.ratio", { r: number(ratio, 1) })}` : name;
 }
 
-/** Counts and limit, if it is a radiation alarm. */
-function measured({ values: { counts, limit } }: Alarm): string | null {
-  return numeric(counts) ? t("alarm.values", { n: number(counts), limit: numeric(limit) ? number(limit) : "–" }) : null;
+/** Counts and limit if it is a radiation alarm, or the panels. */
+function measured({ values: { counts, limit, panel } }: Alarm): string | null {
+  if (numeric(counts)) return t("alarm.values", { n: number(counts), limit: numeric(limit) ? number(limit) : "–" });
+  return panel ? t("alarm.panel", { panel: String(panel) }) : null;
 }
 
 const since = (alarm: Alarm) => clock(alarm.raised_utc_us, lane.value?.time_zone ?? "UTC");
 
-/** Counts and limit, then time, then whether it ended. */
+/** Counts and limit or panels, then time, then whether it ended. */
 export function alarmFacts(alarm: Alarm): string {
   const ended = alarm.state === "rtn_unack" ? t("alarm.ended") : null;
   return [measured(alarm), since(alarm), ended].filter(Boolean).join(" · ");
