@@ -13,9 +13,9 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from drivers.errors import (
     CommandRefused,
@@ -36,6 +36,7 @@ API_VERSION = 1
 __all__ = [
     "API_VERSION",
     "BadFrame",
+    "BoardOptions",
     "Clock",
     "CommandRefused",
     "ConfigError",
@@ -52,6 +53,7 @@ __all__ = [
     "LinkLost",
     "LinkTimeout",
     "Options",
+    "PortalContacts",
     "PortalFacts",
     "PortalOptions",
     "ProtocolError",
@@ -108,7 +110,8 @@ class PortalFacts:
     in two energy windows, too. ``interval_s`` is the counting
     time of one gamma scan record, ``averaging_s`` that behind one background record (``None``: as the lane
     file says for all); without an ``interval_s`` nobody but the device can judge its counts. ``nsigma`` is
-    the device's own limit on gamma until it says another; ``None``: nobody knows its rule.
+    the device's own limit on gamma until it says another; ``None``: nobody knows its rule. ``alarms`` are the
+    channels in which it alarms without counting.
     """
 
     detectors: tuple[str, ...] = ()
@@ -117,6 +120,67 @@ class PortalFacts:
     averaging_s: float | None = None
     windows: bool = False
     nsigma: float | None = None
+    alarms: frozenset[Channel] = frozenset()
+
+
+class PortalContacts(Options):
+    """A portal that says all by contacts: the address of each on an input of a board.
+
+    A contact is closed while all is well, so that a cut wire is told: as a fault, an open cabinet, an alarm
+    or a vehicle. Those of ``normally_open`` close when it is so: a cut wire of such an alarm is not seen.
+    """
+
+    alarm_gamma: int | None = None
+    alarm_neutron: int | None = None
+    fault: int | None = None
+    occupancy: int | None = None
+    tamper: int | None = None
+    normally_open: Annotated[
+        tuple[Literal["alarm_gamma", "alarm_neutron", "occupancy"], ...], Field(strict=False)
+    ] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> PortalContacts:
+        wrong = [
+            f"{name} is missing: {why}" for name, why in _NEEDED_CONTACTS.items() if name not in self.contacts
+        ]
+        if not self.facts.alarms:
+            wrong.append(
+                "a portal needs alarm_gamma, alarm_neutron or both: without them it tells of nothing"
+            )
+        wrong += [
+            f"normally_open names {name}, which has no address"
+            for name in self.normally_open
+            if name not in self.contacts
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    @property
+    def contacts(self) -> Mapping[str, int]:
+        """Return the address of each contact that is wired."""
+        wired = {name: getattr(self, name) for name in type(self).model_fields if name != "normally_open"}
+        return {name: address for name, address in wired.items() if address is not None}
+
+    @property
+    def facts(self) -> PortalFacts:
+        """Return what is known of it: it counts nothing."""
+        alarms = {Channel.GAMMA: self.alarm_gamma, Channel.NEUTRON: self.alarm_neutron}
+        return PortalFacts(alarms=frozenset(name for name, address in alarms.items() if address is not None))
+
+
+_NEEDED_CONTACTS = {
+    "fault": "without it a portal that fails reads as one that finds nothing",
+    "occupancy": "without it nobody knows that the portal has looked at a vehicle, and none is ever measured",
+}
+
+
+class BoardOptions(Options):
+    """Base of the options of every I/O board."""
+
+    portals: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")], PortalContacts] = {}
+    """Portals whose contacts are wired to inputs of this board, by name: each is a device of the lane."""
 
 
 class PortalOptions(Options):

@@ -360,7 +360,10 @@ class CameraRead:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All mapped inputs of an I/O board as one fresh poll read them (true = contact closed)."""
+    """All mapped inputs of an I/O board as one fresh poll read them; true: what its name says is so.
+
+    A contact of a portal has the portal's name before its own: ``rpm1.alarm_gamma``.
+    """
 
     stamp: Stamp
     values: Mapping[str, bool]

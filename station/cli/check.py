@@ -8,8 +8,10 @@ from typing import Any
 
 import drivers
 import station
+from drivers.api import Role
 from station.cli.errors import UserError
 from station.cli.lanes import add_lane_argument, read_lane
+from station.lanefile import contact_portals
 
 
 def register(subparsers: Any) -> None:
@@ -32,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"lane {lane.lane.id}, {lane.lane.direction}, {lane.lane.time_zone}, sha256 {lane.sha256}")
     for device in lane.devices:
         print(f"  {device.name:<12} {device.role:<14} {device.spec.name:<16} {device.mode}")
+    for board, name, _ in contact_portals(lane.devices):
+        print(f"  {name:<12} {Role.PORTAL_MONITOR:<14} {'contacts of ' + board.name:<16} {board.mode}")
     print(f"needed for an inspection: {', '.join(lane.lane.required)}")
     if lane.simulated:
         print("SIMULATED: not every device is real, so every record will say that it is simulated")

@@ -6,11 +6,11 @@ import base64
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from drivers.api import PortalOptions
+from drivers.api import PortalOptions, Role
 from station.api.directives import Issuer
 from station.lane.core import NO_PORTAL, DeviceFacts, LaneFacts
 from station.lane.hotspot import HotSpotOptions
-from station.lanefile import LaneFile
+from station.lanefile import LaneFile, contact_portals
 
 
 def lane_facts(lane_file: LaneFile) -> LaneFacts:
@@ -33,6 +33,10 @@ def lane_facts(lane_file: LaneFile) -> LaneFacts:
                 d.options.portal if isinstance(d.options, PortalOptions) else NO_PORTAL,
             )
             for d in lane_file.devices
+        )
+        + tuple(
+            DeviceFacts(name, str(Role.PORTAL_MONITOR), board.mode, contacts.facts, board.name)
+            for board, name, contacts in contact_portals(lane_file.devices)
         ),
         config_sha256=lane_file.sha256,
         panel_diagonal_in=lane_file.ui.panel_diagonal_in,

@@ -17,7 +17,7 @@ from drivers.api import BadFrame, DeviceIdentity, Driver, DriverContext, DriverE
 from station.cli import arguments
 from station.cli.errors import UserError
 from station.cli.lanes import add_lane_argument, read_lane
-from station.lanefile import FittedDevice, LaneFile, UnknownName
+from station.lanefile import FittedDevice, LaneFile, UnknownName, contact_portals
 from station.runtime.clock import Overdue, SystemClock, end, within
 from station.runtime.device import CONNECT_LIMIT_S
 
@@ -76,6 +76,11 @@ def run(given: argparse.Namespace) -> int:
 
 def _find(lane: LaneFile, name: str) -> FittedDevice:
     names = [device.name for device in lane.devices]
+    for board, portal, _ in contact_portals(lane.devices):
+        if portal == name:
+            raise UserError(
+                f"{name} is contacts of {board.name} and has no link of its own: probe {board.name}"
+            )
     if name not in names:
         rule = f"no device of {lane.path} has this name; there are {', '.join(names)}"
         raise UserError(str(UnknownName(rule, name, names)))

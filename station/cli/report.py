@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from station.api.services import LaneHealth
 from station.lane.daily import Daily
 from station.lane.lane import Lane
 from station.lane.record import degraded_reasons
 from station.runtime.device import DeviceStatus
+from station.runtime.health import Health
 from station.runtime.supervisor import Supervisor
 from station.runtime.watchdog import Watchdog
 from station.store.journal import Store
@@ -58,5 +59,10 @@ class LaneReport:
         return {self.lane.core.facts.simulated: self.lane.core.sealed_count}
 
     def device(self, name: str) -> DeviceStatus | None:
-        """Return what is known of a device."""
-        return self.supervisor.health(name) if name in self.lane.core.devices else None
+        """Return what is known of a device; of a portal of contacts, what is known of its board."""
+        core = self.lane.core
+        if name not in core.devices:
+            return None
+        board = next((device.board for device in core.facts.devices if device.name == name), "")
+        status, view = self.supervisor.health(board or name), core.devices[name]
+        return replace(status, state=Health(view.state), cause=view.cause) if board else status

@@ -291,13 +291,10 @@ class OccupancyMachine:
     def _learn(self, reading: Counts) -> list[Effect]:
         self._doubt_vacancy &= self.presence is not False
         unfit = reading.flag in FAULTS or self.tamper or self.scanner_active or self._doubt_vacancy
-        if unfit:
+        record = reading.channel, reading.stamp.mono_ns, reading.counts, reading.windows
+        if unfit or self.opinion.background(*record, interval_s=reading.interval_s):
             return []
-        now_ns, counts = reading.stamp.mono_ns, reading.counts
-        refused = self.opinion.background(
-            reading.channel, now_ns, counts, reading.windows, interval_s=reading.interval_s
-        )
-        return [] if refused else [BackgroundTaken(reading)]
+        return [BackgroundTaken(reading)]
 
     # --- the device's own words -------------------------------------------------------------------
 

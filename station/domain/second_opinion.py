@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from drivers.readings import Channel
+from imaging.radiation import gross, neutron
+from imaging.radiation.run import Run
 from imaging.radiation.verdict import REPLICA, Outcome, relation
 from station.domain.rules import Opinion
 from station.domain.values import AlgorithmVerdict, OccupancySummary
@@ -34,6 +37,22 @@ def _one_in(verdict: AlgorithmVerdict) -> int | None:
     vehicles = 1 / bound
     unit = int(10.0 ** math.floor(math.log10(vehicles)))
     return math.floor(vehicles / unit + 1e-9) * unit
+
+
+def uncounted(channels: Iterable[Channel]) -> Iterator[AlgorithmVerdict]:
+    """Yield the answer on each channel in which a portal alarms without counting: none is possible."""
+    for channel in sorted(channels):
+        yield AlgorithmVerdict(
+            algo=gross.ALGORITHM if channel == Channel.GAMMA else neutron.ALGORITHM,
+            version=Run.VERSION,
+            channel=str(channel),
+            params={},
+            statistic=None,
+            threshold=None,
+            t_first_s=None,
+            outcome=Outcome.NOT_POSSIBLE,
+            reason="no_counts",
+        )
 
 
 def contradicted(summary: OccupancySummary) -> str | None:

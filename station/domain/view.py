@@ -65,13 +65,17 @@ class ReleaseView(Value):
 
 
 class ChannelView(Value):
-    """One radiation channel of the current vehicle; counts per second, summed over panels."""
+    """One radiation channel of the current vehicle; counts per second, summed over panels.
+
+    Not ``counted``: a portal alarms in it, and nobody says how much.
+    """
 
     state: Literal["waiting", "measuring", "done", "failed", "not_fitted", "bypassed"]
     max_cps: int | None = None
     limit_cps: float | None = None
     background_cps: float | None = None
     alarm: bool = False
+    counted: bool = True
 
 
 class RadiationView(Value):

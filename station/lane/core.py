@@ -52,6 +52,8 @@ class DeviceFacts:
     mode: str
     portal: PortalFacts = NO_PORTAL
     """Of a portal monitor."""
+    board: str = ""
+    """The I/O board by whose inputs it says all that it says: it has no link of its own."""
 
 
 @dataclass(frozen=True, slots=True)

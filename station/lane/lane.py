@@ -28,6 +28,7 @@ from station.domain.values import ClockQuality
 from station.domain.view import DeviceView, LaneView
 from station.lane.cameras import Cameras
 from station.lane.commands import Command, Commands
+from station.lane.contacts import Contacts
 from station.lane.core import UP_STATES, Core, LaneFacts, Pending
 from station.lane.directives import Directives
 from station.lane.effects import (
@@ -66,6 +67,7 @@ class Lane:
         self.core = Core(facts, new_id, now)
         self._sequencer = Sequencer(self.core)
         self._portals = Portals(self.core)
+        self._contacts = Contacts(self.core)
         self._scans = Scans(self.core)
         self._cameras = Cameras(self.core)
         self._directives = Directives(self.core)
@@ -93,6 +95,9 @@ class Lane:
         elif isinstance(reading, Inputs):
             if self._sequencer.inputs(device, reading.values):
                 self._suspicion.input_changed()
+            for portal, status in self._contacts.inputs(device, reading):
+                self._portals.reading(portal, status)
+            self._follow_boards()
         elif isinstance(reading, ScannerReading):
             self._scans.reading(device, reading)
         elif isinstance(reading, CameraRead):
@@ -136,8 +141,20 @@ class Lane:
     @whole
     def health(self, device: DeviceView, before: str, now: Stamp) -> list[Effect]:
         """Take a change of a device's health."""
+        self.core.now = now
+        self._health(device, before)
+        if device.required:
+            self._required_device(device, up=device.state in UP_STATES)
+        self._follow_boards()
+        return self._finish()
+
+    def _follow_boards(self) -> None:
+        """Portals of contacts are as their board is; the alarm of a lost board stands for them, too."""
+        for portal, before in self._contacts.health():
+            self._health(portal, before)
+
+    def _health(self, device: DeviceView, before: str) -> None:
         core = self.core
-        core.now = now
         core.devices[device.name] = device
         up = device.state in UP_STATES
         self._portals.link(device.name, up=up)
@@ -147,9 +164,6 @@ class Lane:
         for check in core.doubted_checks():
             core.doubt(check, "fault")
         core.emit(DeviceHealthChanged, device=device.name, before=before, to=device.state, cause=device.cause)
-        if device.required:
-            self._required_device(device, up=up)
-        return self._finish()
 
     @whole
     def tick(self, now: Stamp) -> list[Effect]:

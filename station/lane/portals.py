@@ -44,7 +44,7 @@ from station.domain.occupancy_effects import (
 from station.domain.occupancy_record import Occupancy
 from station.domain.polled import PolledMachine
 from station.domain.rules import Alarm
-from station.domain.second_opinion import opinions
+from station.domain.second_opinion import opinions, uncounted
 from station.domain.values import AlgorithmVerdict, OccupancySummary, StandingPortal
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, Show, TraceKept
@@ -291,7 +291,10 @@ class Portals:
         strips = trace(passage if mine else None, occupancy, core.facts.geometry.portal_m)
         self._closing[occupancy.occupancy_id] = summary
         work = KeepTrace(inspection_id or "", occupancy.occupancy_id, device, strips, sought)
-        core.effects.append(work)
+        if portal.machine.fitted:
+            core.effects.append(work)
+        else:  # there is no profile to be kept
+            self.kept(TraceKept(work, None))
 
     def kept(self, result: TraceKept) -> None:
         """The profile is durable (or failed): now the occupancy counts as measured."""
@@ -368,7 +371,7 @@ def _summary(
         neutron_alarm=Channel.NEUTRON in occupancy.alarms,
         tamper=occupancy.tamper,
         gaps=len(occupancy.gaps),
-        verdicts=tuple(_verdict(verdict) for verdict in opinion.verdicts),
+        verdicts=(*map(_verdict, opinion.verdicts), *uncounted(portal.facts.alarms - portal.facts.channels)),
     )
 
 

@@ -124,7 +124,7 @@ def _inspection_view(core: Core, passage: Passage) -> InspectionView:
             "directives": orders.view(inspection, core.now_s, core.now.utc_ns // 1000),
             "incomplete": inspection.incomplete,
             "release": ReleaseView(allowed=not locks, locks=locks),
-            "radiation": _radiation(passage),
+            "radiation": _radiation(core, passage),
             "scan": passage.scan,
             "image_read": inspection.image_read,
             "decision": inspection.order,
@@ -135,15 +135,20 @@ def _inspection_view(core: Core, passage: Passage) -> InspectionView:
     )
 
 
-def _radiation(passage: Passage) -> RadiationView:
+def _radiation(core: Core, passage: Passage) -> RadiationView:
     check = passage.inspection.checks["rpm"].state
     running = passage.inspection.checks.running["rpm"] > 0
     state = "measuring" if running else str(check)
 
+    portals = [device.portal for device in core.facts.of_role("PortalMonitor")]
+
     def channel(name: str) -> ChannelView:
+        counted = any(name in portal.channels for portal in portals)
+        silent = bool(portals) and not counted and not any(name in portal.alarms for portal in portals)
         return ChannelView.model_validate(
             {
-                "state": state,
+                "state": "not_fitted" if silent else state,
+                "counted": counted or not portals,
                 "max_cps": passage.maxima.get(name),
                 "limit_cps": passage.limits.get(name),
                 "background_cps": passage.backgrounds.get(name),

@@ -12,6 +12,7 @@ from station.lanefile.models import (
     Radiation,
     Simulation,
     Ui,
+    contact_portals,
     schema_text,
 )
 from station.lanefile.problems import LaneFileError, Problem, UnknownName, nearest
@@ -33,6 +34,7 @@ __all__ = [
     "Ui",
     "UnknownName",
     "config_folder",
+    "contact_portals",
     "load_lane",
     "nearest",
     "schema_text",

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drivers.api import DriverSpec, Options, Role
-from station.lanefile.models import Document, FittedDevice
+from station.lanefile.models import Document, FittedDevice, contact_portals
 from station.lanefile.problems import Problem, UnknownName, shown
 from station.lanefile.shipped import shipped
 
@@ -44,7 +44,8 @@ def problems(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Pr
     """Yield everything that does not fit together."""
     yield from _unique("consumer", [consumer.name for consumer in document.consumer])
     yield from _unique("issuer", [issuer.name for issuer in document.issuer])
-    yield from _unique("device", [device.name for device in devices])
+    portals = list(contact_portals(devices))
+    yield from _unique("device", [*(device.name for device in devices), *(name for _, name, _ in portals)])
     yield from _unique("lane.required", list(document.lane.required))
     if not any(consumer.required for consumer in document.consumer):
         rule = "at least one consumer must be required: else records may go before anybody has them"
@@ -65,13 +66,19 @@ def warnings(devices: Sequence[FittedDevice]) -> Iterator[Problem]:
             "never permits the barrier to rise; add an I/O board, e.g. with the driver modbus_io"
         )
         yield Problem("device", None, rule)
-    for device in devices:
-        if device.role == Role.PORTAL_MONITOR and device.mode == "real":
+    contacts = list(contact_portals(devices))
+    boards = [board for board, _, _ in contacts]
+    for device in [*(device for device in devices if device.role == Role.PORTAL_MONITOR), *boards]:
+        if device.mode == "real":
             rule = (
                 "a real portal, and no steps of the site's radiation safety officer: this version cannot "
                 "show them and the alarm says so; keep the site's written procedure at the booth"
             )
             yield Problem(f"device.{device.name}.mode", shown(device.mode), rule)
+    for board, name, wired in contacts:
+        for alarm in sorted({"alarm_gamma", "alarm_neutron"} & set(wired.normally_open)):
+            rule = "a cut wire of this alarm reads as no alarm; wire it normally closed where the portal can"
+            yield Problem(f"device.{board.name}.options.portals.{name}.normally_open", shown(alarm), rule)
 
 
 def address_problems(
@@ -136,6 +143,7 @@ def _unique(place: str, names: Sequence[str]) -> Iterator[Problem]:
 
 def _fitted(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Problem]:
     fitted = {device.role for device in devices}
+    fitted |= {Role.PORTAL_MONITOR for _ in contact_portals(devices)}
     sent = {kind for issuer in document.issuer for kind in issuer.kinds}
     for check in document.lane.required:
         role = ROLE_OF.get(check)
@@ -155,10 +163,12 @@ def _fitted(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Pro
 
 def _single(devices: Sequence[FittedDevice]) -> Iterator[Problem]:
     """With two portals one could be dark and the check still be done by the other."""
+    contacts = [f"{board.name}.options.portals.{name}" for board, name, _ in contact_portals(devices)]
     for role in (Role.PORTAL_MONITOR, Role.LINE_SCANNER, Role.DIGITAL_IO):
-        for device in [device for device in devices if device.role == role][1:]:
+        places = [device.name for device in devices if device.role == role]
+        for place in (places + contacts if role == Role.PORTAL_MONITOR else places)[1:]:
             rule = f"is a second {role}; this version knows one of each portal, scanner and board in a lane"
-            yield Problem(f"device.{device.name}", None, rule)
+            yield Problem(f"device.{place}", None, rule)
 
 
 def _real_outputs(required: Sequence[str], devices: Sequence[FittedDevice]) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from drivers.api import DriverSpec, Options, Role
+from drivers.api import BoardOptions, DriverSpec, Options, PortalContacts, Role
 from drivers.geometry import LaneGeometry
 from station.domain.directives import Kind
 
@@ -193,6 +193,17 @@ class FittedDevice:
     def role(self) -> Role:
         """What the device is to the lane."""
         return self.spec.role
+
+
+def contact_portals(
+    devices: Iterable[FittedDevice],
+) -> Iterator[tuple[FittedDevice, str, PortalContacts]]:
+    """Yield the portals whose contacts are wired to a board: the board, their name and their contacts."""
+    for board in devices:
+        for name, contacts in (
+            board.options.portals.items() if isinstance(board.options, BoardOptions) else ()
+        ):
+            yield board, name, contacts
 
 
 class Radiation(Table):

@@ -209,7 +209,8 @@ def secondary() -> LaneView:
         plate_photo=None,
     )
     low = alarm("required_device_lost", truck, priority=2, device="scanner1", values={})
-    return lane(truck, low, condition="degraded", condition_reasons=("scanner1",))
+    panels = alarm("panel_stuck", None, priority=3, values={"panel": "ML SU"})
+    return lane(truck, low, panels, condition="degraded", condition_reasons=("scanner1",))
 
 
 def hot_spot(kind: str, s_m: float, sigma_m: float, **other: Any) -> HotSpot:
@@ -289,10 +290,13 @@ def alarm_left() -> LaneView:
 
 
 def image_read() -> LaneView:
-    """The radiograph was read: only the decision is missing."""
+    """The radiograph was read: only the decision is missing. The portal has contacts alone."""
     truck = review().inspection
     assert truck is not None
-    return lane(truck.model_copy(update={"image_read": True, "release": ReleaseView(allowed=True, locks=())}))
+    alone = ChannelView(state="done", counted=False)
+    channels = RadiationView(gamma=alone.model_copy(update={"alarm": True}), neutron=alone)
+    free = {"image_read": True, "release": ReleaseView(allowed=True, locks=()), "radiation": channels}
+    return lane(truck.model_copy(update=free))
 
 
 def scanner_lost() -> LaneView:

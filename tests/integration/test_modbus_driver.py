@@ -146,6 +146,19 @@ async def test_another_map_and_unit_on_both_sides() -> None:
         assert len(emulator.writes) == 1, "a refused command writes nothing at all"
 
 
+async def test_contacts_of_a_portal_come_with_its_name_and_a_cut_wire_is_told() -> None:
+    wired = {"alarm_gamma": 8, "alarm_neutron": 11, "fault": 9, "occupancy": 12, "tamper": 10}
+    portals = {"rpm1": {**wired, "normally_open": ["alarm_gamma"]}}
+    async with board(portals=portals) as (emulator, port), opened(driver_at(port, portals=portals)) as driver:
+        (first,) = await take(driver, 1)
+        assert isinstance(first, Inputs)
+        assert dict(first.values) == AT_REST | {f"rpm1.{name}": False for name in wired}
+        for contact in wired:
+            emulator.fault(f"cut_wire:{contact}", on=True)
+        values = await inputs_when(driver, lambda values: values["rpm1.fault"])
+        assert {name for name in wired if not values[f"rpm1.{name}"]} == {"alarm_gamma"}
+
+
 async def test_an_unlisted_coil_is_refused_before_anything_is_sent() -> None:
     wire = Wire()
     async with board() as (_, port), opened(driver_at(port, wire)) as driver:

@@ -39,13 +39,15 @@ class Drive:
         *trucks: Vehicle,
         gap_s: float = 2.0,
         lane_facts: LaneFacts | None = None,
+        cabinet: Callable[[Plant], Plc] = Plc,
     ) -> None:
         self.clock = PlantClock(0)
         self.plant = Plant(GEOMETRY, Scenario(title="drive", gap_s=gap_s, truck=trucks), self.clock)
         self.rig = Rig(lane_facts or facts(), now_s=self.clock.monotonic_s())
         self.releases = True
         """Whether the officer does anything."""
-        self._portal, self._plc = portal(self.plant), Plc(self.plant)
+        self.plc = cabinet(self.plant)
+        self._portal = portal(self.plant)
         self._coils: dict[str, bool] = {}
         self._read = 0
         self._scan: ScanKey | None = None
@@ -75,7 +77,7 @@ class Drive:
             rig.read("rpm1", reading)
         watchdog = int(now_s / 0.5) % 2 == 0
         self._coils.update({**rig.outputs, "watchdog": watchdog})
-        rig.read("io1", Inputs(rig.stamp(), self._plc.step(now_s, self._coils)))
+        rig.read("io1", Inputs(rig.stamp(), self.plc.step(now_s, self._coils)))
         self._see()
         rig.carry(rig.lane.tick(rig.stamp()))
         inspection = rig.lane.core.inspection

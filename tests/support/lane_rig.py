@@ -186,8 +186,9 @@ class Rig:
     def __post_init__(self) -> None:
         self.lane = Lane(self.lane_facts, self.stamp(), lambda: f"id-{next(self.ids)}")
         self.carry(self.lane.start("test", Before(), self.stamp()))
-        for device in DEVICES:
-            self.health(device.name, "online")
+        for device in self.lane_facts.devices:
+            if not device.board:
+                self.health(device.name, "online")
         self.board()
         self.carry(self.lane.tick(self.stamp()))
 
@@ -249,8 +250,9 @@ class Rig:
         self.lane.core.clock_quality = quality
         self.outputs.clear()
         self.carry(self.lane.start("test", known, self.stamp()))
-        for device in DEVICES:
-            self.health(device.name, "online")
+        for device in self.lane_facts.devices:
+            if not device.board:
+                self.health(device.name, "online")
         self.board()
 
     def stamp(self) -> Stamp:
@@ -305,7 +307,7 @@ class Rig:
         self.carry(self.lane.accept(device, reading, self.stamp()))
 
     def health(self, name: str, state: str, cause: str | None = None) -> None:
-        device = next(d for d in DEVICES if d.name == name)
+        device = next(d for d in self.lane_facts.devices if d.name == name)
         before = self.lane.core.devices[name].state if name in self.lane.core.devices else "starting"
         view = DeviceView.model_validate(
             {

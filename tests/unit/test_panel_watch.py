@@ -70,6 +70,7 @@ def test_running_means_may_well_be_equal() -> None:
 def test_what_does_not_enter_the_background_says_nothing_of_a_panel(rig: Rig) -> None:
     for _ in range(12):
         rig.counts(Channel.GAMMA, Phase.BACKGROUND, (600, 600, 600, 600), "fault_high")
+        rig.counts(Channel.GAMMA, Phase.BACKGROUND, (600, None, 600, 600))
     rig.occupancy(end=False)
     for _ in range(12):
         rig.counts(Channel.GAMMA, Phase.SCAN, (600, 600, 600, 600))

@@ -180,7 +180,8 @@ CONTACTS = [
 def test_a_portal_of_contacts_alone(truck: Vehicle, alarms: set[str]) -> None:
     world = World("generic", truck, options=ModbusPortalOptions.model_validate({"map": CONTACTS}))
     occupancy = world.cleared()
-    assert (occupancy.complete, occupancy.verdicts, occupancy.device_count) == (True, (), None)
+    assert (occupancy.complete, occupancy.profile, occupancy.device_count) == (True, None, None)
+    assert {verdict.reason for verdict in occupancy.verdicts} == {"no_counts"}
     raised = [event.channel for event in world.rig.events if hasattr(event, "counts_1s")]
     assert set(raised) == alarms
 

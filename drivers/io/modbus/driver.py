@@ -16,12 +16,12 @@ from pymodbus.pdu import ExceptionResponse
 
 from drivers.api import (
     BadFrame,
+    BoardOptions,
     CommandRefused,
     DeviceIdentity,
     DriverContext,
     DriverSpec,
     LinkTimeout,
-    Options,
     ProtocolError,
     Role,
     Stamp,
@@ -33,7 +33,11 @@ from drivers.transport.modbus import READ_INPUTS, REASONS, ModbusLink
 WRITE_COILS = 15
 
 
-class ModbusIoOptions(Options):
+SLOWEST_S = 0.25
+"""Time between two polls at which a contact that stands for half a second is still seen to stand."""
+
+
+class ModbusIoOptions(BoardOptions):
     """Address and map of the board; only coils listed here can ever be written."""
 
     host: str = "127.0.0.1"
@@ -62,9 +66,35 @@ class ModbusIoOptions(Options):
         return inputs
 
     @model_validator(mode="after")
-    def _check_normally_closed(self) -> ModbusIoOptions:
+    def _check_together(self) -> ModbusIoOptions:
         check_names("normally_closed", self.normally_closed, self.inputs)
+        check_map("input", self.wired, self.wired)
+        if self.portals and self.poll_s > SLOWEST_S:
+            raise ValueError(
+                f"poll_s = {self.poll_s:g} is too slow for the contacts of {', '.join(self.portals)}: "
+                f"a short alarm would go unseen; at most {SLOWEST_S:g}"
+            )
         return self
+
+    @property
+    def wired(self) -> Mapping[str, int]:
+        """Return the address of every input that is read, those of portals behind the portal's name."""
+        contacts = {
+            f"{portal}.{name}": address
+            for portal, wired in self.portals.items()
+            for name, address in wired.contacts.items()
+        }
+        return {**self.inputs, **contacts}
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """Return the inputs whose contact opens when what the name says is so."""
+        contacts = {
+            f"{portal}.{name}"
+            for portal, wired in self.portals.items()
+            for name in wired.contacts.keys() - set(wired.normally_open)
+        }
+        return frozenset(self.normally_closed) | contacts
 
 
 class ModbusIo:
@@ -73,7 +103,8 @@ class ModbusIo:
     def __init__(self, options: ModbusIoOptions, context: DriverContext) -> None:
         """Build it; ``open`` connects."""
         self._options = options
-        self._blocks = blocks(options.inputs)
+        self._blocks = blocks(options.wired)
+        self._closed = options.closed
         name = f"the I/O board at {options.host}:{options.port}, unit {options.unit_id},"
         self._link = ModbusLink(name, options.host, options.port, options.timeout_s, context)
 
@@ -139,7 +170,7 @@ class ModbusIo:
             if isinstance(bits, BadFrame):
                 return bits
             stamp = stamp or self._link.arrived
-            values |= decode(block, bits, options.normally_closed)
+            values |= decode(block, bits, self._closed)
         return Inputs(stamp or self._link.arrived, values)
 
     async def _write(self, block: Block, bits: list[bool]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from drivers.api import Clock, Options
 from drivers.io.modbus.driver import ModbusIoOptions
 from drivers.plant.modbus import FAULTS as WIRE_FAULTS
 from drivers.plant.modbus import ModbusServer
+from drivers.plant.polled import PolledPortal
 from drivers.plant.world import Plant
 from drivers.transport.modbus import READ_COILS, READ_INPUTS
 
@@ -25,6 +26,9 @@ WATCHDOG_S = 2.0
 CLEAR_S = 1.0
 """Time that both loops and the photo-eye must be clear before the arm is lowered."""
 LOGGED_WRITES = 4_096
+CUT = "cut_wire:"
+PORTAL_FAULTS = {"portal_fault": "not_ready", "portal_open": "tamper"}
+"""Faults of a portal on the board's contacts, and what the portal calls them."""
 IDENTITY = {"VendorName": "Carril", "ProductCode": "emulated I/O board", "MajorMinorRevision": "1"}
 
 
@@ -46,12 +50,14 @@ class Plc:
             "arm_moves_unordered",
             "arm_stuck",
             "frozen",
+            *PORTAL_FAULTS,
         }
     )
 
-    def __init__(self, plant: Plant) -> None:
-        """Stand beside the lane, with the watchdog silent."""
+    def __init__(self, plant: Plant, portals: Iterable[str] = (), seed: int = 1) -> None:
+        """Stand beside the lane, with the watchdog silent; ``portals`` have their contacts wired to it."""
         self.plant = plant
+        self._portals = {name: PolledPortal(plant, seed) for name in portals}
         self.faults: set[str] = set()
         self.alive = False
         """Whether the watchdog has moved within the last 2 s."""
@@ -68,6 +74,9 @@ class Plc:
             self.plant.emergency_stop = on
         if name == "cabinet_open":
             self.plant.cabinet_open = on
+        if name in PORTAL_FAULTS:
+            for portal in self._portals.values():
+                portal.fault(PORTAL_FAULTS[name], on=on)
 
     def step(self, now_s: float, coils: MutableMapping[str, bool]) -> dict[str, bool]:
         """Scan once at ``now_s`` (the plant's monotonic seconds) and return the inputs by name.
@@ -75,7 +84,7 @@ class Plc:
         ``coils`` is the board's output memory: all of it is dropped when the watchdog falls silent.
         """
         self._watch(now_s, coils)
-        inputs = self._sense()
+        inputs = self._sense(now_s)
         enabled = self.alive and not self.plant.emergency_stop
         self.plant.entry_green = enabled and coils.get("entry_green", False)
         self._drive_arm(now_s, inputs, permit=enabled and coils.get("raise_permit", False))
@@ -91,7 +100,7 @@ class Plc:
             self.alive = self._watchdog = False
             coils.update(dict.fromkeys(coils, False))
 
-    def _sense(self) -> dict[str, bool]:
+    def _sense(self, now_s: float) -> dict[str, bool]:
         plant, place = self.plant, self.plant.geometry
         loops = {
             "entry_loop": plant.over_loop(place.entry_loop_m),
@@ -105,6 +114,11 @@ class Plc:
             "obstruction": plant.eye_blocked,
             "estop_ok": not plant.emergency_stop,
             "cabinet_closed": not plant.cabinet_open,
+            **{
+                f"{name}.{contact}": is_so
+                for name, portal in self._portals.items()
+                for contact, is_so in _contacts(portal, now_s).items()
+            },
         }
 
     def _drive_arm(self, now_s: float, inputs: Mapping[str, bool], *, permit: bool) -> None:
@@ -131,14 +145,17 @@ class CoilWrite:
 class ModbusEmulator:
     """The board on a loopback port (``drivers.plant.emulator.Emulator``)."""
 
-    FAULTS: ClassVar[frozenset[str]] = Plc.FAULTS | WIRE_FAULTS
+    FAULTS: ClassVar[frozenset[str]] = Plc.FAULTS | {
+        *WIRE_FAULTS,
+        *(CUT + contact for contact in ("alarm_gamma", "alarm_neutron", "fault", "occupancy", "tamper")),
+    }
     DIALS: ClassVar[bool] = False
 
     def __init__(self, options: Options, plant: Plant, clock: Clock, seed: int) -> None:
-        """Build it; there is nothing random in a PLC, so ``seed`` is not used."""
+        """Build it; only what a portal on its contacts counts is random."""
         if not isinstance(options, ModbusIoOptions):
             raise TypeError(f"the Modbus emulator needs ModbusIoOptions, not {type(options).__name__}")
-        self.plc = Plc(plant)
+        self.plc = Plc(plant, options.portals, seed)
         self.writes: deque[CoilWrite] = deque(maxlen=LOGGED_WRITES)
         """The last writes over the wire, oldest first."""
         self._options = options
@@ -147,7 +164,7 @@ class ModbusEmulator:
         self._inputs: dict[str, bool] = {}
         areas = {
             READ_COILS: [(0, _size(options.coils))],
-            READ_INPUTS: [(0, _size(options.inputs))],
+            READ_INPUTS: [(0, _size(options.wired))],
         }
         self._server = ModbusServer({options.unit_id: areas}, self._on_request, IDENTITY)
         self._scanning: asyncio.Task[None] | None = None
@@ -202,15 +219,28 @@ class ModbusEmulator:
         self._inputs = self.plc.step(self.plc.plant.advance(), self._coils)
         if self._coils != written:
             await server.write(unit_id, READ_COILS, 0, [0] * len(memory))
-        contacts = [False] * _size(options.inputs)
-        for name, address in options.inputs.items():
-            contacts[address] = self._inputs[name] != (name in options.normally_closed)
+        contacts = [False] * _size(options.wired)
+        for name, address in options.wired.items():
+            cut = CUT + name.partition(".")[2] in server.faults
+            contacts[address] = self._inputs[name] != (name in options.closed) and not cut
         await server.write(unit_id, READ_INPUTS, 0, contacts)
 
     async def _on_request(self, address: int, values: Sequence[int] | None) -> None:
         """Log what is written over the wire."""
         if values is not None:
             self.writes.append(CoilWrite(self._clock.monotonic_s(), address, tuple(map(bool, values))))
+
+
+def _contacts(portal: PolledPortal, now_s: float) -> dict[str, bool]:
+    """Let a portal count up to ``now_s``; return by contact whether it is so."""
+    portal.step(now_s)
+    return {
+        "alarm_gamma": portal.gamma_alarm,
+        "alarm_neutron": portal.neutron_alarm,
+        "fault": "not_ready" in portal.faults,
+        "occupancy": portal.occupied,
+        "tamper": "tamper" in portal.faults,
+    }
 
 
 def _size(addresses: Mapping[str, int]) -> int:

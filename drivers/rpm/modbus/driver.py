@@ -60,6 +60,7 @@ class ModbusPortalOptions(PolledOptions):
             self.count_interval_s or None,
             (self.bg_averaging_s or 1.0) if self.count_interval_s else None,
             windows=any(point.field in codec.WINDOWS for point in self.map),
+            alarms=frozenset(c for c in Channel if any(point.field == f"{c}_alarm" for point in self.map)),
         )
 
 

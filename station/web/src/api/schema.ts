@@ -28,6 +28,7 @@ export interface CentreView {
 export interface ChannelView {
   alarm: boolean;
   background_cps: number | null;
+  counted: boolean;
   limit_cps: number | null;
   max_cps: number | null;
   state: "waiting" | "measuring" | "done" | "failed" | "not_fitted" | "bypassed";

@@ -20,10 +20,12 @@ export function alarmTitle(alarm: Alarm): string {
   return numeric(ratio) && ratio >= 1 ? `${name} ${t("alarm.ratio", { r: number(ratio, 1) })}` : name;
 }
 
-/** Counts and limit if it is a radiation alarm, or the panels. */
-function measured({ values: { counts, limit, panel } }: Alarm): string | null {
+/** Counts and limit if it is a radiation alarm, or that it has none, or the panels. */
+function measured(alarm: Alarm): string | null {
+  const { counts, limit, panel } = alarm.values;
   if (numeric(counts)) return t("alarm.values", { n: number(counts), limit: numeric(limit) ? number(limit) : "–" });
-  return panel ? t("alarm.panel", { panel: String(panel) }) : null;
+  if (panel) return t("alarm.panel", { panel: String(panel) });
+  return radiates(alarm) ? t("rad.contact") : null;
 }
 
 const since = (alarm: Alarm) => clock(alarm.raised_utc_us, lane.value?.time_zone ?? "UTC");

@@ -1,6 +1,6 @@
 /** All the words of the radiograph, beside it: nothing covers a pixel of the image. */
 
-import type { Scan } from "../api/types";
+import type { Channel, Scan } from "../api/types";
 import { code, number, t } from "../state/i18n";
 import { inspection, now } from "../state/station";
 import { axis, lengthM, scannedM } from "../state/view";
@@ -12,6 +12,8 @@ const BAR_M = 2;
 /** Signs of a number that stand in full size; more of them share this width. */
 const FULL_SIZE = 5;
 const LONG_REM = 15;
+/** What a word is as wide as, in signs of a number. */
+const WORD = 8;
 
 function scanText(scan: Scan | null): string {
   if (!scan) return t(inspection.value?.coverage.scanner.state === "waiting" ? "scan.waiting" : "scan.none");
@@ -66,25 +68,32 @@ export function RailLine() {
   );
 }
 
+/** What is to be known of the number: a limit, or why there is none. */
+function valueText(channel?: Channel): string {
+  if (channel?.state === "failed") return t(channel.max_cps == null ? "rad.failed" : "rad.part");
+  if (channel?.state === "not_fitted") return t("state.not_fitted");
+  if (channel?.counted === false) return t("rad.contact");
+  return channel?.limit_cps == null ? t("rad.nolimit") : t("rad.limit", { n: number(channel.limit_cps) });
+}
+
 /** The number of a strip: now while measuring, the highest second afterwards. */
 export function Value({ of }: { of: "gamma" | "neutron" }) {
   const channel = inspection.value?.radiation[of];
   const running = !channel || channel.state === "measuring" || channel.state === "waiting";
   const cps = running ? now.value[`${of}_cps`] : channel.max_cps;
-  const limit = channel?.limit_cps;
-  const text = cps == null ? "–" : number(cps);
+  const alone = channel?.counted === false; // a contact that closes: an alarm, or none, and never a number
+  const text = cps != null ? number(cps) : alone && channel.alarm ? t("rad.alarm") : "–";
+  const signs = alone ? WORD : text.length;
   const name = of === "gamma" ? (running ? "gamma.now" : "gamma.max") : running ? "neutron.now" : "neutron.max";
   return (
     <div class="value">
       <div>
-        <div class="strong">{t(name)}</div>
-        <div class="muted">
-          {channel?.state === "failed" ? t(cps == null ? "rad.failed" : "rad.part") : limit == null ? t("rad.nolimit") : t("rad.limit", { n: number(limit) })}
-        </div>
+        <div class="strong">{alone ? t(of === "gamma" ? "gamma.contact" : "neutron.contact") : t(name)}</div>
+        <div class="muted">{valueText(channel)}</div>
       </div>
       <div
         class={channel?.alarm ? "number old badge red" : "number old"}
-        style={text.length > FULL_SIZE ? { fontSize: `${LONG_REM / text.length}rem` } : {}}
+        style={signs > FULL_SIZE ? { fontSize: `${LONG_REM / signs}rem` } : {}}
       >
         <span>{text}</span>
       </div>

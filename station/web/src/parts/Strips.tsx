@@ -120,7 +120,7 @@ function GammaStrip() {
   });
   return (
     <div class="strip">
-      <canvas ref={canvas} role="img" aria-label={told(t("strip.gamma"), (spot) => !neutrons(spot))} />
+      <canvas ref={canvas} role="img" aria-label={channel?.counted === false ? t("rad.contact") : told(t("strip.gamma"), (spot) => !neutrons(spot))} />
       {view.value === "viewer" && <b aria-hidden="true">γ</b>}
     </div>
   );
@@ -146,7 +146,7 @@ function NeutronStrip() {
   });
   return (
     <div class="strip">
-      <canvas ref={canvas} role="img" aria-label={told(t("strip.neutron"), neutrons)} />
+      <canvas ref={canvas} role="img" aria-label={channel?.counted === false ? t("rad.contact") : told(t("strip.neutron"), neutrons)} />
       {view.value === "viewer" && <b aria-hidden="true">n</b>}
     </div>
   );
