@@ -50,7 +50,7 @@ def test_an_hour_is_recorded_at_its_turn_under_its_day() -> None:
     assert len(hour.decisions_s) == 1
     assert 0 < hour.decisions_s[0] < 60
     assert (hour.simulated, hour.test, hour.exercise) == (True, False, False)
-    assert hour.panels["rpm1"]["gamma"]["ML"].counts == 6 * 600
+    assert hour.panels["rpm1"]["gamma"]["ML"].counts == 3 * (600 + 601)
     append = next(append for append in rig.appends if hour in append.events)
     assert draft(hour, append).subject == f"statistics.{hour.hour[:10]}"
     assert rig.lane.hours.running() == {}
