@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from drivers.readings import Channel
+from drivers.readings import Channel, Counts
 from station.domain.occupancy import OccupancyMachine, State
 from station.domain.occupancy_effects import Started
 from station.domain.occupancy_record import MAX_GAPS, MAX_SAMPLES, MAX_SPEEDS, Gap
@@ -361,6 +361,33 @@ class Deaf:
 
     def close(self, mono_ns: int, *, scanner_active: bool) -> None:
         return None
+
+
+class Listening(Deaf):
+    """One that keeps what it is told of each record."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def background(self, *record: object, interval_s: float) -> None:
+        self.told.append((*record, interval_s))
+
+    def scan(self, *record: object) -> None:
+        self.told.append(record)
+
+
+def test_the_second_opinion_is_told_all_of_a_record() -> None:
+    opinion = Listening()
+    machine = OccupancyMachine(BOTH, opinion, lambda: "id")  # type: ignore[arg-type]
+    background, scan = line("GB", 1.0, 9, 8, 7, 6), line("GS", 6.0, 1, 2, 3, 4)
+    assert isinstance(background, Counts)
+    assert isinstance(scan, Counts)
+    machine.accept(replace(background, windows=(20, 10)))
+    machine.accept(replace(scan, windows=(7, 3)))
+    assert opinion.told == [
+        ("gamma", 1 * S, (9, 8, 7, 6), (20, 10), 1.0),
+        ("gamma", 6 * S, (1, 2, 3, 4), 0.2, (7, 3)),
+    ]
 
 
 def test_a_truck_that_stands_for_hours_fills_no_memory() -> None:
