@@ -102,17 +102,22 @@ def test_any_cut_of_a_crowded_stream_gives_the_same_words(name: str, where: list
 
 @given(
     name=st.sampled_from(sorted(SOUND)),
-    pattern=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 40)), min_size=1, max_size=9),
+    pattern=st.lists(st.tuples(st.integers(1, 2), st.integers(0, 40)), min_size=1, max_size=9),
 )
 @settings(max_examples=30)
 def test_a_link_that_holds_bytes_back_changes_no_word(name: str, pattern: list[tuple[int, int]]) -> None:
+    """As long as it is less than a second: from then on it is a gap, and is told."""
     assert words(heard(held_back(wire(name), pattern))) == words(heard(wire(name)))
 
 
 JUNK = st.binary(max_size=300).map(lambda data: b"#" + data.replace(b"\n", b"") + b"\n")
 
 
-@given(name=st.sampled_from(sorted(SOUND)), junk=st.dictionaries(st.integers(0, 100), JUNK, max_size=10))
+WHOLE = sorted(SOUND.keys() - {"garbled"})
+"""Streams without half lines: one of those takes what follows with it, junk or not."""
+
+
+@given(name=st.sampled_from(WHOLE), junk=st.dictionaries(st.integers(0, 100), JUNK, max_size=10))
 @settings(max_examples=30)
 def test_junk_between_the_lines_is_counted_and_changes_no_record(name: str, junk: dict[int, bytes]) -> None:
     clean = wire(name)
