@@ -57,8 +57,9 @@ def work(store: Store, recorder: Recorder, groups: int) -> None:
             name = store.keep_blob(blob_content(group), "text/plain")
             recorder.note(BLOB_TOLD + group)
             store.append_soon([draft(blobs=(BlobRef("photo", name),))]).result(10)
-        if group % 20 == 8:  # the last blob is removed, and then its record; the next one stays
-            recorder.note(BLOB_FREED + group - 3)
+        if group % 20 == 8:  # the last blob is removed, and then its record; the next one stays for 20 groups
+            for n in range(5, group, 10):
+                recorder.note(BLOB_FREED + n)
             receipt = KeepReceipt("central", bytes.fromhex(name), len(blob_content(group - 3)), verified=True)
             store._submitted(lambda receipt=receipt: receipt).result(10)
             store._submitted(lambda: Ack("central", store.epoch, store.published)).result(10)
