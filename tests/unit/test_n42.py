@@ -23,6 +23,7 @@ from drivers.formats.n42.document import (
     Instrument,
     Measurement,
     NotN42,
+    Unfinished,
     Window,
 )
 from drivers.formats.n42.read import read
@@ -51,12 +52,14 @@ PASSAGE = Document(
             (Fault("tamper", "The cabinet is open", "Warning"),),
             2.25,
             True,
+            "The truck stood",
         ),
     ),
     analyses=(
         Analysis("device", (Alarm(("ML", "MU"), "Gamma", "2026-11-27T01:59:50.4Z", "GA"),), "7 sigma"),
-        Analysis("gross_ksigma_calibrated"),
+        Analysis("gross_ksigma_calibrated", faults=(Fault("old", "Its background is old", "Warning"),)),
     ),
+    remarks=("Simulated data", "Lane 1"),
     item={"plate": "LXR 4827", "container": "YMLU3030933"},
 )
 
@@ -110,6 +113,23 @@ def test_annex_d_is_read_as_it_is(shared_data: Path, schema: Any) -> None:
     schema.validate(write(annex).decode())
 
 
+def test_an_alarm_of_annex_d_is_read_beside_its_counts(shared_data: Path, schema: Any) -> None:
+    alarm = (
+        b'<AnalysisResults radMeasurementGroupReferences="MG-1">'
+        b'<RadAlarm radDetectorInformationReferences="Aa1N Ba1N">'
+        b"<RadAlarmCategoryCode>Neutron</RadAlarmCategoryCode>"
+        b"</RadAlarm></AnalysisResults></RadInstrumentData>"
+    )
+    annex = (shared_data / "rpm" / "Annex_D.n42").read_bytes()
+    alarmed = annex.replace(b"</RadInstrumentData>", alarm)
+    schema.validate(alarmed.decode())
+    found = read(alarmed)
+    assert found.analyses[-1] == Analysis("", (Alarm(("Aa1N", "Ba1N"), "Neutron"),))
+    assert found.measurements == read(annex).measurements
+    assert read(write(found)) == found
+    schema.validate(write(found).decode())
+
+
 def test_annex_e_counts_its_spectra(shared_data: Path, schema: Any) -> None:
     annex = read((shared_data / "rpm" / "Annex_E.n42").read_bytes())
     assert annex.item["ContainerID"] == "YMLU3030933"
@@ -141,9 +161,8 @@ def test_a_truth_has_four_spellings(text: str, occupied: bool | None) -> None:
         ("PT0.2S", "0.2", "RealTimeDuration of RadMeasurement M-1 is no duration"),
         ("PT0.2S", "PT", "no duration"),
         (">52<", ">5x<", "no number"),
-        (">52<", ">-1<", "no whole counts"),
-        (">52<", ">1.5<", "no whole counts"),
-        (">52<", "><", "no whole counts"),
+        (">52<", ">-1<", "no counts"),
+        (">52<", "><", "no counts"),
         (">52<", ">nan<", "no number"),
         (">61 14<", ">61<", "1 values for 2 energy windows"),
         (">0 20<", ">0<", "1 begins and 2 ends"),
@@ -155,6 +174,66 @@ def test_a_truth_has_four_spellings(text: str, occupied: bool | None) -> None:
 def test_what_cannot_be_trusted_is_refused_with_the_reason(old: str, new: str, why: str) -> None:
     with pytest.raises(NotN42, match=re.escape(why)):
         read(changed(old, new))
+
+
+@pytest.mark.parametrize("counts", ["1.5", "1e16"])
+def test_counts_that_are_no_whole_number_are_unknown_and_the_rest_of_the_document_is_read(
+    counts: str,
+) -> None:
+    found = read(changed(">52<", f">{counts}<"))
+    assert [one.detector for one in found.measurements[0].counts] == ["MU", "N1"]
+    assert found.analyses == PASSAGE.analyses
+    spectrum = (
+        '<Spectrum id="S-1" radDetectorInformationReference="ML"><LiveTimeDuration>PT1S</LiveTimeDuration>'
+        f"<ChannelData>{counts} 7</ChannelData></Spectrum>"
+    )
+    whole = changed('<GrossCounts id="C-1-ML"', f'{spectrum}<GrossCounts id="C-1-ML"')
+    assert read(whole) == PASSAGE
+
+
+def test_what_is_said_of_the_item_in_groups_and_on_its_way_belongs_to_it() -> None:
+    one = "<Characteristic>{}</Characteristic>".format(
+        "<CharacteristicName>{}</CharacteristicName><CharacteristicValue>{}</CharacteristicValue>"
+    )
+    group = f"<CharacteristicGroup>{one.format('seal', 'A1')}</CharacteristicGroup></RadItemCharacteristics>"
+    text = changed("</RadItemCharacteristics>", group).decode()
+    on_its_way = f"<RadItemCharacteristics>{one.format('lane', '2')}</RadItemCharacteristics></RadItemState>"
+    found = read(text.replace("</RadItemState>", on_its_way).encode())
+    assert found.item == {**PASSAGE.item, "seal": "A1", "lane": "2"}
+
+
+def test_a_fault_of_one_detector_is_a_fault() -> None:
+    fault = "<Fault><FaultCodeValue>HV</FaultCodeValue><FaultSeverityCode>Fatal</FaultSeverityCode></Fault>"
+    state = f'<RadDetectorState radDetectorInformationReference="ML">{fault}</RadDetectorState><RadItemState'
+    found = read(changed("<RadItemState", state)).measurements[0].faults
+    assert found == (*PASSAGE.measurements[0].faults, Fault("HV", "", "Fatal"))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 300, -3])
+def test_a_document_that_ends_too_early_may_be_one_that_is_being_written(cut: int) -> None:
+    with pytest.raises(Unfinished, match="no XML"):
+        read(write(PASSAGE)[:cut])
+    with pytest.raises(NotN42, match="no XML") as junk:
+        read(b"GS,000012,000011" + write(PASSAGE))
+    assert not isinstance(junk.value, Unfinished)
+
+
+@pytest.mark.parametrize(
+    ("monster", "why"),
+    [
+        (b"<a>" * 60, "50 in each other"),
+        (b"<a/>" * 500_001, "more than 500000 elements"),
+        (b"<a>" + b" " * 2**20 + b" </a>", "more than 1048576 characters"),
+    ],
+)
+def test_a_monster_without_entities_is_refused_before_it_fills_the_memory(monster: bytes, why: str) -> None:
+    with pytest.raises(NotN42, match=why):
+        read(b"<b>" + monster)
+
+
+def test_an_encoding_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(NotN42, match="no XML"):
+        read(changed("encoding='utf-8'", "encoding='klingon'"))
 
 
 def test_an_instrument_is_named() -> None:
@@ -243,11 +322,14 @@ def documents(draw: st.DrawFn) -> Document:
             tuple(draw(st.lists(st.builds(Fault, TEXT, TEXT), max_size=2))),
             draw(st.none() | st.integers(0, 40)),
             draw(st.none() | st.booleans()),
+            draw(TEXT),
         )
         for _ in range(draw(st.integers(0, 3)))
     )
     item = draw(st.dictionaries(TEXT, TEXT, max_size=2))
-    return Document(draw(TEXT), Instrument(draw(TEXT), draw(TEXT)), detectors, measurements, (), item)
+    remarks = tuple(draw(st.lists(TEXT, max_size=2)))
+    instrument = Instrument(draw(TEXT), draw(TEXT))
+    return Document(draw(TEXT), instrument, detectors, measurements, (), item, remarks=remarks)
 
 
 @given(documents())

@@ -17,6 +17,10 @@ class NotN42(ValueError):
     """The bytes are no N42.42-2012 document that can be used; the message says why."""
 
 
+class Unfinished(NotN42):
+    """The bytes end before the document does: whoever writes them may not be done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instrument:
     """The portal. The schema wants a manufacturer, a model and at least one of ``versions``, by component."""
@@ -83,6 +87,7 @@ class Measurement:
     faults: tuple[Fault, ...] = ()
     speed_mps: float | None = None
     occupied: bool | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ class Analysis:
     algorithm: str
     alarms: tuple[Alarm, ...] = ()
     description: str = ""
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,8 @@ class Document:
     creator: str = ""
     written: str | None = None
     """When the document was made."""
+    remarks: tuple[str, ...] = ()
+    """On the document as a whole, for people."""
 
     def detectors_of(self, category: str) -> tuple[str, ...]:
         """Return the ids of the detectors of one category, in the document's order."""

@@ -1,7 +1,9 @@
 """Read an N42.42-2012 document of a portal; prefixes do not matter, and no entity is expanded.
 
 ``CountData`` has one value per energy window, and windows may overlap (Annex D: 0–100, 0–3000, 100–400 keV):
-they are never added. A spectrum counts with the sum of its channels.
+they are never added. A spectrum counts with the sum of its channels. The schema allows parts of a count:
+nobody can say how many such counts were, so that detector has none in that measurement. ``TotalCountData``
+is what came since the instrument was reset, hence no count of a measurement, and is not read.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
+from xml.etree.ElementTree import ParseError, TreeBuilder
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 from drivers.formats.n42.document import (
     Alarm,
@@ -24,12 +28,18 @@ from drivers.formats.n42.document import (
     Instrument,
     Measurement,
     NotN42,
+    Unfinished,
     Window,
 )
 
 NAMESPACE = "http://physics.nist.gov/N42/2011/N42"
 MAX_BYTES = 64 * 2**20
+MAX_ELEMENTS, MAX_DEPTH, MAX_TEXT = 500_000, 50, 2**20
+"""Hours of samples, and spectra of 100,000 channels. Beyond it a document needs gigabytes, without an entity."""
+PIECE = 2**16
 MAX_COUNTS = 2**53
+_NOT_ALL = frozenset({3, 5, 6, 20})
+"""Errors of expat for a text that ends too early: no (whole) element, an open token, character or section."""
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d*)?)S)?)?")
 _TRUE, _FALSE = ("1", "true"), ("0", "false")
 
@@ -39,16 +49,7 @@ Element = Any
 
 def read(data: bytes) -> Document:
     """Return what the document says; raises ``NotN42`` with a sentence."""
-    if len(data) > MAX_BYTES:
-        raise NotN42(f"the file has {len(data)} bytes, at most {MAX_BYTES} are read")
-    try:
-        root = fromstring(data, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise NotN42(
-            f"the file defines types or entities, which N42 does not need ({type(error).__name__})"
-        ) from error
-    except (SyntaxError, ValueError, LookupError) as error:  # ParseError is a SyntaxError
-        raise NotN42(f"the file is no XML: {error}") from error
+    root = _parsed(data)
     if root.tag != f"{{{NAMESPACE}}}RadInstrumentData":
         raise NotN42(f"the file is not N42.42-2012: it begins with {str(root.tag)[:100]}")
     detectors = tuple(_detector(at) for at in _all(root, "RadDetectorInformation"))
@@ -56,6 +57,7 @@ def read(data: bytes) -> Document:
     known = {detector.id for detector in detectors}
     return Document(
         uuid=root.get("n42DocUUID", ""),
+        remarks=tuple((at.text or "").strip() for at in _all(root, "Remark")),
         written=root.get("n42DocDateTime"),
         creator=_text(root, "RadInstrumentDataCreatorName"),
         instrument=_instrument(root),
@@ -67,6 +69,51 @@ def read(data: bytes) -> Document:
 
 
 # --- elements -------------------------------------------------------------------------------------
+
+
+class _Bounded(TreeBuilder):
+    """Builds the tree, unless it would be a monster."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._elements = self._depth = self._text = 0
+
+    def start(self, tag: Any, attrs: Any, /) -> Element:
+        self._elements, self._depth, self._text = self._elements + 1, self._depth + 1, 0
+        if self._elements > MAX_ELEMENTS or self._depth > MAX_DEPTH:
+            raise NotN42(f"the file has more than {MAX_ELEMENTS} elements, or {MAX_DEPTH} in each other")
+        return super().start(tag, attrs)
+
+    def data(self, data: str, /) -> None:
+        self._text += len(data)
+        if self._text > MAX_TEXT:
+            raise NotN42(f"the file has an element with more than {MAX_TEXT} characters")
+        super().data(data)
+
+    def end(self, tag: str, /) -> Element:
+        self._depth, self._text = self._depth - 1, 0
+        return super().end(tag)
+
+
+def _parsed(data: bytes) -> Element:
+    if len(data) > MAX_BYTES:
+        raise NotN42(f"the file has {len(data)} bytes, at most {MAX_BYTES} are read")
+    parser = DefusedXMLParser(target=_Bounded(), forbid_dtd=True)
+    try:
+        for at in range(0, len(data), PIECE):  # all at once would keep every other thread waiting
+            parser.feed(data[at : at + PIECE])
+        return parser.close()
+    except DefusedXmlException as error:
+        raise NotN42(
+            f"the file defines types or entities, which N42 does not need ({type(error).__name__})"
+        ) from error
+    except ParseError as error:
+        sort = Unfinished if error.code in _NOT_ALL else NotN42
+        raise sort(f"the file is no XML: {error}") from error
+    except (ValueError, LookupError) as error:  # an encoding that nobody knows
+        if isinstance(error, NotN42):
+            raise
+        raise NotN42(f"the file is no XML: {error}") from error
 
 
 def _all(at: Element, *path: str) -> Iterator[Element]:
@@ -110,11 +157,13 @@ def _numbers(text: str, what: str) -> list[float]:
     return numbers
 
 
-def _counts(text: str, what: str) -> list[int]:
+def _counts(text: str, what: str) -> list[int] | None:
+    """Return the counts; ``None`` where they are no whole ones."""
     numbers = _numbers(text, what)
-    if not numbers or any(number < 0 or number > MAX_COUNTS or number % 1 for number in numbers):
-        raise NotN42(f"{what} has no whole counts: {text[:50]!r}")
-    return [int(number) for number in numbers]
+    if not numbers or any(number < 0 for number in numbers):
+        raise NotN42(f"{what} has no counts: {text[:50]!r}")
+    whole = all(number <= MAX_COUNTS and number % 1 == 0 for number in numbers)
+    return [int(number) for number in numbers] if whole else None
 
 
 def _flag(text: str) -> bool | None:
@@ -147,9 +196,12 @@ def _detector(at: Element) -> Detector:
 
 
 def _item(root: Element) -> dict[str, str]:
+    """Return the item's characteristics, those in groups and those that are told of it while it passes, too."""
+    places = chain(_all(root, "RadItemInformation"), _all(root, "RadMeasurement", "RadItemState"))
     return {
         _text(at, "CharacteristicName"): _text(at, "CharacteristicValue")
-        for at in _all(root, "RadItemInformation", "RadItemCharacteristics", "Characteristic")
+        for place in places
+        for at in place.iter(f"{{{NAMESPACE}}}Characteristic")
     }
 
 
@@ -165,29 +217,35 @@ def _ranges(at: Element) -> list[tuple[float, float]]:
 def _measurement(at: Element, windows: dict[str, list[tuple[float, float]]], known: set[str]) -> Measurement:
     counts = {}
     for of in [*_all(at, "Spectrum"), *_all(at, "GrossCounts")]:
-        one = _spectrum(of) if _name(of) == "Spectrum" else _gross(of, windows)
-        if one.detector not in known:
-            raise NotN42(
-                f"{_name(of)} {_id(of)} is of a detector that is not described: {one.detector[:50]!r}"
-            )
-        counts[one.detector] = one
+        detector = str(of.get("radDetectorInformationReference", ""))
+        if detector not in known:
+            raise NotN42(f"{_name(of)} {_id(of)} is of a detector that is not described: {detector[:50]!r}")
+        one = _spectrum(of, detector) if _name(of) == "Spectrum" else _gross(of, detector, windows)
+        if one is not None:
+            counts[detector] = one
     speeds = _numbers(_text(at, "RadItemState", "StateVector", "SpeedValue"), "SpeedValue")
     return Measurement(
+        remark=" ".join((of.text or "").strip() for of in _all(at, "Remark")),
         start=_text(at, "StartDateTime"),
         real_time_s=_duration(at, "RealTimeDuration"),
         class_code=_text(at, "MeasurementClassCode"),
         counts=tuple(counts.values()),
-        faults=tuple(_fault(of) for of in _all(at, "RadInstrumentState", "Fault")),
+        faults=tuple(
+            _fault(of) for state in ("RadInstrumentState", "RadDetectorState") for of in _all(at, state, "Fault")
+        ),
         speed_mps=speeds[0] if speeds else None,
         occupied=_flag(_text(at, "OccupancyIndicator")),
     )
 
 
-def _gross(at: Element, windows: dict[str, list[tuple[float, float]]]) -> DetectorCounts:
+def _gross(
+    at: Element, detector: str, windows: dict[str, list[tuple[float, float]]]
+) -> DetectorCounts | None:
     what = f"CountData of {_id(at)}"
     values = _counts(_text(at, "CountData"), what)
-    detector, live_s = str(at.get("radDetectorInformationReference", "")), _duration(at, "LiveTimeDuration")
-    reference = at.get("energyWindowsReference")
+    live_s, reference = _duration(at, "LiveTimeDuration"), at.get("energyWindowsReference")
+    if values is None:
+        return None
     if reference is None:
         return DetectorCounts(detector, live_s, values[0] if len(values) == 1 else None)
     ranges = windows.get(reference, [])
@@ -199,13 +257,14 @@ def _gross(at: Element, windows: dict[str, list[tuple[float, float]]]) -> Detect
     return DetectorCounts(detector, live_s, total, found)
 
 
-def _spectrum(at: Element) -> DetectorCounts:
+def _spectrum(at: Element, detector: str) -> DetectorCounts | None:
     what = f"ChannelData of {_id(at)}"
-    values = _counts(_text(at, "ChannelData"), what)
+    values, live_s = _counts(_text(at, "ChannelData"), what), _duration(at, "LiveTimeDuration")
+    if values is None:
+        return None
     packed = [each.get("compressionCode") for each in _all(at, "ChannelData")] == ["CountedZeroes"]
     total = sum(_unpacked(values, what)) if packed else sum(values)
-    detector = str(at.get("radDetectorInformationReference", ""))
-    return DetectorCounts(detector, _duration(at, "LiveTimeDuration"), total)
+    return DetectorCounts(detector, live_s, total)
 
 
 def _unpacked(values: list[int], what: str) -> Iterator[int]:
@@ -234,4 +293,7 @@ def _analysis(at: Element) -> Analysis:
         )
         for of in _all(at, "RadAlarm")
     )
-    return Analysis(_text(at, "AnalysisAlgorithmName"), alarms, _text(at, "AnalysisResultDescription"))
+    faults = tuple(_fault(of) for of in _all(at, "Fault"))
+    return Analysis(
+        _text(at, "AnalysisAlgorithmName"), alarms, _text(at, "AnalysisResultDescription"), faults
+    )

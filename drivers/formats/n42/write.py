@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
-from drivers.formats.n42.document import Analysis, Document, Measurement
+from drivers.formats.n42.document import Analysis, Document, Fault, Measurement
 
 NAMESPACE = "http://physics.nist.gov/N42/2011/N42"
 _INSTRUMENT, _ITEM, _GROUP = "Instrument", "Item", "Passage"
@@ -28,6 +29,8 @@ def write(document: Document) -> bytes:
     root = ET.Element("RadInstrumentData", {"xmlns": NAMESPACE, "n42DocUUID": document.uuid})
     if document.written:
         root.set("n42DocDateTime", document.written)
+    for remark in document.remarks:
+        _text(root, "Remark", remark)
     if document.creator:
         _text(root, "RadInstrumentDataCreatorName", document.creator)
     _instrument(root, document)
@@ -103,6 +106,8 @@ def _measurement(
     windows: dict[tuple[tuple[float, float], ...], str],
 ) -> None:
     at = ET.SubElement(root, "RadMeasurement", id=f"M-{number}", radMeasurementGroupReferences=_GROUP)
+    if measurement.remark:
+        _text(at, "Remark", measurement.remark)
     _text(at, "MeasurementClassCode", measurement.class_code)
     _text(at, "StartDateTime", measurement.start)
     _text(at, "RealTimeDuration", _duration(measurement.real_time_s))
@@ -120,16 +125,20 @@ def _measurement(
         _text(gross, "CountData", " ".join(map(str, values)))
     if measurement.faults:
         state = ET.SubElement(at, "RadInstrumentState", radInstrumentInformationReference=_INSTRUMENT)
-        for fault in measurement.faults:
-            one = ET.SubElement(state, "Fault")
-            _text(one, "FaultCodeValue", fault.code)
-            _text(one, "FaultDescription", fault.description)
-            _text(one, "FaultSeverityCode", fault.severity)
+        _faults(state, measurement.faults)
     if measurement.speed_mps is not None:
         item = ET.SubElement(at, "RadItemState", radItemInformationReference=_ITEM)
         _text(ET.SubElement(item, "StateVector"), "SpeedValue", f"{measurement.speed_mps:g}")
     if measurement.occupied is not None:
         _text(at, "OccupancyIndicator", str(measurement.occupied).lower())
+
+
+def _faults(at: ET.Element, faults: Iterable[Fault]) -> None:
+    for fault in faults:
+        one = ET.SubElement(at, "Fault")
+        _text(one, "FaultCodeValue", fault.code)
+        _text(one, "FaultDescription", fault.description)
+        _text(one, "FaultSeverityCode", fault.severity)
 
 
 def _analysis(root: ET.Element, analysis: Analysis) -> None:
@@ -144,3 +153,4 @@ def _analysis(root: ET.Element, analysis: Analysis) -> None:
         _text(one, "RadAlarmCategoryCode", alarm.category)
         if alarm.description:
             _text(one, "RadAlarmDescription", alarm.description)
+    _faults(at, analysis.faults)
