@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -58,6 +58,7 @@ __all__ = [
     "PortalOptions",
     "ProtocolError",
     "Reading",
+    "Reporter",
     "Role",
     "ScanKey",
     "Stamp",
@@ -100,6 +101,8 @@ class Options(BaseModel):
     """Base of every driver's own options: strict, frozen, unknown keys forbidden."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    QUIET: ClassVar[bool] = False
+    """The device says nothing while nothing passes, whatever its role: its silence is no fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,12 @@ class PortalFacts:
     """What is known of a portal before it has said a word.
 
     ``channels`` are those that it counts: none where it has contacts alone; ``windows``: whether gamma comes
-    in two energy windows, too. ``interval_s`` is the counting
-    time of one gamma scan record, ``averaging_s`` that behind one background record (``None``: as the lane
-    file says for all); without an ``interval_s`` nobody but the device can judge its counts. ``nsigma`` is
-    the device's own limit on gamma until it says another; ``None``: nobody knows its rule. ``alarms`` are the
-    channels in which it alarms without counting.
+    in two energy windows, too. ``interval_s`` is the counting time of one gamma scan record, ``averaging_s``
+    that behind one background record (``None``: as the lane file says for all); without an ``interval_s``
+    nobody but the device can judge its counts. ``nsigma`` is the device's own limit on gamma until it says
+    another; ``None``: nobody knows its rule. ``alarms`` are the channels in which it alarms without counting.
+    Where a portal tells of a passage afterwards (``PortalReport``), a vehicle at the booth waits
+    ``reported_within_s`` for that.
     """
 
     detectors: tuple[str, ...] = ()
@@ -121,6 +125,7 @@ class PortalFacts:
     windows: bool = False
     nsigma: float | None = None
     alarms: frozenset[Channel] = frozenset()
+    reported_within_s: float | None = None
 
 
 class PortalContacts(Options):
@@ -233,6 +238,18 @@ class LineScanner(Driver, Protocol):
 
     async def ack(self, key: ScanKey, next_line: int, *, end: bool) -> None:
         """Tell the device that all lines before ``next_line`` are durable here (``end``: all of it)."""
+        ...
+
+
+@runtime_checkable
+class Reporter(Driver, Protocol):
+    """A portal that leaves documents, and keeps each until it is taken.
+
+    One that is not taken for a while it tells again.
+    """
+
+    async def taken(self, key: str) -> None:
+        """Tell the device that the report of this ``key`` is durable here."""
         ...
 
 

@@ -178,6 +178,31 @@ class PortalStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PortalReport:
+    """A passage as a portal told it afterwards, in one document, ``body`` (``key``: its SHA-256 in hex).
+
+    ``span`` is the passage in UTC nanoseconds of the portal's own clock, as are the stamps of ``counts``
+    (each the end of its interval) and ``speeds``. ``alarms`` are those of a channel, in the portal's words;
+    ``item`` is what it knew of the vehicle. A document that cannot be used is ``refused`` in a sentence, and
+    says no more.
+    """
+
+    stamp: Stamp
+    key: str
+    name: str
+    body: bytes = field(default=b"", repr=False)
+    refused: str = ""
+    span: tuple[int, int] | None = None
+    detectors: Mapping[Channel, tuple[str, ...]] = field(default_factory=dict)
+    counts: tuple[Counts, ...] = ()
+    speeds: tuple[Speed, ...] = ()
+    alarms: Mapping[Channel, str] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    tamper: bool = False
+    item: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownRecord:
     """A well-formed record with a tag that the codec does not know: counted and kept."""
 
@@ -369,6 +394,8 @@ class Inputs:
     values: Mapping[str, bool]
 
 
-PortalReading = Counts | Speed | Tamper | PortalSetup | OccupancyEnd | PortalStatus | UnknownRecord
+PortalReading = (
+    Counts | Speed | Tamper | PortalSetup | OccupancyEnd | PortalStatus | PortalReport | UnknownRecord
+)
 ScannerReading = ScanOpened | LineBlock | LinesLost | ScanClosed | SourceStatus
 Reading = PortalReading | ScannerReading | CameraRead | Inputs

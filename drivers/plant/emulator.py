@@ -30,7 +30,8 @@ class Emulator(Protocol):
     async def start(self, dial_port: int | None = None) -> int:
         """Serve on an ephemeral loopback port and return it.
 
-        With ``DIALS`` the device connects to ``dial_port`` on loopback instead and returns that.
+        With ``DIALS`` the device connects to ``dial_port`` on loopback instead and returns that. One that
+        leaves files in the folder of its options has no port: 0.
         """
         ...
 

@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 from uuid6 import uuid7
 
-from drivers.api import DigitalIo, LineScanner, Role
+from drivers.api import DigitalIo, LineScanner, Reporter, Role
 from drivers.readings import Reading, ScanKey
 from station import __version__
 from station.api.app import create_app
@@ -46,7 +46,7 @@ from station.lane.host import LaneHost, Ports
 from station.lane.lane import Lane
 from station.lane.outputs import Outputs
 from station.lane.vault import StoreVault
-from station.lanefile import FittedDevice, LaneFile, shipped
+from station.lanefile import FOLDER, FittedDevice, LaneFile, shipped
 from station.runtime.bus import Bus
 from station.runtime.clock import SystemClock, clock_quality
 from station.runtime.health import HealthChange
@@ -150,7 +150,8 @@ class Daemon:
     async def _simulate(self, stack: contextlib.AsyncExitStack) -> tuple[FittedDevice, ...]:
         """Start the emulators and give their ports to the drivers."""
         lane = self.lane_file
-        emulated = [device for device in lane.devices if device.mode == "emulated"]
+        devices = [self._with_folder(device) for device in lane.devices]
+        emulated = [device for device in devices if device.mode == "emulated"]
         if not emulated:
             return lane.devices
         order = Order(
@@ -172,8 +173,15 @@ class Daemon:
             dataclasses.replace(d, options=d.options.model_copy(update=_at(ports[d.name])))
             if d.name in ports
             else d
-            for d in lane.devices
+            for d in devices
         )
+
+    def _with_folder(self, device: FittedDevice) -> FittedDevice:
+        """Give an emulated device that leaves files a folder for them: as with a real one, it outlives us."""
+        if device.mode != "emulated" or FOLDER not in type(device.options).model_fields:
+            return device
+        folder = str(self.settings.state / "emulated" / device.name)
+        return dataclasses.replace(device, options=device.options.model_copy(update={FOLDER: folder}))
 
     async def _open_lane(self, stack: contextlib.AsyncExitStack) -> Outputs:
         lane = Lane(self.facts, self.clock.stamp(), lambda: str(uuid7()))
@@ -193,6 +201,7 @@ class Daemon:
             clock=self.clock,
             set_outputs=outputs.want,
             acknowledge=self._acknowledge,
+            taken=self._taken,
             clock_quality=clock_quality,
             suspect=lambda name, code, on: self.supervisor.suspect(name, code, on=on),
             overlay=self._overlay,
@@ -306,6 +315,12 @@ class Daemon:
         driver = self.supervisor.driver(boards[0].name) if boards else None
         return driver if isinstance(driver, DigitalIo) else None
 
+    def _taken(self, device: str, key: str) -> None:
+        driver = self.supervisor.driver(device)
+        if isinstance(driver, Reporter):
+            task = asyncio.ensure_future(driver.taken(key))
+            task.add_done_callback(_log_failed_ack)
+
     def _acknowledge(self, device: str, key: ScanKey, next_line: int, end: bool) -> None:
         driver = self.supervisor.driver(device)
         if isinstance(driver, LineScanner):
@@ -366,7 +381,7 @@ def _at(port: int) -> dict[str, Any]:
 
 def _log_failed_ack(task: asyncio.Future[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.debug("acknowledgement not sent, the device keeps its lines: %s", error)
+        log.debug("acknowledgement not sent, the device keeps what it has: %s", error)
 
 
 def _web_build(dist: Path | None) -> str:

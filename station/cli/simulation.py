@@ -31,7 +31,7 @@ from drivers.plant.vehicle import Scenario, load_scenario
 from drivers.plant.world import Plant
 from station import plugins
 from station.cli.actors import Centre, Officer
-from station.lanefile import LaneFileError, UnknownName
+from station.lanefile import FOLDER, LaneFileError, UnknownName
 from station.lanefile.problems import translate
 from station.runtime.clock import SystemClock
 
@@ -158,17 +158,24 @@ class Stage:
         self.plant = Plant(LaneGeometry(**geometry), scenario, self.clock)
         self.emulators: dict[str, Emulator] = {}
         self.proxies: dict[str, ChaosProxy] = {}
+        self.folders: set[str] = set()
+        """Devices that leave files: there is no link to break."""
         for index, device in enumerate(order.devices):
             spec = plugins.find(device["driver"])
             module, _, name = spec.simulator.partition(":")
             emulator = getattr(importlib.import_module(module), name)
             options = spec.options.model_validate(device["options"])
+            if FOLDER in spec.options.model_fields:
+                self.folders.add(device["name"])
             self.emulators[device["name"]] = emulator(options, self.plant, self.clock, order.seed + index)
 
     async def open(self) -> dict[str, int]:
         """Serve; return the port that each driver must use."""
         ports = {}
         for name, emulator in self.emulators.items():
+            if name in self.folders:
+                await emulator.start()
+                continue
             if emulator.DIALS:
                 ports[name] = free_port()
                 proxy = ChaosProxy(ports[name], device_dials=True)
@@ -182,7 +189,8 @@ class Stage:
     async def close(self) -> None:
         """Stop serving."""
         for name, emulator in self.emulators.items():
-            await self.proxies[name].stop()
+            if name in self.proxies:
+                await self.proxies[name].stop()
             await emulator.stop()
 
     def fault(self, device: str, fault: str, for_s: float | None) -> None:
@@ -190,19 +198,21 @@ class Stage:
         if device not in self.emulators:
             rule = f"no emulated device has this name; there are {', '.join(self.emulators)}"
             raise UnknownName(rule, device, self.emulators)
-        emulator, proxy = self.emulators[device], self.proxies[device]
+        emulator, proxy = self.emulators[device], self.proxies.get(device)
+        of_link = FAULTS if proxy is not None else {}
         if fault == "none":
-            proxy.set(None)
+            if proxy is not None:
+                proxy.set(None)
             for name in emulator.FAULTS:
                 emulator.fault(name, on=False)
         elif fault in emulator.FAULTS:
             emulator.fault(fault, on=True)
             if for_s is not None:
                 asyncio.get_running_loop().call_later(for_s, lambda: emulator.fault(fault, on=False))
-        elif fault in FAULTS:
+        elif proxy is not None and fault in of_link:
             proxy.set(fault, for_s=for_s)
         else:
-            known = sorted({*emulator.FAULTS, *FAULTS, "none"})
+            known = sorted({*emulator.FAULTS, *of_link, "none"})
             raise UnknownName(
                 f"{device} has no fault of this name; there are {', '.join(known)}", fault, known
             )

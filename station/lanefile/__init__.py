@@ -1,5 +1,6 @@
 """The lane file: one strict TOML per lane, checked as a whole, with errors for the person who must act."""
 
+from station.lanefile.fit import FOLDER
 from station.lanefile.load import LaneFile, load_lane
 from station.lanefile.models import (
     Check,
@@ -19,6 +20,7 @@ from station.lanefile.problems import LaneFileError, Problem, UnknownName, neare
 from station.lanefile.shipped import config_folder, shipped
 
 __all__ = [
+    "FOLDER",
     "Check",
     "Consumer",
     "Device",

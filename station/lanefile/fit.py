@@ -18,7 +18,8 @@ ROLE_OF = {"rpm": Role.PORTAL_MONITOR, "scanner": Role.LINE_SCANNER, "lpr": Role
 """Which device does a check; a manifest comes from no device."""
 ADDRESS = ("host", "port")
 SERIAL = "serial_port"
-"""What drivers call the address of a device on the network, and on a serial line."""
+FOLDER = "folder"
+"""What drivers call the address of a device: on the network, on a serial line, where it leaves files."""
 
 NEEDED = {
     "coils": {
@@ -91,11 +92,13 @@ def address_problems(
             if key in known and key not in written:
                 rule = f"is missing; a real device needs {' and '.join(ADDRESS)}"
                 yield Problem(f"{place}.options.{key}", None, rule + f", or {SERIAL}" * (SERIAL in known))
+        if FOLDER in known and not written.get(FOLDER):
+            yield Problem(f"{place}.options.{FOLDER}", None, f"is missing; a real device needs its {FOLDER}")
         host = written.get(ADDRESS[0])
         if ADDRESS[0] in known and isinstance(host, str) and not _bare(host):
             yield Problem(f"{place}.options.{ADDRESS[0]}", shown(host), _host_rule(host))
     if mode == "emulated":
-        for key in (*ADDRESS, SERIAL):
+        for key in (*ADDRESS, SERIAL, FOLDER):
             if key in known and key in written:
                 rule = "must not be given: an emulated device has no address until it runs"
                 yield Problem(f"{place}.options.{key}", shown(written[key]), rule)
@@ -184,17 +187,17 @@ def _real_outputs(required: Sequence[str], devices: Sequence[FittedDevice]) -> I
 def _shared_addresses(devices: Sequence[FittedDevice]) -> Iterator[Problem]:
     owners: dict[str, str] = {}
     for device in devices:
-        host, port, serial, unit_id = (
-            getattr(device.options, key, "") for key in (*ADDRESS, SERIAL, "unit_id")
+        host, port, serial, folder, unit_id = (
+            getattr(device.options, key, "") for key in (*ADDRESS, SERIAL, FOLDER, "unit_id")
         )
-        address = serial or (f"{host}:{port}" if port else "")
+        address = serial or folder or (f"{host}:{port}" if port else "")
         if device.mode != "real" or not address:
             continue
         owner = owners.setdefault(f"{address} {unit_id}", device.name)
         if owner != device.name:
-            key = SERIAL if serial else ADDRESS[1]
+            key = SERIAL if serial else FOLDER if folder else ADDRESS[1]
             rule = f"{address} is already the address of {owner}; two devices cannot be one"
-            yield Problem(f"device.{device.name}.options.{key}", shown(serial or port), rule)
+            yield Problem(f"device.{device.name}.options.{key}", shown(serial or folder or port), rule)
 
 
 def _simulation(document: Document, devices: Sequence[FittedDevice]) -> Iterator[Problem]:

@@ -88,7 +88,8 @@ class SupervisedDevice:
         """Build it; opens nothing."""
         poll_s = getattr(device.options, "poll_s", None)
         self.device = device
-        self.health = HealthMachine(limits_for(device.role, device.stale_after_s, poll_s))
+        quiet = device.options.QUIET
+        self.health = HealthMachine(limits_for(device.role, device.stale_after_s, poll_s, quiet=quiet))
         self.driver: Driver | None = None
         self.task: asyncio.Task[None] | None = None
         self.tail = Tail()

@@ -105,8 +105,12 @@ class Limits:
     """It is online as soon as its link is open: it speaks only when there is something to say."""
 
 
-def limits_for(role: Role, stale_after_s: float | None = None, poll_s: float | None = None) -> Limits:
-    """Return the limits of a role; ``stale_after_s`` comes from the lane file, ``poll_s`` from the driver."""
+def limits_for(
+    role: Role, stale_after_s: float | None = None, poll_s: float | None = None, *, quiet: bool = False
+) -> Limits:
+    """Return the limits of a role; ``stale_after_s`` comes from the lane file, the others from the driver."""
+    if quiet:
+        return Limits(stale_after_s, 3 * stale_after_s if stale_after_s else None, live_on_open=True)
     if role == Role.LINE_SCANNER:
         stale_s = stale_after_s or 3.0
         return Limits(stale_s, 3 * stale_s, min(2.5, stale_s), 5.0, busy_backoff_s=(0.1, 2.0))
@@ -117,8 +121,7 @@ def limits_for(role: Role, stale_after_s: float | None = None, poll_s: float | N
         stale_s = stale_after_s or max(POLLS_MISSED * (poll_s or 0.0), POLL_LEAST_S)
         return Limits(stale_s, 3 * stale_s)
     # Cameras that push and text readers are silent while nothing passes.
-    reopen_s = 3 * stale_after_s if stale_after_s else None
-    return Limits(stale_after_s, reopen_s, live_on_open=True)
+    return limits_for(role, stale_after_s, quiet=True)
 
 
 def _rest(reading: Reading) -> int:

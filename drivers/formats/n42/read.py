@@ -35,9 +35,11 @@ from drivers.formats.n42.document import (
 NAMESPACE = "http://physics.nist.gov/N42/2011/N42"
 MAX_BYTES = 64 * 2**20
 MAX_ELEMENTS, MAX_DEPTH, MAX_TEXT = 500_000, 50, 2**20
-"""Hours of samples, and spectra of 100,000 channels. Beyond it a document needs gigabytes, without an entity."""
+"""Hours of samples, spectra of 100,000 channels: beyond it a document takes gigabytes, without an entity."""
 PIECE = 2**16
-MAX_COUNTS = 2**53
+MAX_COUNTS = 10**9
+"""Of one value: no detector counts more in the time of a measurement."""
+MAX_S = 1e9
 _NOT_ALL = frozenset({3, 5, 6, 20})
 """Errors of expat for a text that ends too early: no (whole) element, an open token, character or section."""
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d*)?)S)?)?")
@@ -144,7 +146,10 @@ def _duration(at: Element, name: str) -> float:
     if not found or not any(found.groups()):
         raise NotN42(f"{name} of {_name(at)} {_id(at)} is no duration: {text[:50]!r}")
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    whole_s = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if whole_s > MAX_S:
+        raise NotN42(f"{name} of {_name(at)} {_id(at)} is no duration of a measurement: {text[:50]!r}")
+    return whole_s
 
 
 def _numbers(text: str, what: str) -> list[float]:
@@ -196,7 +201,7 @@ def _detector(at: Element) -> Detector:
 
 
 def _item(root: Element) -> dict[str, str]:
-    """Return the item's characteristics, those in groups and those that are told of it while it passes, too."""
+    """Return the item's characteristics, also those in groups, and those that a measurement tells of it."""
     places = chain(_all(root, "RadItemInformation"), _all(root, "RadMeasurement", "RadItemState"))
     return {
         _text(at, "CharacteristicName"): _text(at, "CharacteristicValue")
@@ -231,7 +236,9 @@ def _measurement(at: Element, windows: dict[str, list[tuple[float, float]]], kno
         class_code=_text(at, "MeasurementClassCode"),
         counts=tuple(counts.values()),
         faults=tuple(
-            _fault(of) for state in ("RadInstrumentState", "RadDetectorState") for of in _all(at, state, "Fault")
+            _fault(of)
+            for state in ("RadInstrumentState", "RadDetectorState")
+            for of in _all(at, state, "Fault")
         ),
         speed_mps=speeds[0] if speeds else None,
         occupied=_flag(_text(at, "OccupancyIndicator")),
@@ -264,7 +271,7 @@ def _spectrum(at: Element, detector: str) -> DetectorCounts | None:
         return None
     packed = [each.get("compressionCode") for each in _all(at, "ChannelData")] == ["CountedZeroes"]
     total = sum(_unpacked(values, what)) if packed else sum(values)
-    return DetectorCounts(detector, live_s, total)
+    return DetectorCounts(detector, live_s, total) if total <= MAX_COUNTS else None
 
 
 def _unpacked(values: list[int], what: str) -> Iterator[int]:
