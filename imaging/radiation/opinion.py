@@ -97,6 +97,12 @@ class StationOpinion:
             self._renew(channel, known.estimate())
         return refused
 
+    def take_background(self, channel: str, counted: BackgroundEstimate) -> None:
+        """Take a background that the device has counted itself, in place of records of it."""
+        if (known := self._background.get(channel)) is not None:
+            known.take(counted)
+            self._renew(channel, counted)
+
     def _renew(self, channel: str, estimate: BackgroundEstimate | None) -> None:
         if channel == "gamma":
             self._gamma = self._threshold.limit(estimate) if estimate else None

@@ -26,6 +26,8 @@ PRIORITY = {
     "gamma_alarm": 1,
     "tamper": 1,
     "emergency_stop": 1,
+    "late_neutron_alarm": 1,
+    "late_gamma_alarm": 1,
     "tailgate": 1,
     "vehicle_left_undecided": 1,
     "barrier_moved_unordered": 1,
@@ -45,6 +47,7 @@ PRIORITY = {
     "panel_drift": 3,
     "panel_dispersion": 3,
     "portal_rule": 3,
+    "report_refused": 2,
 }
 
 
@@ -178,7 +181,12 @@ ORDERS = {"hold": "hold_order", "secondary": "exam_order", "scan": "exam_order"}
 """Alarm of a directive that names a vehicle, by its action; a discreet one never has an alarm."""
 OF_THE_VEHICLE = frozenset({"second_vehicle", "station_only", "vehicle_in_beam", *ORDERS.values()})
 """Alarms that are over when their vehicle has gone; those of devices end with their cause."""
-EVENTS = frozenset({"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_stalled", "portal_rule"})
+LATE = {"gamma": "late_gamma_alarm", "neutron": "late_neutron_alarm"}
+"""Alarm of a portal's report on a vehicle that is not in the lane, by the channel."""
+EVENTS = frozenset(
+    {"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_stalled", "portal_rule", "report_refused"}
+    | set(LATE.values())
+)
 """What happened and is over at once: to have seen it is all that can be done."""
 
 

@@ -174,6 +174,31 @@ class ReadUnattributed(LaneEvent):
     blobs: tuple[BlobUse, ...] = ()
 
 
+class ReportUnattributed(LaneEvent):
+    """A portal told of a passage that no vehicle known here explains: kept, and its alarms are raised."""
+
+    PRIO: ClassVar[Prio] = Prio.INSPECTION
+    device: str
+    name: str
+    begin_utc_us: int | None
+    end_utc_us: int | None
+    """Of the passage, by the portal's own clock; ``None``: the document does not say."""
+    item: dict[str, str]
+    occupancy: OccupancySummary
+    blobs: tuple[BlobUse, ...] = ()
+
+
+class ReportRefused(LaneEvent):
+    """A portal left a document that cannot be used: of the vehicle that it tells of nothing is known."""
+
+    PRIO: ClassVar[Prio] = Prio.INSPECTION
+    device: str
+    report: str
+    """What names it: the SHA-256 of its bytes, or of what is known of a file that was not read."""
+    name: str
+    why: str
+
+
 class ScanStarted(InspectionEvent):
     """A scanner began to send lines of this vehicle."""
 
@@ -285,6 +310,8 @@ class InspectionAmended(InspectionEvent):
     device: str | None = None
     fields: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     blobs: tuple[BlobUse, ...] = ()
+    occupancy: OccupancySummary | None = None
+    """What the portal saw of it, where that became known later."""
 
 
 class LaneModeChanged(LaneEvent):

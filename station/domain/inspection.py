@@ -10,6 +10,7 @@ changes of state, coverage, identity, recommendation and locks; live data never 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from station.domain import advice
@@ -42,6 +43,8 @@ class Inspection:
     opened_s: float
     required: frozenset[str]
     fitted: frozenset[str]
+    patience_s: Mapping[str, float] = field(default_factory=dict)
+    """For how long at the booth a check that has not begun is waited for, where it is told afterwards."""
     state: str = "open"
     cause: str | None = None
     version: int = 1
@@ -340,11 +343,12 @@ class Inspection:
 
     def tick(self, now_s: float) -> None:
         """Let time-outs happen."""
-        at_booth = self.booth_since_s is not None and now_s - self.booth_since_s >= MISSED_AT_BOOTH_S
+        at_booth_s = 0.0 if self.booth_since_s is None else now_s - self.booth_since_s
         if self.state in ("open", "measuring"):
             too_old = now_s - self.opened_s >= MEASURE_LIMIT_S
             for check in self.checks.waiting():
-                if too_old or (at_booth and not self.checks.running[check]):
+                missed = at_booth_s >= self.patience_s.get(check, MISSED_AT_BOOTH_S)
+                if too_old or (missed and not self.checks.running[check]):
                     self.checks.presume(check, "timeout")
         self.checks.give_up(now_s - MEASURE_LIMIT_S)
         alarmed = bool(self.neutron or self.gamma)  # such a vehicle is not forgotten

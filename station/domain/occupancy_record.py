@@ -17,7 +17,7 @@ GAP_S = {Channel.GAMMA: 1.0, Channel.NEUTRON: 2.5}
 """A channel that says nothing for longer while the portal sees a vehicle has a gap."""
 GAP_INTERVALS = 2.5
 """One whose records come more slowly than that: so many of them."""
-NORMAL_ENDS = frozenset({"gx", "background_seen", "cleared"})
+NORMAL_ENDS = frozenset({"gx", "background_seen", "cleared", "reported"})
 
 
 @dataclass(frozen=True, slots=True)

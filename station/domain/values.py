@@ -124,6 +124,7 @@ class BlobUse(Value):
         "flags",
         "raw",
         "trace",
+        "n42",
         "photo",
         "plate",
         "capture",
@@ -229,6 +230,8 @@ class OccupancySummary(Value):
     hot_spots: tuple[HotSpot, ...] = ()
     unlocated: tuple[Unlocated, ...] = ()
     profile: str | None = None
+    report: str | None = None
+    """SHA-256 of the document in which the portal told of it afterwards."""
 
     def on(self, scan: ScanSummary | None) -> OccupancySummary:
         """Return this with the columns of its hot spots in a scan."""

@@ -99,6 +99,12 @@ class LaneFacts:
         return frozenset(devices | ({"manifest"} if self.manifests else set()))
 
     @property
+    def patience_s(self) -> dict[str, float]:
+        """Return for how long a vehicle at the booth waits for a check that is told afterwards."""
+        told = [d.portal.reported_within_s for d in self.devices if d.portal.reported_within_s is not None]
+        return {"rpm": max(told)} if told else {}
+
+    @property
     def directed(self) -> Directed:
         """Return what directives say of a vehicle that has just come."""
         return Directed((), NOTHING if self.manifests else None, (), self.modulation_required)
@@ -110,6 +116,10 @@ class LaneFacts:
     def mode_of(self, name: str) -> str:
         """Return what stands behind a device: real or emulated."""
         return next(device.mode for device in self.devices if device.name == name)
+
+    def portal_of(self, name: str) -> PortalFacts:
+        """Return what is known of a portal."""
+        return next(device.portal for device in self.devices if device.name == name)
 
     def of_role(self, role: str) -> tuple[DeviceFacts, ...]:
         """Return the devices of one role."""
@@ -191,6 +201,8 @@ class Core:
     last: dict[str, Any] | None = None
     events: list[Event] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
+    settled: list[tuple[str, str, bool]] = field(default_factory=list)
+    """Reports that the events of the running call record: device, key, and whether all of it is kept."""
     opens: str | None = None
     seals: str | None = None
     sealed_count: int = 0
@@ -233,6 +245,7 @@ class Core:
         fields: Args,
         device: str | None = None,
         blobs: tuple[BlobUse, ...] = (),
+        occupancy: OccupancySummary | None = None,
     ) -> None:
         """Add a fact to an inspection that is sealed, or whose record does not name it; its version stays."""
         self.emit(
@@ -243,12 +256,14 @@ class Core:
             device=device,
             fields=fields,
             blobs=blobs,
+            occupancy=occupancy,
         )
 
     def drop_call(self) -> None:
         """The running call failed: nothing that it prepared happens, and permission is not left to chance."""
         self.events.clear()
         self.effects.clear()
+        self.settled.clear()
         self.opens = self.seals = None
         if self.inspection is not None:
             self.inspection.withdraw()

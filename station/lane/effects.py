@@ -10,10 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from drivers.readings import CameraRead, Channel, LineBlock, LinesLost, ScanClosed, ScanKey, ScanOpened, Stamp
+from drivers.api import PortalFacts
+from drivers.readings import (
+    CameraRead,
+    Channel,
+    LineBlock,
+    LinesLost,
+    PortalReport,
+    ScanClosed,
+    ScanKey,
+    ScanOpened,
+    Stamp,
+)
+from imaging.radiation.gross import GrossConfig
 from station.domain.events import Event
 from station.domain.statistics import Kind
-from station.domain.values import ScanSummary
+from station.domain.values import OccupancySummary, ScanSummary
 from station.domain.view import LaneView
 from station.lane.hotspot import NOTHING, Found, Sought
 
@@ -122,8 +134,34 @@ class KeepTrace:
     sought: Sought | None = None
 
 
-Work = OpenScan | FeedScan | EndScan | KeepPictures | KeepTrace
-Effect = Append | Show | SetOutputs | Suspect | LiveSample | Work
+@dataclass(frozen=True, slots=True)
+class KeepReport:
+    """Judge what a portal told of a passage afterwards, store it and its profile; report ``ReportKept``.
+
+    ``gross`` are the station's rules; ``known``: it is recorded, and only its document has to be stored yet.
+    """
+
+    device: str
+    report: PortalReport
+    inspection_id: str | None
+    occupancy_id: str
+    portal: PortalFacts
+    gross: GrossConfig
+    disturbed: bool
+    certain: bool
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TakeReport:
+    """The report of this key is durable: the device need not keep it."""
+
+    device: str
+    key: str
+
+
+Work = OpenScan | FeedScan | EndScan | KeepPictures | KeepTrace | KeepReport
+Effect = Append | Show | SetOutputs | Suspect | LiveSample | TakeReport | Work
 
 
 # --- results of work ----------------------------------------------------------------------------
@@ -154,6 +192,16 @@ class TraceKept:
     work: KeepTrace
     blob: BlobKept | None
     found: Found = NOTHING
+    failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportKept:
+    """What a report amounts to, if anything, and its blobs by role, or why there are none."""
+
+    work: KeepReport
+    summary: OccupancySummary | None
+    blobs: Mapping[str, BlobKept]
     failed: str | None = None
 
 
@@ -201,4 +249,4 @@ class DayKept:
     blobs: Mapping[str, BlobKept]
 
 
-Result = PicturesKept | TraceKept | ScanProgress | ScanReady | CalibrationReady | DayKept
+Result = PicturesKept | TraceKept | ReportKept | ScanProgress | ScanReady | CalibrationReady | DayKept

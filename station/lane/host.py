@@ -31,6 +31,7 @@ from station.lane.effects import (
     EndScan,
     FeedScan,
     KeepPictures,
+    KeepReport,
     KeepTrace,
     LiveSample,
     OpenScan,
@@ -39,12 +40,13 @@ from station.lane.effects import (
     SetOutputs,
     Show,
     Suspect,
+    TakeReport,
 )
 from station.lane.image import Image
 from station.lane.imager import Imager, Vault
 from station.lane.lane import Lane
 from station.lane.live import Live
-from station.lane.vault import keep_pictures, keep_trace
+from station.lane.vault import keep_pictures, keep_report, keep_trace
 from station.lane.worker import Worker
 from station.runtime.bus import Bus, Message
 from station.store.draft import Receipt
@@ -82,6 +84,8 @@ class Ports:
     """Fills in what only the daemon knows: centre, scripted officer."""
     told: Callable[[Sequence[Event]], None] = lambda events: None
     """Hears of every event that is durable."""
+    taken: Callable[[str, str], None] = lambda device, key: None
+    """Tells a device that the report of this key is durable."""
 
 
 class LaneHost:
@@ -219,6 +223,8 @@ class LaneHost:
             elif isinstance(effect, Suspect):
                 # Its answer is a change of health, which must not come in the middle of these effects.
                 self._loop.call_soon(self._ports.suspect, effect.device, effect.code, effect.on)
+            elif isinstance(effect, TakeReport):
+                self._ports.taken(effect.device, effect.key)
             elif isinstance(effect, LiveSample):
                 self.live.sample(effect)
             elif isinstance(effect, Show):
@@ -354,20 +360,25 @@ class LaneHost:
 
     # --- threads --------------------------------------------------------------------------------
 
-    def _keep(self, work: KeepPictures | KeepTrace) -> None:
-        if isinstance(work, KeepTrace):
+    def _keep(self, work: KeepPictures | KeepTrace | KeepReport) -> None:
+        if not isinstance(work, KeepPictures):  # of reports no more come while those that came wait
             self._evidence.put(work)
         elif not self._evidence.put(work, len(work.read.body) + sum(len(p.jpeg) for p in work.read.pictures)):
             log.error("no room for the pictures of %s: too many wait for the disk", work.device)
             # Its answer must not come in the middle of these effects.
             self._loop.call_soon(self._result, PicturesKept(work, {}, failed="storage"))
 
-    def _keep_now(self, work: KeepPictures | KeepTrace | str) -> None:
-        if isinstance(work, str):
-            self._ports.vault.drop_lines(work)
-            return
-        keep = keep_pictures if isinstance(work, KeepPictures) else keep_trace
-        self.report(keep(self._ports.vault.keep, work))  # type: ignore[arg-type]  # the pair fits
+    def _keep_now(self, work: KeepPictures | KeepTrace | KeepReport | str) -> None:
+        keep = self._ports.vault.keep
+        match work:
+            case str():
+                self._ports.vault.drop_lines(work)
+            case KeepPictures():
+                self.report(keep_pictures(keep, work))
+            case KeepReport():
+                self.report(keep_report(keep, work))
+            case _:
+                self.report(keep_trace(keep, work))
 
     def report(self, result: Result) -> None:
         """Take the result of work; from any thread."""

@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from drivers.readings import CameraRead, Inputs, PortalReading, Reading, ScannerReading, Stamp
+from drivers.readings import (
+    CameraRead,
+    Inputs,
+    PortalReading,
+    PortalReport,
+    Reading,
+    ScannerReading,
+    Stamp,
+)
 from station.domain import alarms
 from station.domain.device_events import DeviceHealthChanged
 from station.domain.events import (
@@ -37,6 +45,7 @@ from station.lane.effects import (
     DayKept,
     Effect,
     PicturesKept,
+    ReportKept,
     Result,
     ScanProgress,
     ScanReady,
@@ -47,6 +56,7 @@ from station.lane.effects import (
 from station.lane.hours import LaneHours
 from station.lane.portals import Portals
 from station.lane.record import lane_view
+from station.lane.reports import Reports
 from station.lane.restart import Before, tell_lane_file
 from station.lane.scans import Scans
 from station.lane.sequencer import Sequencer
@@ -68,6 +78,7 @@ class Lane:
         self._sequencer = Sequencer(self.core)
         self._portals = Portals(self.core)
         self._contacts = Contacts(self.core)
+        self._reports = Reports(self.core)
         self._scans = Scans(self.core)
         self._cameras = Cameras(self.core)
         self._directives = Directives(self.core)
@@ -89,7 +100,9 @@ class Lane:
     def accept(self, device: str, reading: Reading, now: Stamp) -> list[Effect]:
         """Take one reading of one device."""
         self.core.now = now
-        if isinstance(reading, PortalReading):
+        if isinstance(reading, PortalReport):
+            self._reports.reading(device, reading)
+        elif isinstance(reading, PortalReading):
             self._portals.reading(device, reading)
             self.hours.reading(device, reading)
         elif isinstance(reading, Inputs):
@@ -118,6 +131,8 @@ class Lane:
             self._cameras.kept(result)
         elif isinstance(result, TraceKept):
             self._portals.kept(result)
+        elif isinstance(result, ReportKept):
+            self._reports.kept(result)
         elif isinstance(result, CalibrationReady):
             self._scans.calibrated(result)
         elif isinstance(result, DayKept):
@@ -218,6 +233,7 @@ class Lane:
         for scan in before.cut:
             self._scans.cut_off(scan)
         self._portals.restore(before.portals)
+        self._reports.restore(before.told)
         self._unrepeated = STANDING_EVERY
         return effects + self._finish()
 
@@ -298,6 +314,7 @@ class Lane:
         self._directives.look()
         if before is not None and core.passage is not before:
             self._suspicion.vehicle_left()
+            self._reports.vehicle_left(before)
         self._suspicion.tick(*self._sequencer.board())
         self._request_decision()
         effects = self._changed_outputs()
@@ -339,6 +356,7 @@ class Lane:
             seals=core.seals,
         )
         self.hours.told(events)
+        self._pending |= self._reports.settle(self._token)
         self._unrepeated += len(events)
         core.events.clear()
         core.opens = core.seals = None

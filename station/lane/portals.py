@@ -19,14 +19,11 @@ from drivers.readings import (
 from imaging.radiation.background import BackgroundRules
 from imaging.radiation.gross import GrossConfig
 from imaging.radiation.opinion import StationOpinion, device_rule
-from imaging.radiation.verdict import OpinionResult, Verdict
+from imaging.radiation.verdict import OpinionResult
 from station.domain import alarms
 from station.domain.device_events import CountsMissed, DeviceSetupChanged, PortalNoted
 from station.domain.events import (
-    OccupancyEnded,
     OccupancyStarted,
-    RadiationAlarmRaised,
-    RadiationOpinionDisagreed,
 )
 from station.domain.occupancy_effects import (
     AlarmRaised,
@@ -43,20 +40,19 @@ from station.domain.occupancy_effects import (
 )
 from station.domain.occupancy_record import Occupancy
 from station.domain.polled import PolledMachine
-from station.domain.rules import Alarm
-from station.domain.second_opinion import opinions, uncounted
-from station.domain.values import AlgorithmVerdict, OccupancySummary, StandingPortal
+from station.domain.values import OccupancySummary, StandingPortal
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, Show, TraceKept
 from station.lane.hotspot import seek
+from station.lane.measured import WINDOW_S, measured, radiation_alarm, summary_of
 from station.lane.panels import PanelWatch
+from station.lane.profile import panels
 from station.lane.sequencer import open_inspection, tamper
 from station.lane.strips import trace
 from station.lane.track import Track
 from station.lane.unplaced import located, with_places
 
 KEPT_OCCUPANCIES = 16
-WINDOW_S = 1.0
 AMENDED = ("occupancy_id", "complete", "close_reason", "gamma_alarm", "neutron_alarm", "suppression")
 """What is told of an occupancy that ended when its inspection was sealed."""
 
@@ -242,38 +238,15 @@ class Portals:
         return None if background is None else round(background + nsigma * math.sqrt(background), 1)
 
     def _alarm(self, device: str, portal: _Portal, effect: AlarmRaised) -> None:
-        core = self._core
+        core, reading, channel = self._core, effect.reading, effect.channel
         passage = core.passage or open_inspection(core, "occupancy")
-        reading = effect.reading
-        channel = str(effect.channel)
-        limit = self._limit(portal, channel)
         occupancy = portal.machine.open
-        cps = reading.total if channel == "neutron" else None
+        cps = reading.total if channel == Channel.NEUTRON else None
         if cps is None and occupancy is not None:  # an alarm without counts has those that came before it
-            cps = occupancy.gamma.max_1s if channel == "gamma" else occupancy.neutron.best_total
-        alarm_id = core.raise_alarm(
-            f"{channel}_alarm",
-            device,
-            {
-                "counts": cps,
-                "limit": limit,
-                "ratio": round(cps / limit, 2) if cps is not None and limit else None,
-                "background": passage.backgrounds.get(channel),
-                "uncertain": effect.uncertain,
-            },
-        )
-        passage.alarmed.add(channel)
-        passage.inspection.alarm(channel, Alarm(device, cps, limit))
-        core.tell(
-            RadiationAlarmRaised,
-            alarm_id=alarm_id,
-            device=device,
-            channel=channel,
-            counts=reading.counts,
-            interval_s=reading.interval_s,
-            counts_1s=cps,
-            limit=limit,
-        )
+            gamma = channel == Channel.GAMMA
+            cps = occupancy.gamma.max_1s if gamma else occupancy.neutron.best_total
+        limit = self._limit(portal, channel)
+        radiation_alarm(core, passage, device, channel, reading, cps, limit, uncertain=effect.uncertain)
 
     # --- the end of an occupancy ------------------------------------------------------------------
 
@@ -284,11 +257,12 @@ class Portals:
         if passage is not None and mine:
             self._maxima(device, occupancy, passage)
             passage.inspection.work(+1, core.now_s)
-        summary = _summary(device, portal, occupancy, opinion, self._limit(portal, "gamma"))
+        summary = summary_of(device, portal.facts, occupancy, opinion, self._limit(portal, "gamma"))
         sought = None
         if passage is not None and mine:
             sought = seek(core.facts, passage, occupancy, summary, _hold_in_s(portal, occupancy))
         strips = trace(passage if mine else None, occupancy, core.facts.geometry.portal_m)
+        strips["panels"] = panels(occupancy, dict.fromkeys(Channel, portal.facts.detectors), opinion)
         self._closing[occupancy.occupancy_id] = summary
         work = KeepTrace(inspection_id or "", occupancy.occupancy_id, device, strips, sought)
         if portal.machine.fitted:
@@ -307,23 +281,11 @@ class Portals:
         if passage is None or passage.inspection.inspection_id != result.work.inspection_id:
             self._amend(result.work.inspection_id, summary, {"trace": result.blob} if result.blob else {})
             return
-        blobs = passage.keep({"trace": result.blob}) if result.blob else ()
         if result.found.wants_length:
             passage.unplaced.append(result.work)
-        summary = summary.on(passage.scan)
-        passage.occupancies.append(summary)
-        inspection = passage.inspection
-        inspection.work(-1, core.now_s)
-        for opinion, relation in opinions(summary):
-            inspection.opine(opinion)
-            if relation in ("device_only", "station_only"):
-                told = {"device": summary.device, "channel": opinion.channel, "relation": relation}
-                core.tell(RadiationOpinionDisagreed, **told)
-            if relation == "station_only":
-                core.lane_alarm("station_only", summary.device)
         self._panels.judged(summary)
-        inspection.finish("rpm", core.now_s, summary.reason, float(summary.complete))
-        core.tell(OccupancyEnded, **summary.model_dump(), blobs=blobs)
+        passage.inspection.work(-1, core.now_s)
+        measured(core, passage, summary, {"trace": result.blob} if result.blob else {})
 
     def _amend(self, inspection_id: str, summary: OccupancySummary, blobs: Mapping[str, BlobKept]) -> None:
         if inspection_id:
@@ -333,6 +295,7 @@ class Portals:
                 device=summary.device,
                 fields={name: getattr(summary, name) for name in AMENDED},
                 blobs=blob_uses(blobs),
+                occupancy=summary,
             )
 
     def _amended(self, device: str, portal: _Portal, effect: Amended) -> None:
@@ -344,49 +307,6 @@ class Portals:
                 device=device,
                 fields={"occupancy_id": effect.occupancy_id, "device_count": effect.device_count},
             )
-
-
-def _summary(
-    device: str, portal: _Portal, occupancy: Occupancy, opinion: OpinionResult, limit: float | None
-) -> OccupancySummary:
-    background = opinion.gamma_background.total_cps if opinion.gamma_background else None
-    sigma, missing = occupancy.sigma_max(background), occupancy.missing(portal.machine.fitted)
-    return OccupancySummary(
-        occupancy_id=occupancy.occupancy_id,
-        device=device,
-        close_reason=occupancy.close_reason,
-        device_count=occupancy.device_count,
-        complete=not missing,
-        missing=tuple(missing),
-        start_known=occupancy.start_known,
-        duration_s=round(occupancy.duration_s, 3),
-        gamma_max_1s=occupancy.gamma.max_1s,
-        gamma_background=background,
-        gamma_limit=limit,
-        neutron_max=occupancy.neutron.best_total,
-        neutron_limit=opinion.neutron_limit,
-        sigma_max=None if sigma is None else round(sigma, 3),
-        suppression=None if opinion.suppression is None else round(opinion.suppression, 3),
-        gamma_alarm=Channel.GAMMA in occupancy.alarms,
-        neutron_alarm=Channel.NEUTRON in occupancy.alarms,
-        tamper=occupancy.tamper,
-        gaps=len(occupancy.gaps),
-        verdicts=(*map(_verdict, opinion.verdicts), *uncounted(portal.facts.alarms - portal.facts.channels)),
-    )
-
-
-def _verdict(verdict: Verdict) -> AlgorithmVerdict:
-    return AlgorithmVerdict(
-        algo=verdict.algo,
-        version=verdict.version,
-        channel=verdict.channel,
-        params=dict(verdict.params),
-        statistic=verdict.statistic,
-        threshold=verdict.threshold,
-        t_first_s=verdict.t_first_s,
-        outcome=str(verdict.outcome),
-        reason=verdict.reason,
-    )
 
 
 def _hold_in_s(portal: _Portal, occupancy: Occupancy) -> float | None:

@@ -201,6 +201,7 @@ def _opened(facts: LaneFacts, data: Mapping[str, Any]) -> Passage:
         opened_s=0.0,
         required=facts.required,
         fitted=facts.fitted,
+        patience_s=facts.patience_s,
         directed=facts.directed,
     )
     passage = Passage(inspection)

@@ -264,6 +264,7 @@ def open_inspection(core: Core, opened_by: str, *, restless: bool = False) -> Pa
         opened_s=core.now_s,
         required=core.facts.required,
         fitted=core.facts.fitted,
+        patience_s=core.facts.patience_s,
         directed=core.facts.directed,
         in_service=core.mode in ("open", "draining"),
     )

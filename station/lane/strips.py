@@ -18,6 +18,13 @@ class Series(NamedTuple):
     """0: nobody knows how long it counts."""
 
 
+def series(samples: Samples, start_s: float) -> Series:
+    """Return the records of a channel that have a sum, of an occupancy that began then."""
+    pairs = zip(samples.times_s, samples.totals, strict=True)
+    known = [(start_s + t_s, total) for t_s, total in pairs if total is not None]
+    return Series(known, samples.interval_s)
+
+
 def strips(passage: Passage | None, gamma: Series, neutron: Series, portal_m: float) -> dict[str, Any]:
     """Return both channels against the vehicle's own axis, or against time without any track.
 
@@ -50,13 +57,8 @@ def strips(passage: Passage | None, gamma: Series, neutron: Series, portal_m: fl
 def trace(passage: Passage | None, occupancy: Occupancy, portal_m: float) -> dict[str, Any]:
     """Return the strips of an occupancy that has closed, as they are stored."""
     start_s = occupancy.start.mono_ns / 1e9
-
-    def series(samples: Samples) -> Series:
-        pairs = zip(samples.times_s, samples.totals, strict=True)
-        known = [(start_s + t_s, total) for t_s, total in pairs if total is not None]
-        return Series(known, samples.interval_s)
-
-    drawn = strips(passage, series(occupancy.gamma), series(occupancy.neutron), portal_m)
+    gamma, neutron = series(occupancy.gamma, start_s), series(occupancy.neutron, start_s)
+    drawn = strips(passage, gamma, neutron, portal_m)
     return {**drawn, "occupancy_id": occupancy.occupancy_id}
 
 

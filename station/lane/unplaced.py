@@ -22,7 +22,7 @@ def imaged(core: Core) -> None:
         if work.sought is not None:
             sought = paced(replace(work.sought, length_m=length_m), passage.track)
             strips = trace(passage, sought.occupancy, core.facts.geometry.portal_m)
-            core.effects.append(replace(work, trace=strips, sought=sought))
+            core.effects.append(replace(work, trace={**work.trace, **strips}, sought=sought))
     passage.unplaced.clear()
 
 

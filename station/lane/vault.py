@@ -9,8 +9,17 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from station.lane.effects import BlobKept, KeepPictures, KeepTrace, PicturesKept, TraceKept
+from station.lane.effects import (
+    BlobKept,
+    KeepPictures,
+    KeepReport,
+    KeepTrace,
+    PicturesKept,
+    ReportKept,
+    TraceKept,
+)
 from station.lane.hotspot import find
+from station.lane.judge import judged
 from station.store.errors import StoreError
 from station.store.journal import Store
 from station.store.quota import Pressure
@@ -110,6 +119,25 @@ def keep_pictures(keep: Keep, work: KeepPictures) -> PicturesKept:
         return PicturesKept(work, blobs)
     except Exception as error:
         return PicturesKept(work, {}, failed=str(error))
+
+
+def keep_report(keep: Keep, work: KeepReport) -> ReportKept:
+    """Judge and store a portal's report, the document first; a failure is a result, never silence."""
+    blobs: dict[str, BlobKept] = {}
+    failed: str | None = None
+    try:
+        done = judged(work)
+    except Exception as error:
+        log.exception("the report %s cannot be judged", work.report.name)
+        return ReportKept(work, None, blobs, failed=f"it cannot be judged: {error!r}"[:200])
+    try:
+        blobs["n42"] = keep(work.report.body, "application/xml")
+        if not work.known:
+            blobs["trace"] = keep(done.trace, "application/json")
+    except Exception as error:
+        failed = str(error)
+    profile = blobs["trace"].sha256 if "trace" in blobs else None
+    return ReportKept(work, done.summary.model_copy(update={"profile": profile}), blobs, failed)
 
 
 def keep_trace(keep: Keep, work: KeepTrace) -> TraceKept:

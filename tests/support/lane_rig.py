@@ -41,16 +41,18 @@ from station.lane.effects import (
     Effect,
     EndScan,
     KeepPictures,
+    KeepReport,
     KeepTrace,
     ScanReady,
     SetOutputs,
     Suspect,
+    TakeReport,
 )
 from station.lane.imager import Vault
 from station.lane.lane import Lane
 from station.lane.rawfile import LeftOver
 from station.lane.restart import Before, Record, alarms_before, found_open, portals_before
-from station.lane.vault import keep_pictures, keep_trace
+from station.lane.vault import keep_pictures, keep_report, keep_trace
 from station.store import schema
 from station.store.directives import StoredDirective, note, open_directives
 from station.store.readers import Tip, View
@@ -172,6 +174,8 @@ class Rig:
     inputs: dict[str, bool] = field(default_factory=lambda: dict(REST))
     scan_result: dict[str, Any] = field(default_factory=dict)
     suspected: dict[tuple[str, str], bool] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+    """Reports of which the device was told that they are durable."""
     appends: list[Append] = field(default_factory=list)
     hold_appends: bool = False
     """Whether the disk takes its time."""
@@ -241,8 +245,8 @@ class Rig:
             portals=portals_before(told),
             directives=tuple(map(directive_of, directives_before(self.records()))),
             cut=tuple(cut),
-            config_sha256=self.lane_facts.config_sha256,
             told=tuple(told),
+            config_sha256=self.lane_facts.config_sha256,
         )
         self.now_s += away_s
         quality = self.lane.core.clock_quality
@@ -270,6 +274,10 @@ class Rig:
                 self.carry(self.lane.result(keep_pictures(self.vault.keep, effect), self.stamp()))
             elif isinstance(effect, KeepTrace):
                 self.carry(self.lane.result(keep_trace(self.vault.keep, effect), self.stamp()))
+            elif isinstance(effect, KeepReport):
+                self.carry(self.lane.result(keep_report(self.vault.keep, effect), self.stamp()))
+            elif isinstance(effect, TakeReport):
+                self.taken.append(effect.key)
             elif isinstance(effect, EndScan):
                 self._scan_ready(effect)
 
