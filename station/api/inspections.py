@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from hashlib import sha256
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from station.api.feed import MAX_SEQ
 from station.api.problems import Problem, refusals
 from station.api.services import Lent
+from station.lane.evidence import document
+from station.lane.export import sealed_record
 from station.store.chain import FLAGS, Row, rfc3339
 from station.store.feed import read_subject
 from station.store.readers import View
 from station.store.search import PAGE, Found, find, find_one
 
 router = APIRouter(prefix="/v1/inspections", tags=["inspections"])
+
+
+N42_MEDIA = "application/xml"
+_N42: dict[int | str, dict[str, Any]] = {
+    200: {"content": {N42_MEDIA: {"schema": {"type": "string", "format": "binary"}}}},
+    **refusals("not-found", "trimmed", "store-unavailable"),
+}
 
 
 class InspectionQuery(BaseModel):
@@ -87,6 +97,32 @@ async def inspection(inspection_id: Annotated[str, Path(max_length=64)], service
         raise Problem(404, "not-found", f"There is no inspection {inspection_id!r}.")
     lines = [RecordLine(seq=row.seq, type=row.type, time=rfc3339(row.time_us)) for row in rows]
     return InspectionRecords.model_validate({**_fields(found), "records": lines})
+
+
+@router.get("/{inspection_id}/n42", response_class=Response, responses=_N42)
+async def n42(inspection_id: Annotated[str, Path(max_length=64)], services: Lent) -> Response:
+    """Return a sealed inspection as an N42.42-2012 document; what became known later is in it."""
+
+    def look(view: View) -> tuple[Found | None, list[Row]]:
+        return find_one(view.connection, inspection_id, view.tip.seq), read_subject(view, inspection_id)
+
+    found, rows = await services.store.read(look)
+    if found is None:
+        raise Problem(404, "not-found", f"There is no inspection {inspection_id!r}.")
+    told = [row.told() for row in rows]
+    if sealed_record(told) is None:
+        if found.state == "sealed":
+            raise Problem(410, "trimmed", f"The records of inspection {inspection_id!r} were removed.")
+        raise Problem(404, "not-found", f"Inspection {inspection_id!r} is not sealed yet.")
+    body = await document(services.store, services.station, told)
+    if body is None:
+        raise Problem(404, "not-found", f"No portal was fitted for inspection {inspection_id!r}.")
+    headers = {
+        "ETag": f'"{sha256(body).hexdigest()}"',
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f'attachment; filename="{found.id}.n42"',
+    }
+    return Response(body, headers=headers, media_type=N42_MEDIA)
 
 
 def _fields(found: Found) -> dict[str, str | int | bool]:

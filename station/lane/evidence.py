@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from imaging.radiograph.model import D16_WINDOW
 from station.domain.events import InspectionSealed
 from station.domain.values import ScanSummary
+from station.lane.export import n42, occupancies
 from station.lane.host import LaneHost
 from station.lane.image import from_npy, reduced, reduced_flags
+from station.lane.restart import Record
 from station.lane.strips import strips
-from station.store.blobs import CHUNK_BYTES
+from station.store.blobs import CHUNK_BYTES, DamagedBlob
 from station.store.journal import Store
 
 PRESETS = {"light": [50_000, 63_600], "dense": [10_000, 45_000]}
+
+
+async def whole_blob(store: Store, sha256: str) -> bytes | None:
+    """Return a blob; ``None`` where it never was or was removed. Raises ``DamagedBlob``."""
+    row = await store.find_blob(sha256)
+    if row is None or not row.present:
+        return None
+    chunks = range(-(-row.size // CHUNK_BYTES))
+    return b"".join([await store.read_blob(row, chunk) for chunk in chunks])
+
+
+async def document(store: Store, lane_id: str, told: Sequence[Record]) -> bytes | None:
+    """Return a sealed inspection's N42 document, made of its records and of the profiles that are kept."""
+    kept: dict[str, bytes] = {}
+    for one in occupancies(told):
+        with contextlib.suppress(DamagedBlob):
+            if one.profile is not None and (data := await whole_blob(store, one.profile)) is not None:
+                kept[one.profile] = data
+
+    def made() -> bytes | None:
+        return n42(lane_id, told, {sha256: json.loads(data) for sha256, data in kept.items()})
+
+    return await asyncio.to_thread(made)
 
 
 class Evidence:
@@ -108,11 +135,7 @@ class Evidence:
         return next((data for _, kind, data in reversed(told) if kind == InspectionSealed.type_name()), None)
 
     async def _read_blob(self, sha256: str) -> bytes | None:
-        row = await self._store.find_blob(sha256)
-        if row is None or not row.present:
-            return None
-        chunks = range(-(-row.size // CHUNK_BYTES))
-        return b"".join([await self._store.read_blob(row, chunk) for chunk in chunks])
+        return await whole_blob(self._store, sha256)
 
     @property
     def _portal_m(self) -> float:
