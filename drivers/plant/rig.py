@@ -13,7 +13,9 @@ import logging
 import os
 import pty
 import secrets
+import shutil
 import socket
+import tempfile
 import time
 import tty
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -79,6 +81,8 @@ class DriverCase:
     patience_s: float = 10.0
     serial: bool = False
     """The emulator's ``start_pty()`` is used instead of ``start()``; no proxy stands in between."""
+    folder: bool = False
+    """The device leaves files in a folder, which ``address`` is given; no proxy stands in between."""
     reads_on_connect: bool = True
     """A reading comes soon after every connect."""
     junk: bytes = b"\x00\xffjunk,\r\n"
@@ -156,24 +160,27 @@ class Rig:
         self.plant.advance()
         emulator = case.emulator()
         self.dials = emulator.DIALS
-        self.emulator = emulator(case.validated("" if case.serial else 1), self.plant, self.clock, 1)
+        self.place: int | str = tempfile.mkdtemp() if case.folder else ""
+        options = case.validated(self.place if case.serial or case.folder else 1)
+        self.emulator = emulator(options, self.plant, self.clock, 1)
         self.received, self.sent = bytearray(), bytearray()
         """All that the drivers' taps have seen."""
-        self.place: int | str = ""
         self._proxy: ChaosProxy | None = None
         self._open: list[tuple[Driver, Hearing]] = []
 
     @property
     def proxy(self) -> ChaosProxy:
-        """The proxy; raises ``NotApplicable`` on a serial line."""
+        """The proxy; raises ``NotApplicable`` where no stream of bytes can pass one."""
         if self._proxy is None:
-            raise NotApplicable("a serial line has no link-fault proxy")
+            raise NotApplicable("a serial line or a folder has no link-fault proxy")
         return self._proxy
 
     async def __aenter__(self) -> Rig:
         """Switch the device on (one that dials: as soon as the driver listens)."""
         if self.case.serial:
             self.place = await self.emulator.start_pty()  # type: ignore[attr-defined]  # serial only
+        elif self.case.folder:
+            await self.emulator.start()
         elif self.dials:
             self.place = free_port()
             self._proxy = ChaosProxy(self.place, device_dials=True)
@@ -191,6 +198,8 @@ class Rig:
         if self._proxy is not None:
             await self._proxy.stop()
         await self.emulator.stop()
+        if self.case.folder:
+            shutil.rmtree(str(self.place))
 
     def make(self, place: int | str | None = None) -> Driver:
         """Make an unopened driver for the device (or for another place)."""

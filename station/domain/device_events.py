@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from station.domain.events import LaneEvent, Prio
+from station.domain.values import BlobUse, OccupancySummary
 
 
 class TamperOpened(LaneEvent):
@@ -27,6 +28,31 @@ class TamperCleared(LaneEvent):
 
     device: str
     officer: str
+
+
+class ReportUnattributed(LaneEvent):
+    """A portal told of a passage that no vehicle known here explains: kept, and its alarms are raised."""
+
+    PRIO: ClassVar[Prio] = Prio.INSPECTION
+    device: str
+    name: str
+    begin_utc_us: int | None
+    end_utc_us: int | None
+    """Of the passage, by the portal's own clock; ``None``: the document does not say."""
+    item: dict[str, str]
+    occupancy: OccupancySummary
+    blobs: tuple[BlobUse, ...] = ()
+
+
+class ReportRefused(LaneEvent):
+    """A portal left a document that cannot be used: of the vehicle that it tells of nothing is known."""
+
+    PRIO: ClassVar[Prio] = Prio.INSPECTION
+    device: str
+    report: str
+    """What names it: the SHA-256 of its bytes, or of what is known of a file that was not read."""
+    name: str
+    why: str
 
 
 class DeviceHealthChanged(LaneEvent):

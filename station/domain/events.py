@@ -174,31 +174,6 @@ class ReadUnattributed(LaneEvent):
     blobs: tuple[BlobUse, ...] = ()
 
 
-class ReportUnattributed(LaneEvent):
-    """A portal told of a passage that no vehicle known here explains: kept, and its alarms are raised."""
-
-    PRIO: ClassVar[Prio] = Prio.INSPECTION
-    device: str
-    name: str
-    begin_utc_us: int | None
-    end_utc_us: int | None
-    """Of the passage, by the portal's own clock; ``None``: the document does not say."""
-    item: dict[str, str]
-    occupancy: OccupancySummary
-    blobs: tuple[BlobUse, ...] = ()
-
-
-class ReportRefused(LaneEvent):
-    """A portal left a document that cannot be used: of the vehicle that it tells of nothing is known."""
-
-    PRIO: ClassVar[Prio] = Prio.INSPECTION
-    device: str
-    report: str
-    """What names it: the SHA-256 of its bytes, or of what is known of a file that was not read."""
-    name: str
-    why: str
-
-
 class ScanStarted(InspectionEvent):
     """A scanner began to send lines of this vehicle."""
 

@@ -16,7 +16,8 @@ from imaging.radiation.gross import GrossConfig
 from station.domain import alarms
 from station.domain.alarms import LATE
 from station.domain.attribution import Match, Vehicle, contradicted, match
-from station.domain.events import LaneAlarmRaised, ReportRefused, ReportUnattributed
+from station.domain.device_events import ReportRefused, ReportUnattributed
+from station.domain.events import LaneAlarmRaised
 from station.domain.values import Args, CoverageState, Identity, OccupancySummary
 from station.lane.core import Core, Passage, Pending, blob_uses
 from station.lane.effects import BlobKept, KeepReport, ReportKept, Show, TakeReport
