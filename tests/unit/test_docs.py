@@ -29,7 +29,7 @@ from station.lanefile import load_lane
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-DEVICES = ("tsa_ascii", "aspect_modbus", "generic_modbus", "linestream", "http_push", "modbus_io")
+DEVICES = ("tsa_ascii", "aspect_modbus", "generic_modbus", "n42_drop", "linestream", "http_push", "modbus_io")
 CELL = re.compile(r"(?<!\\)\|")
 
 
