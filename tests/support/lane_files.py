@@ -32,6 +32,10 @@ class SerialOptions(Options):
     serial_port: str = ""
 
 
+class FileOptions(Options):
+    folder: str = ""
+
+
 def never(options: Any, context: DriverContext) -> Driver:
     raise AssertionError("a check makes no driver")
 
@@ -45,6 +49,7 @@ SPECS = {
         DriverSpec("plates", Role.CAMERA, NetOptions, never, "x:X"),
         DriverSpec("board", Role.DIGITAL_IO, NetOptions, never, "x:X"),
         DriverSpec("text", Role.TEXT_READER, NetOptions, never, "x:X"),
+        DriverSpec("plates_folder", Role.CAMERA, FileOptions, never, "x:X"),
     )
 }
 

@@ -488,3 +488,16 @@ def test_five_crashes_in_more_than_a_minute_are_bad_luck() -> None:
 
 def test_limits_without_any_are_for_those_who_may_be_silent() -> None:
     assert limits_for(Role.CAMERA) == Limits(None, None, live_on_open=True)
+
+
+@pytest.mark.parametrize(("stale_after_s", "state"), [(None, Health.ONLINE), (60.0, Health.STALE)])
+def test_a_portal_that_tells_afterwards_is_well_while_nothing_passes(
+    stale_after_s: float | None, state: Health
+) -> None:
+    limits = limits_for(Role.PORTAL_MONITOR, stale_after_s, quiet=True)
+    machine = HealthMachine(limits)
+    machine.opened(0.0)
+    assert machine.state == Health.ONLINE
+    machine.tick(3_600.0)
+    assert machine.state == state
+    assert machine.reopen_due(3_600.0) is (stale_after_s is not None)

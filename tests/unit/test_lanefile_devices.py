@@ -334,3 +334,21 @@ def test_a_second_device_that_could_hide_a_dark_one_is_refused(write: Write, dri
     text = LANE + f'[[device]]\nname = "second"\ndriver = "{driver}"\nmode = "emulated"\n'
     said = sentences(write(text))
     assert any(line.startswith("device.second: is a second") for line in said), said
+
+
+FOLDER = (
+    '[[device]]\nname = "{name}"\ndriver = "plates_folder"\nmode = "{mode}"\n[device.options]\n{folder}\n'
+)
+
+
+def test_the_address_of_a_device_that_leaves_files_is_its_folder(write: Write) -> None:
+    missing = sentences(write(LANE + FOLDER.format(name="a", mode="real", folder="")))
+    assert missing == ["device.a.options.folder: is missing; a real device needs its folder"]
+    given = sentences(write(LANE + FOLDER.format(name="a", mode="emulated", folder='folder = "/x"')))
+    assert 'device.a.options.folder = "/x": must not be given' in given[0]
+    one = FOLDER.format(name="a", mode="real", folder='folder = "/x"')
+    other = FOLDER.format(name="b", mode="real", folder='folder = "/x"')
+    said = sentences(write(LANE + one + other))
+    assert any(
+        line.startswith('device.b.options.folder = "/x": /x is already the address of a') for line in said
+    ), said

@@ -10,7 +10,7 @@ from imaging.radiation.background import BackgroundRules
 from imaging.radiation.gross import GrossConfig, GrossLimit, GrossRun, k_for
 from imaging.radiation.neutron import predictive_limit
 from imaging.radiation.opinion import StationOpinion, device_rule
-from imaging.radiation.verdict import REPLICA, Outcome, Verdict, relation
+from imaging.radiation.verdict import REPLICA, BackgroundEstimate, Outcome, Verdict, relation
 
 S = 1_000_000_000
 STEP = S // 5
@@ -400,3 +400,17 @@ def test_counts_of_unknown_time_are_not_judged_and_neither_is_their_background()
     result = opinion.close(30 * S, scanner_active=False)
     assert [(v.outcome, v.reason) for v in result.verdicts] == [(Outcome.NOT_POSSIBLE, "interval")]
     assert (result.gamma_background, result.gamma_limit) == (None, None)
+
+
+def test_a_background_that_the_device_has_counted_takes_the_place_of_records() -> None:
+    counted = StationOpinion(channels=frozenset({"gamma"}))
+    counted.take_background("gamma", BackgroundEstimate((750.0,) * 4, 20.0, 1, 0))
+    counted.take_background("neutron", BackgroundEstimate((1.0,), 20.0, 1, 0))
+    assert counted.background_cps("gamma") == 3_000
+    assert counted.background_cps("neutron") is None, "it is not fitted"
+    learnt = StationOpinion(channels=frozenset({"gamma"}))
+    for n in range(20):
+        learnt.background("gamma", n * 5 * 10**9, (750,) * 4)
+    assert counted.limit("gamma") == learnt.limit("gamma")
+    counted.background("gamma", 10**12, (1,) * 4)
+    assert counted.background_cps("gamma") == 3_000
