@@ -207,7 +207,7 @@ def _background(
 def _samples(
     name: str, channel: Mapping[str, Any], panels: _Panels
 ) -> Iterator[tuple[float, float, tuple[DetectorCounts, ...]]]:
-    """Yield begin, counting time and counts of each record; a panel that sent no number has none.
+    """Yield begin, counting time and counts of each record; what has no number the writer leaves out.
 
     The standard knows no counts without their time: where nobody knows that, there are none.
     """
@@ -217,8 +217,11 @@ def _samples(
     for middle_s, counts in zip(channel["t_s"], channel["counts"], strict=True):
         ids = panels.ids(name, channel["detectors"], len(counts))
         told = zip(ids, counts, strict=True)
-        present = tuple(DetectorCounts(each, interval_s, count) for each, count in told if count is not None)
-        yield middle_s - interval_s / 2, interval_s, present
+        yield (
+            middle_s - interval_s / 2,
+            interval_s,
+            tuple(DetectorCounts(each, interval_s, count) for each, count in told),
+        )
 
 
 def _speed(speeds: Sequence[Sequence[float]], at_s: float) -> float | None:

@@ -142,6 +142,7 @@ async def test_a_file_that_is_written_in_place_is_read_when_it_has_stood_still_f
         drop.write("one.n42", body)
         await drop.pass_s(1.5)
         await drop.hear_nothing_more()
+        assert drop.reports == []
         drop.clock.advance(1.0)
         assert (await drop.hear(1)).body == body
 
