@@ -54,4 +54,5 @@ def test_any_report_is_judged_and_can_be_recorded(
     assert done.summary.gamma_alarm is flag
     assert not (done.summary.complete and flag)
     scans = [each for each in counts if each.phase is Phase.SCAN and each.channel is Channel.GAMMA]
-    assert (done.summary.gamma_max_1s is None) == (not any(each.total is not None for each in scans))
+    timed = any(each.total is not None and each.interval_s > 0 for each in scans)
+    assert (done.summary.gamma_max_1s is None) == (not timed)
