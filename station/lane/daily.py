@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drivers.api import Clock
-from drivers.readings import PortalReading, Reading
+from drivers.readings import PortalReading, PortalReport, Reading
 from station.domain.day_events import DailyFileClosed
 from station.domain.events import (
     ClockQualityChanged,
@@ -88,8 +88,8 @@ class Daily:
 
     def reading(self, device: str, reading: Reading) -> None:
         """Take what a device says; what is no line of a portal is nothing to this."""
-        if not isinstance(reading, PortalReading) or not reading.raw:
-            return
+        if not isinstance(reading, PortalReading) or isinstance(reading, PortalReport) or not reading.raw:
+            return  # a document is a blob of its own
         kind = kind_of(self._core.flags)
         if len(self._lines) < MOST_LINES:
             self._lines.append(Line(device, reading.stamp, kind, reading.raw))

@@ -16,7 +16,7 @@ export interface AlarmView {
 export interface BlobUse {
   bytes: number;
   media: string;
-  role: "preview" | "image" | "flags" | "raw" | "trace" | "photo" | "plate" | "capture" | "event" | "daily" | "daily_events";
+  role: "preview" | "image" | "flags" | "raw" | "trace" | "n42" | "photo" | "plate" | "capture" | "event" | "daily" | "daily_events";
   sha256: string;
 }
 
