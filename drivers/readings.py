@@ -228,8 +228,7 @@ class ScanKind(StrEnum):
 class ScannerGeometry:
     """What a scanner declares of itself once per link; lengths in metres.
 
-    ``reference_detectors`` are the rows above every vehicle; ``declared`` is the device's own
-    description as parsed, ``raw`` its bytes as sent (evidence) and ``crc`` their checksum.
+    ``reference_detectors`` are the rows above every vehicle, ``raw`` its bytes, ``crc`` their checksum.
     """
 
     detectors: int

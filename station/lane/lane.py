@@ -25,7 +25,6 @@ from station.domain.device_events import DeviceHealthChanged
 from station.domain.events import (
     ClockQualityChanged,
     ConfigApplied,
-    DecisionRequested,
     InspectionEvent,
     LaneModeChanged,
     LaneStarted,
@@ -34,6 +33,7 @@ from station.domain.events import (
 from station.domain.restart import resume
 from station.domain.values import ClockQuality
 from station.domain.view import DeviceView, LaneView
+from station.lane.asking import ask
 from station.lane.cameras import Cameras
 from station.lane.commands import Command, Commands
 from station.lane.contacts import Contacts
@@ -316,7 +316,7 @@ class Lane:
             self._suspicion.vehicle_left()
             self._reports.vehicle_left(before)
         self._suspicion.tick(*self._sequencer.board())
-        self._request_decision()
+        ask(self.core)
         effects = self._changed_outputs()
         repeat = bool(core.events) and (core.learnt or self._unrepeated >= STANDING_EVERY)
         if repeat:
@@ -361,27 +361,6 @@ class Lane:
         core.events.clear()
         core.opens = core.seals = None
         return append
-
-    def _request_decision(self) -> None:
-        """Ask the officer, and ask again whenever the advice changes or an order was taken back."""
-        core, passage = self.core, self.core.passage
-        if passage is None:
-            return
-        inspection = passage.inspection
-        if inspection.state != "awaiting_decision" or inspection.order is not None:
-            return
-        advice = (inspection.recommendation, inspection.coverage, len(inspection.decisions))
-        if passage.requested == advice:
-            return
-        passage.requested = advice
-        core.tell(
-            DecisionRequested,
-            level=inspection.recommendation.level,
-            reasons=inspection.recommendation.reasons,
-            coverage=inspection.coverage,
-            locks=inspection.locks,
-            restarted=inspection.restarted,
-        )
 
     def _changed_outputs(self) -> list[Effect]:
         outputs = self._sequencer.outputs()

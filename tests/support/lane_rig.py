@@ -245,6 +245,7 @@ class Rig:
             portals=portals_before(told),
             directives=tuple(map(directive_of, directives_before(self.records()))),
             cut=tuple(cut),
+            told=tuple(told),
             config_sha256=self.lane_facts.config_sha256,
         )
         self.now_s += away_s

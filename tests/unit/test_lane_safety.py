@@ -8,9 +8,10 @@ import pytest
 
 from drivers.readings import Channel, OccupancyEnd, Phase, SourceStatus
 from station.domain.decision import Refused, ReleaseLocked
+from station.lane import lane as lane_module
 from station.lane.commands import AckAlarm, ReadImage
+from station.lane.core import Core
 from station.lane.effects import Append
-from station.lane.lane import Lane
 from tests.support.lane_rig import Rig
 
 
@@ -395,11 +396,11 @@ def test_a_call_that_a_bug_cut_short_is_not_finished_by_the_next_one(
     rig.arrive()
     before = len(rig.events)
 
-    def broken(lane: Lane) -> None:
+    def broken(core: Core) -> None:
         raise ValueError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lane, "_request_decision", broken)
+        patch.setattr(lane_module, "ask", broken)
         with pytest.raises(ValueError, match="a bug"):
             rig.decide()
     rig.wait(1.0)

@@ -12,6 +12,8 @@ from drivers.formats.n42.document import Fault
 from drivers.readings import Channel, PortalReport
 from drivers.rpm.drop.codec import decode
 from station.domain.events import Event
+from station.lane import lane as lane_module
+from station.lane.core import Core
 from station.lane.effects import BlobKept
 from tests.support.lane_rig import DEVICES, Memory, Rig, facts
 from tests.support.n42_documents import document
@@ -367,8 +369,6 @@ def test_a_document_without_any_time_is_kept() -> None:
 
 def test_without_loops_a_fresh_report_opens_the_inspection_and_an_old_one_does_not() -> None:
     lane = Rig(replace(LANE, devices=(PORTAL,), required=frozenset({"rpm"})))
-    lane.health("io1", "backoff")
-    lane.lane.core.devices.pop("io1")
     lane.read("rpm1", report(lane, lane.now_s - 3_600))
     assert lane.lane.core.passage is None
     lane.read("rpm1", report(lane, lane.now_s - 5, alarms=("Gamma",)))
@@ -431,11 +431,11 @@ def test_what_a_call_that_failed_would_have_recorded_is_not_taken(monkeypatch: p
     lane = rig()
     mine = report(lane, drive(lane))
 
-    def breaks() -> None:
-        if lane.lane.core.settled:
+    def breaks(core: Core) -> None:
+        if core.settled:
             raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(lane.lane, "_request_decision", breaks)
+    monkeypatch.setattr(lane_module, "ask", breaks)
     with pytest.raises(ZeroDivisionError):
         lane.read("rpm1", mine)
     monkeypatch.undo()
