@@ -7,6 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers.api import PortalFacts
 from drivers.readings import Channel, Counts, Phase, PortalReport, Speed, Stamp
 from imaging.radiation.gross import GrossConfig
 from station.lane.effects import KeepReport
@@ -47,7 +48,16 @@ def test_any_report_is_judged_and_can_be_recorded(
         alarms={Channel.GAMMA: "x"} if flag else {},
         faults=("broken",) if flag else (),
     )
-    work = KeepReport("rpm1", report, None, "id", fitted, GrossConfig(), disturbed=flag, certain=not flag)
+    work = KeepReport(
+        "rpm1",
+        report,
+        None,
+        "id",
+        PortalFacts(channels=fitted),
+        GrossConfig(),
+        disturbed=flag,
+        certain=not flag,
+    )
     done = judged(work)
     canonical(done.summary.model_dump(mode="json"))
     json.loads(done.trace)
