@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +33,7 @@ from station.domain.directives import (
     check_newer,
     envelope_of,
 )
-from station.domain.signed import DirectiveId
+from station.domain.signed import DIRECTIVE_ID, DirectiveId
 from station.lane.directives import PutDirective
 from station.lane.host import LaneHost
 from station.store.canonical import canonical
@@ -162,7 +163,9 @@ class _Desk:
 
     async def one(self, item: dict[str, Any]) -> Result:
         """Take or refuse one of a batch."""
-        name = item.get("id") if isinstance(item.get("id"), str) else None
+        name = item.get("id")
+        if not (isinstance(name, str) and re.fullmatch(DIRECTIVE_ID, name)):
+            name = None  # whatever it is, it is not told back
         try:
             status, _ = await self.take(item, envelope_of)
         except RequestValidationError as wrong:
@@ -282,8 +285,11 @@ def _issuer(issuers: Mapping[str, Issuer], envelope: Envelope) -> Issuer:
 def _genuine(issuer: Issuer, envelope: Envelope) -> bytes:
     """Return what was signed, in canonical form; raises ``Problem`` unless the issuer signed it."""
     payload = canonical(envelope.signed())
+    signature = base64.b64decode(envelope.sig)
     try:
-        issuer.key.verify(base64.b64decode(envelope.sig), payload)
+        if base64.b64encode(signature).decode() != envelope.sig:  # another spelling of the same bits
+            raise InvalidSignature
+        issuer.key.verify(signature, payload)
     except InvalidSignature:
         detail = f"The signature is not that of {envelope.issuer!r} over this directive. Nothing was changed."
         raise Problem(403, "forbidden", detail) from None

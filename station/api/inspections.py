@@ -32,8 +32,10 @@ class InspectionQuery(BaseModel):
     """What to look for; all inspections without it."""
 
     model_config = ConfigDict(extra="forbid")
-    plate: str | None = Field(None, max_length=20, description="Case, spaces and dashes do not matter")
-    container: str | None = Field(None, max_length=20)
+    plate: str | None = Field(
+        None, max_length=20, pattern=r"[^\W_]", description="Case, spaces and dashes do not matter"
+    )
+    container: str | None = Field(None, max_length=20, pattern=r"[^\W_]")
     after: int | None = Field(None, ge=0, le=MAX_SEQ, description="``next`` of the page before")
 
 

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from station.domain.values import Value
 
-DirectiveId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+DIRECTIVE_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+DirectiveId = Annotated[str, Field(pattern=DIRECTIVE_ID)]
 Text = Annotated[str, Field(min_length=1, max_length=64)]
 Amount = Annotated[float, Field(ge=0, le=2**53 - 1)]
 """As far as JSON's numbers are exact."""
@@ -53,14 +54,17 @@ def _number(value: Any) -> Any:
 
 
 def _moment(text: str) -> str:
-    """Check that this is RFC 3339 in UTC, as all times of the feed."""
-    if not text.endswith("Z"):
-        raise ValueError("must end with Z: times are UTC")
+    """Check that this is a day and a time that exist."""
     datetime.fromisoformat(text)
     return text
 
 
-Moment = Annotated[str, Field(max_length=32), AfterValidator(_moment)]
+Moment = Annotated[
+    str,
+    Field(max_length=32, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"),
+    AfterValidator(_moment),
+]
+"""RFC 3339 in UTC, as all times of the feed."""
 
 
 def moment_us(moment: str) -> int:

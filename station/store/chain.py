@@ -189,6 +189,8 @@ class Row:
             return False
         try:
             event = self.event()
+            if self.type in WRAPPERS and not isinstance(self.told()[2], dict):
+                return False
             return (
                 (event["type"], event["prio"], event["subject"]) == (self.type, self.prio, self.subject)
                 and flags_of(event["data"]) == self.flags

@@ -185,6 +185,8 @@ async def test_inspections_are_found_by_what_their_records_say_last(central: Ser
     assert await search(container="csqu 305438-3") == both[:1]
     assert await search(plate="AB1234", container="CSQU3054383") == both[:1]
     assert await search(plate="AB123") == []
+    for nothing in ("", "---", " "):
+        problem(await central.client.get("/v1/inspections", params={"plate": nothing}), 400, "bad-parameter")
     one = (await central.client.get("/v1/inspections/i1")).json()
     assert one["plate"] == "AB1234"
     assert [(line["seq"], line["type"]) for line in one["records"]] == [

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import shutil
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from station.store.blobs import BlobFiles
-from station.store.chain import link
+from station.store.canonical import canonical
+from station.store.chain import SALVAGED, link
 from station.store.database import connect_reader
 from station.store.heads import public_file, public_keys
 from station.store.mark import read_mark
@@ -85,6 +87,23 @@ def test_a_record_that_became_something_else_with_a_fitting_hash_is_named(state:
             connection.execute("UPDATE record SET body = ?, hash = ? WHERE seq = 22", (body, digest))
             connection.execute("UPDATE head SET hash = ?", (digest,))
         assert verify(state).first_bad == 22, body
+
+
+@pytest.mark.parametrize("data", ['{"n":22}', '{"original":7}', '{"original":{"type":"x","data":{}}}'])
+def test_a_wrapper_without_what_it_wraps_is_named_and_raises_nothing(state: Path, data: str) -> None:
+    with database(state) as connection:
+        (epoch,) = connection.execute("SELECT epoch FROM store").fetchone()
+        prev, body = connection.execute("SELECT prev, body FROM record WHERE seq = 22").fetchone()
+        event = {**json.loads(body), "type": SALVAGED, "data": json.loads(data)}
+        forged = canonical(event).decode()
+        values = {"body": forged, "hash": link(prev, epoch, LAST, forged.encode()), "type": SALVAGED}
+        connection.execute(
+            "UPDATE record SET type = :type, body = :body, hash = :hash WHERE seq = 22", values
+        )
+        connection.execute("UPDATE head SET hash = :hash", values)
+    set_mark(state, LAST)
+    report = verify(state)
+    assert report.first_bad == LAST, report
 
 
 @pytest.mark.parametrize(("seq", "named"), [(1, 8), (8, 8), (9, 14), (15, 22), (22, 22)])

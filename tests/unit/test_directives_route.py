@@ -87,6 +87,16 @@ async def test_a_text_that_is_none_is_refused(central: httpx2.AsyncClient) -> No
     assert [error["field"] for error in reply.json()["errors"]] == ["body.body.case_ref"]
 
 
+@pytest.mark.parametrize("name", ["\ud800", "", "no name", 7, None, ["D-1"]])
+async def test_what_is_no_name_costs_its_neighbours_nothing(central: httpx2.AsyncClient, name: Any) -> None:
+    sound = {**sent(), "id": "D-1"}
+    content = json.dumps({"items": [sound, {**sent(), "id": name}, sound]})
+    headers = {"Content-Type": "application/json"}
+    reply = await central.post("/v1/directives:batch", content=content, headers=headers)
+    results = reply.json()["results"]
+    assert [(each["id"], each["status"]) for each in results] == [("D-1", 403), (None, 422), ("D-1", 403)]
+
+
 async def test_what_is_sent_is_checked_off_the_loop(
     central: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

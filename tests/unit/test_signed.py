@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from station.domain.directives import envelope_of
-from station.domain.signed import Strict
+from station.domain.signed import Moment, Strict
 from station.store.canonical import canonical
 from tests.support.directives import SIG, terms
 
@@ -54,3 +54,26 @@ def test_a_signature_is_the_same_with_and_without_a_point() -> None:
 def test_what_is_no_object_is_refused() -> None:
     with pytest.raises(ValidationError, match="valid dictionary or instance of Numbers"):
         Numbers.model_validate([1])
+
+
+@pytest.mark.parametrize("moment", ["2026-01-01T00:00:00Z", "2024-02-29T23:59:59.123456789Z"])
+def test_a_moment_is_rfc_3339_in_utc(moment: str) -> None:
+    assert TypeAdapter(Moment).validate_python(moment) == moment
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *("2026-W48-2T00:00:00Z", "20260101T000000Z", "2026-01-01 00:00Z", "2026-01-01T00:00:00,5Z"),
+        *(
+            "2026-01-01T00:00:00+00:00",
+            "2026-01-01T00:00:00",
+            "2026-02-30T00:00:00Z",
+            "2026-01-01T25:00:00Z",
+            "",
+        ),
+    ],
+)
+def test_what_is_no_moment_is_refused(moment: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Moment).validate_python(moment)
