@@ -33,9 +33,9 @@ class InspectionQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     plate: str | None = Field(
-        None, max_length=20, pattern=r"[^\W_]", description="Case, spaces and dashes do not matter"
+        None, max_length=20, pattern=r"[0-9A-Za-z]", description="Case, spaces and dashes do not matter"
     )
-    container: str | None = Field(None, max_length=20, pattern=r"[^\W_]")
+    container: str | None = Field(None, max_length=20, pattern=r"[0-9A-Za-z]")
     after: int | None = Field(None, ge=0, le=MAX_SEQ, description="``next`` of the page before")
 
 
