@@ -33,8 +33,7 @@ class LaneHours:
         self.turns = 0
         """How often any did."""
         self._averaged = {
-            device.name: (device.portal.averaging_s or core.facts.gb_averaging_s) > CADENCE_S
-            for device in core.facts.devices
+            device.name: core.facts.averaging_s(device.portal) > CADENCE_S for device in core.facts.devices
         }
 
     @property

@@ -14,7 +14,8 @@ from station.domain.directives import Known
 from station.domain.rules import ORDER
 from station.domain.values import CoverageState
 from station.lane.commands import AckAlarm, ReadImage
-from tests.support.lane_rig import ISSUER, Rig
+from tests.support.lane_facts import ISSUER
+from tests.support.lane_rig import Rig
 from tests.unit.test_directives import envelope, put
 
 

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from station.domain.directives import Envelope, Known, envelope_of
 from station.lane.directives import PutDirective
-from tests.support.lane_rig import ISSUER, Rig
+from tests.support.lane_facts import ISSUER
+from tests.support.lane_rig import Rig
 
 MANIFEST: dict[str, Any] = {
     "source": "ace_truck",

@@ -22,7 +22,8 @@ from drivers.readings import (
 from station.domain.values import Verdict
 from station.lane.commands import Decide
 from station.lane.core import LaneFacts
-from tests.support.lane_rig import GEOMETRY, SCANNER, Rig, facts
+from tests.support.lane_facts import GEOMETRY, SCANNER, facts
+from tests.support.lane_rig import Rig
 
 STEP_S = 0.05
 

@@ -22,7 +22,7 @@ from station.lane.restart import Before
 from station.runtime.bus import Bus, Message, Subscription
 from station.store.draft import Draft, Idem, Receipt
 from station.store.errors import StoredResponse
-from tests.support.lane_rig import DEVICES, REST, facts
+from tests.support.lane_facts import DEVICES, REST, facts
 from tests.support.manual_clock import ManualClock
 
 Disk = Callable[[list[Draft]], Exception | None]

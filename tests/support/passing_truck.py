@@ -16,7 +16,8 @@ from drivers.plant.world import STEP_S, Plant
 from drivers.readings import LineBlock, Reading, ScanClosed, ScanKey, ScanKind, ScanOpened, Speed
 from drivers.rpm.tsa.driver import TsaReader
 from drivers.rpm.tsa.portal import TsaPortal
-from tests.support.lane_rig import GEOMETRY, SCANNER, Rig
+from tests.support.lane_facts import GEOMETRY, SCANNER
+from tests.support.lane_rig import Rig
 
 Way = Callable[[float], float]
 """Place of the nose at seconds after the start of the passage."""

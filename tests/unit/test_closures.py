@@ -16,7 +16,8 @@ from station.domain.rules import ORDER, Directed, Facts, Vote, recommend
 from station.domain.values import Coverage, Level
 from station.lane.commands import Observe
 from tests.support.directives import envelope, put
-from tests.support.lane_rig import Rig, facts
+from tests.support.lane_facts import facts
+from tests.support.lane_rig import Rig
 
 PAPERS: dict[str, Any] = {"status": "partial", "directive_id": "M-1", "directive_version": 1}
 

@@ -13,7 +13,8 @@ from station.domain.rules import Alarm, Directed, Facts, Opinion, recommend
 from station.domain.second_opinion import opinions
 from station.domain.values import Check, Coverage, CoverageState
 from tests.support.directives import MANIFEST, envelope, put
-from tests.support.lane_rig import Rig, facts
+from tests.support.lane_facts import facts
+from tests.support.lane_rig import Rig
 from tests.support.passing_truck import Truck, point, steady
 from tests.unit.test_manifest import matched as match_of
 

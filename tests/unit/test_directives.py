@@ -22,7 +22,8 @@ from station.domain.directives import (
 from station.lane import directives as at_work
 from tests.support import directives
 from tests.support.directives import put, states
-from tests.support.lane_rig import ISSUER, Rig, facts, projection
+from tests.support.lane_facts import ISSUER, facts
+from tests.support.lane_rig import Rig, projection
 
 PLATE = "R4K7719"
 HOLD: dict[str, Any] = {"hold_kind": "export_control", "authority": "Customs", "action": "hold"}

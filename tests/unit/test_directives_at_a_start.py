@@ -21,7 +21,8 @@ from station.store.directives import StoredDirective
 from station.store.readers import Tip, View
 from tests.support import directives, lane_rig
 from tests.support.directives import put, states
-from tests.support.lane_rig import ISSUER, Rig, facts, projection
+from tests.support.lane_facts import ISSUER, facts
+from tests.support.lane_rig import Rig, projection
 
 PLATE = "R4K7719"
 TRUST = {"program": "fast", "list_version": 1, "as_of": "2026-01-01T00:00:00Z", "full": True, "parties": []}

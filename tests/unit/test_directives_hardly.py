@@ -13,7 +13,8 @@ from station.domain.rules import MAX_HITS, MAX_VOTES
 from station.domain.signed import moment_us
 from tests.support import directives
 from tests.support.directives import MANIFEST, put, states
-from tests.support.lane_rig import Rig, facts
+from tests.support.lane_facts import facts
+from tests.support.lane_rig import Rig
 
 PLATE, OTHER = "R4K7719", "ZZZ1111"
 OVER = {"valid_to": "2026-01-01T00:00:00Z"}

@@ -20,7 +20,8 @@ from drivers.rpm.drop.codec import decode
 from drivers.rpm.drop.driver import N42DropOptions
 from drivers.rpm.drop.portal import FAULTS, DropPortal
 from drivers.rpm.drop.sim import OF_FILES, DropEmulator
-from tests.support.lane_rig import GEOMETRY, Rig
+from tests.support.lane_facts import GEOMETRY
+from tests.support.lane_rig import Rig
 from tests.unit.test_reports import LANE
 
 CLEAN = Vehicle(name="clean", plate="R4K 7719", container="YMLU3030933", speed_mps=5, length_m=8)

@@ -19,7 +19,8 @@ from drivers.readings import Channel, Counts, OccupancyEnd, Phase, Speed, Tamper
 from station.lane.effects import BlobKept
 from station.lane.export import n42, occupancies
 from station.lane.restart import Record
-from tests.support.lane_rig import DEVICES, Memory, Rig, facts
+from tests.support.lane_facts import DEVICES, facts
+from tests.support.lane_rig import Memory, Rig
 from tests.unit.test_reports import LANE, drive, gone, report
 
 PANELS = ("ML", "MU", "SL", "SU")

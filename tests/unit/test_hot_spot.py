@@ -15,7 +15,8 @@ from imaging.radiation.gross import window_false_alarm
 from station.domain.values import HotSpot, ScanSummary
 from station.lane.hotspot import WORTH_SIGMA, HotSpotOptions
 from station.lane.track import Track
-from tests.support.lane_rig import GEOMETRY, Rig, facts
+from tests.support.lane_facts import GEOMETRY, facts
+from tests.support.lane_rig import Rig
 from tests.support.passing_truck import LEAD_COLUMNS, Truck, Way, legs, no_speed, point, shifted, steady
 
 AT_M = 6.4

@@ -8,7 +8,8 @@ import pytest
 
 from drivers.readings import Channel, Phase, SourceStatus
 from station.domain.decision import ReleaseLocked
-from tests.support.lane_rig import DEVICES, Rig, facts
+from tests.support.lane_facts import DEVICES, facts
+from tests.support.lane_rig import Rig
 
 
 @pytest.fixture

@@ -275,11 +275,6 @@ def test_an_inspection_that_ended_every_start_is_sealed_unread(rig: Rig) -> None
 # --- a restart never lowers the level ---------------------------------------------------------------
 
 
-def enter(rig: Rig) -> None:
-    rig.board(entry_loop=True)
-    rig.board(entry_loop=False)
-
-
 def missed(rig: Rig) -> None:
     rig.device_count += 5
     rig.arrive()
@@ -309,13 +304,13 @@ def cabinet_closed_again(rig: Rig) -> None:
 
 def ambiguous(rig: Rig) -> None:
     rig.arrive()
-    enter(rig)
+    rig.enter()
     rig.occupancy()
 
 
 def late(check: str, rig: Rig) -> None:
     """At the booth without a measurement, which then comes after all: perhaps of the next vehicle."""
-    enter(rig)
+    rig.enter()
     measures: dict[str, Callable[[], None]] = {"rpm": rig.occupancy, "lpr": rig.plate, "scanner": rig.scan}
     missing = measures.pop(check)
     for measure in measures.values():

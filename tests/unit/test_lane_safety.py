@@ -7,11 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from drivers.readings import Channel, OccupancyEnd, Phase, SourceStatus
-from station.domain.decision import Refused, ReleaseLocked
-from station.lane import lane as lane_module
-from station.lane.commands import AckAlarm, ReadImage
-from station.lane.core import Core
-from station.lane.effects import Append
+from station.domain.decision import ReleaseLocked
+from station.lane.commands import AckAlarm
 from tests.support.lane_rig import Rig
 
 
@@ -22,15 +19,6 @@ def rig() -> Rig:
     return rig
 
 
-def enter(rig: Rig) -> None:
-    rig.board(entry_loop=True)
-    rig.board(entry_loop=False)
-
-
-def codes(rig: Rig) -> dict[str, str]:
-    return {alarm.code: alarm.state for alarm in rig.lane.core.book}
-
-
 # --- permission belongs to one vehicle, one moment ------------------------------------------------
 
 
@@ -38,8 +26,8 @@ def test_an_order_dies_with_the_vehicle_that_backed_out(rig: Rig) -> None:
     rig.arrive()
     rig.decide()
     rig.board(booth_loop=False)
-    enter(rig)  # it leaves backwards
-    enter(rig)  # another one comes
+    rig.enter()  # it leaves backwards
+    rig.enter()  # another one comes
     rig.board(booth_loop=True)
     rig.wait(1.0)
     assert not rig.outputs["raise_permit"]
@@ -47,7 +35,7 @@ def test_an_order_dies_with_the_vehicle_that_backed_out(rig: Rig) -> None:
 
 @pytest.mark.parametrize("check", ["lpr", "rpm", "scanner"])
 def test_the_next_vehicles_measurements_mend_nothing_of_this_one(rig: Rig, check: str) -> None:
-    enter(rig)
+    rig.enter()
     if check != "rpm":
         rig.occupancy()
     rig.plate("" if check == "lpr" else "R4K7719")
@@ -56,7 +44,7 @@ def test_the_next_vehicles_measurements_mend_nothing_of_this_one(rig: Rig, check
     rig.board(booth_loop=True)
     rig.wait(6.0)
     assert rig.seen.level == "secondary"
-    enter(rig)
+    rig.enter()
     assert "second_vehicle" in rig.seen.flags
     measure: dict[str, Callable[[], None]] = {
         "lpr": rig.plate,
@@ -158,9 +146,9 @@ def test_the_alarm_of_a_vehicle_in_the_beam_ends_with_the_scan(rig: Rig) -> None
     rig.scan(end=False)
     rig.read("scanner1", SourceStatus(rig.stamp(), True, True, False, True, False, True, 0))
     rig.wait(3.0)
-    assert codes(rig) == {"vehicle_in_beam": "unack"}
+    assert rig.codes() == {"vehicle_in_beam": "unack"}
     rig.close_scan()
-    assert codes(rig) == {"vehicle_in_beam": "rtn_unack"}
+    assert rig.codes() == {"vehicle_in_beam": "rtn_unack"}
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -168,7 +156,7 @@ def test_of_a_referral_that_was_taken_back_it_stays_that_release_needs_a_supervi
     rig: Rig, restart: bool
 ) -> None:
     """Referred on the way; then the board is lost for a moment as the vehicle comes to the booth."""
-    enter(rig)
+    rig.enter()
     rig.decide("secondary")
     rig.occupancy()
     rig.plate()
@@ -227,13 +215,13 @@ def test_a_vehicle_from_the_exit_side_settles_nothing_for_the_one_at_the_booth(r
     rig.board(exit_loop=True)
     rig.board(exit_loop=False)
     assert rig.seen.inspection_id
-    assert codes(rig)["wrong_way"] == "unack"
+    assert rig.codes()["wrong_way"] == "unack"
     assert "inspection.sealed" not in rig.types()
 
 
 def test_a_vehicle_that_enters_by_the_exit_is_an_alarm(rig: Rig) -> None:
     rig.board(exit_loop=True)
-    assert codes(rig) == {"wrong_way": "unack"}
+    assert rig.codes() == {"wrong_way": "unack"}
     assert rig.outputs["horn"]
 
 
@@ -245,7 +233,7 @@ def test_a_second_vehicle_that_stands_at_the_booth_can_be_decided(rig: Rig) -> N
     rig.board(exit_loop=True)
     rig.board(booth_loop=False)
     rig.board(booth_loop=True)  # nose to tail
-    assert codes(rig)["tailgate"] == "unack"
+    assert rig.codes()["tailgate"] == "unack"
     rig.board(exit_loop=False, obstruction=False)
     rig.board(barrier_up=False, barrier_down=True)
     rig.wait(8.0)
@@ -263,27 +251,27 @@ def test_a_vehicle_that_left_undecided_alarms_until_somebody_has_seen_it(rig: Ri
     rig.board(exit_loop=False)
     rig.wait(1.0)
     assert rig.last("inspection.sealed").outcome == "aborted"
-    assert codes(rig) == {"vehicle_left_undecided": "unack"}
+    assert rig.codes() == {"vehicle_left_undecided": "unack"}
     assert rig.outputs["beacon"]
     rig.restart()
-    assert codes(rig) == {"vehicle_left_undecided": "unack"}
+    assert rig.codes() == {"vehicle_left_undecided": "unack"}
     assert rig.outputs["horn"]
     (alarm,) = rig.lane.core.book
     rig.order(AckAlarm(alarm.alarm_id, "O-1"))
-    assert codes(rig) == {}
+    assert rig.codes() == {}
     assert rig.last("alarm.ended").alarm_id == alarm.alarm_id
     rig.restart()
-    assert codes(rig) == {}
+    assert rig.codes() == {}
 
 
 def test_a_radiating_vehicle_that_nobody_sees_is_not_forgotten(rig: Rig) -> None:
-    enter(rig)
+    rig.enter()
     rig.occupancy(neutron="alarm")
     (alarm,) = rig.lane.core.book
     rig.order(AckAlarm(alarm.alarm_id, "O-1"))
     rig.wait(70.0)
     assert rig.seen.level == "hold"
-    assert codes(rig) == {"neutron_alarm": "ack"}
+    assert rig.codes() == {"neutron_alarm": "ack"}
     assert rig.outputs["beacon"]
 
 
@@ -291,9 +279,9 @@ def test_a_referral_settles_a_radiation_alarm_and_nothing_else_does(rig: Rig) ->
     rig.arrive(gamma="alarm")
     rig.decide("secondary")
     rig.leave()
-    assert codes(rig) == {"gamma_alarm": "rtn_unack"}
+    assert rig.codes() == {"gamma_alarm": "rtn_unack"}
     rig.restart()
-    assert codes(rig) == {"gamma_alarm": "rtn_unack"}
+    assert rig.codes() == {"gamma_alarm": "rtn_unack"}
 
     again = Rig()
     again.background()
@@ -303,15 +291,15 @@ def test_a_referral_settles_a_radiation_alarm_and_nothing_else_does(rig: Rig) ->
     again.board(booth_loop=False)
     again.board(exit_loop=True)
     again.board(exit_loop=False)  # it drives off
-    assert codes(again) == {"vehicle_left_undecided": "unack", "gamma_alarm": "unack"}
+    assert again.codes() == {"vehicle_left_undecided": "unack", "gamma_alarm": "unack"}
 
 
 def test_a_lost_device_is_an_alarm_as_long_as_it_is_lost(rig: Rig) -> None:
-    enter(rig)
+    rig.enter()
     rig.health("rpm1", "backoff", "refused")
     rig.wait(31.0)
     assert rig.last("inspection.sealed").outcome == "aborted"
-    assert codes(rig) == {"required_device_lost": "unack"}
+    assert rig.codes() == {"required_device_lost": "unack"}
 
 
 def test_every_movement_of_the_arm_without_an_order_is_an_alarm_of_its_own(rig: Rig) -> None:
@@ -331,78 +319,3 @@ def test_a_flickering_link_records_one_press_of_the_emergency_stop_once(rig: Rig
     rig.health("io1", "online")
     rig.board()
     assert rig.types().count("emergency_stop.pressed") == 1
-
-
-# --- what counts only when it is stored -------------------------------------------------------------
-
-
-def test_an_image_that_was_read_and_an_alarm_that_was_seen_count_when_they_are_stored(rig: Rig) -> None:
-    rig.scan_result = {"state": "complete"}
-    rig.arrive(gamma="alarm")
-    (alarm,) = rig.lane.core.book
-    rig.hold_appends = True
-    rig.order(AckAlarm(alarm.alarm_id, "O-1"))
-    rig.order(ReadImage(rig.seen.inspection_id, rig.seen.version, "O-1", 900, 1.0))
-    assert codes(rig) == {"gamma_alarm": "unack"}
-    assert not rig.seen.image_read
-    rig.release_appends()
-    assert codes(rig) == {"gamma_alarm": "ack"}
-    assert rig.seen.image_read
-
-
-def test_an_image_that_is_not_there_cannot_have_been_read(rig: Rig) -> None:
-    enter(rig)
-    with pytest.raises(Refused, match="no image"):
-        rig.order(ReadImage(rig.seen.inspection_id, rig.seen.version, "O-1", 0, 0.0))
-    rig.scan(end=False)
-    with pytest.raises(Refused, match="not complete"):
-        rig.order(ReadImage(rig.seen.inspection_id, rig.seen.version, "O-1", 0, 0.0))
-
-
-def test_a_failure_beside_an_order_keeps_it_on_record_and_asks_for_it_anew(rig: Rig) -> None:
-    rig.arrive()
-    rig.hold_appends = True
-    rig.decide("secondary")
-    rig.board(cabinet_closed=False)
-    held = rig.take_held()
-    rig.carry(rig.lane.not_stored(held[1].token, "cannot_record", rig.stamp()))
-    rig.carry(rig.lane.stored(held[0].token, 77, rig.stamp()))
-    assert (rig.seen.state, rig.seen.decision) == ("awaiting_decision", None)
-    assert rig.lane.core.inspection is not None
-    assert [(d.verdict, d.seq) for d in rig.lane.core.inspection.decisions] == [("secondary", 77)]
-
-
-def test_what_happens_together_with_a_refused_command_is_not_lost_with_it(rig: Rig) -> None:
-    """The vehicle's seal falls due in the very call of an acknowledgement that the journal refuses."""
-    rig.arrive(gamma="alarm")
-    (alarm,) = rig.lane.core.book.of(rig.seen.inspection_id)
-    rig.decide("secondary")
-    inspection = rig.lane.core.inspection
-    assert inspection is not None
-    inspection.abort("test")
-    acknowledged, sealed = [
-        effect
-        for effect in rig.lane.command(AckAlarm(alarm.alarm_id, "O-1"), rig.stamp())
-        if isinstance(effect, Append)
-    ]
-    assert [event.type_name() for event in acknowledged.events] == ["carril.alarm.acknowledged"]
-    assert "carril.inspection.sealed" in [event.type_name() for event in sealed.events]
-    assert sealed.seals == inspection.inspection_id
-
-
-def test_a_call_that_a_bug_cut_short_is_not_finished_by_the_next_one(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rig.arrive()
-    before = len(rig.events)
-
-    def broken(core: Core) -> None:
-        raise ValueError("a bug")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(lane_module, "ask", broken)
-        with pytest.raises(ValueError, match="a bug"):
-            rig.decide()
-    rig.wait(1.0)
-    assert [e for e in rig.events[before:] if e.type_name() == "carril.decision.recorded"] == []
-    assert not rig.outputs["raise_permit"]

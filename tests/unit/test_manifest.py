@@ -12,7 +12,8 @@ from station.domain.directives import Envelope
 from station.domain.manifest import ManifestBody, ManifestMatch, match, timeliness
 from station.domain.signed import moment_us
 from tests.support.directives import MANIFEST, envelope, put, states
-from tests.support.lane_rig import Rig, facts
+from tests.support.lane_facts import facts
+from tests.support.lane_rig import Rig
 
 PLATE = "R4K7719"
 ARRIVAL_US = moment_us("2026-01-01T02:00:00Z")

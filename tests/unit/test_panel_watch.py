@@ -10,7 +10,8 @@ import pytest
 from drivers.readings import Channel, Phase, PortalSetup
 from imaging.radiation.health import BLOCK, LEARN_RECORDS, LEAST_BLOCKS, Finding, Learnt, PanelHealth
 from station.domain.values import OccupancySummary
-from tests.support.lane_rig import Rig, facts
+from tests.support.lane_facts import facts
+from tests.support.lane_rig import Rig
 
 
 def vacant(rig: Rig, records: int, stuck: int | None = None, **neutron: tuple[int, ...]) -> None:

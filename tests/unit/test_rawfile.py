@@ -14,7 +14,7 @@ from station.lane.rawfile import journal_head, take_up
 from station.store import scanfile
 from station.store.errors import NotStored, StoreUnavailable
 from station.store.scanfile import ScanFile, discard
-from tests.support.lane_rig import SCANNER
+from tests.support.lane_facts import SCANNER
 
 FIRST, SECOND = "01930000-0000-7000-8000-000000000001", "01930000-0000-7000-8000-000000000002"
 

@@ -12,7 +12,8 @@ from station.domain.directives import (
 )
 from tests.support import directives
 from tests.support.directives import put, states
-from tests.support.lane_rig import Rig, facts
+from tests.support.lane_facts import facts
+from tests.support.lane_rig import Rig
 
 PLATE = "R4K7719"
 

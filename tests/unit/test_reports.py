@@ -15,7 +15,8 @@ from station.domain.events import Event
 from station.lane import lane as lane_module
 from station.lane.core import Core
 from station.lane.effects import BlobKept
-from tests.support.lane_rig import DEVICES, Memory, Rig, facts
+from tests.support.lane_facts import DEVICES, facts
+from tests.support.lane_rig import Memory, Rig
 from tests.support.n42_documents import document
 
 PORTAL = replace(DEVICES[0], portal=PortalFacts(channels=frozenset(Channel), reported_within_s=30.0))
