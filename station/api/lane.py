@@ -95,7 +95,7 @@ _DONE: dict[int | str, dict[str, Any]] = {
     201: {"model": Recorded, "description": "Durable and done"},
     **refusals("not-found", "version-conflict", "refused", "invalid", "store-unavailable"),
 }
-_DECIDED = _DONE | refusals("version-conflict", "release-locked", "key-reused", "refused")
+DECIDED = _DONE | refusals("version-conflict", "release-locked", "key-reused", "refused")
 
 
 def lane_router(host: LaneHost, officer: str) -> APIRouter:
@@ -107,28 +107,28 @@ def lane_router(host: LaneHost, officer: str) -> APIRouter:
         """Return the snapshot that is true and durable now."""
         return host.view
 
-    @router.post("/decisions", status_code=201, responses=_DECIDED)
+    @router.post("/decisions", status_code=201, responses=DECIDED)
     async def decide(body: DecisionBody, key: Key) -> Response:
         """Give an order: release, secondary or hold."""
         command = Decide(body.inspection_id, body.version, body.verdict, officer, body.reason)
         digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
-        return await _answer(host, command, key, digest)
+        return await answer(host, command, key, digest)
 
     @router.post("/image-reads", status_code=201, responses=_DONE)
     async def image_read(body: ImageReadBody) -> Response:
         """Say that the radiograph was read: unlocks what waits for it."""
         command = ReadImage(body.inspection_id, body.version, officer, body.read_ms, body.seen_fraction)
-        return await _answer(host, command)
+        return await answer(host, command)
 
     @router.post("/alarms/{alarm_id}/ack", status_code=201, responses=_DONE)
     async def acknowledge(alarm_id: Id, body: NothingBody | None = None) -> Response:
         """Say that the alarm was seen."""
-        return await _answer(host, AckAlarm(alarm_id, officer))
+        return await answer(host, AckAlarm(alarm_id, officer))
 
     @router.post("/alarms/{alarm_id}/silence", status_code=201, responses=_DONE)
     async def silence(alarm_id: Id, body: NothingBody | None = None) -> Response:
         """Silence browser and horn for two minutes; the beacon goes on."""
-        return await _answer(host, SilenceAlarm(alarm_id, officer))
+        return await answer(host, SilenceAlarm(alarm_id, officer))
 
     @router.post("/directives/{directive_id}/ack", status_code=201, responses=_DONE)
     async def received(directive_id: Id, body: ReceivedBody) -> Response:
@@ -136,23 +136,24 @@ def lane_router(host: LaneHost, officer: str) -> APIRouter:
         command = ReceiveOrder(body.inspection_id, directive_id, body.version, officer)
         said = f"{directive_id} {body.model_dump_json()}"
         digest = hashlib.sha256(said.encode()).hexdigest()
-        return await _answer(host, command, digest, digest)
+        return await answer(host, command, digest, digest)
 
     @router.post("/devices/{device}/tamper-clear", status_code=201, responses=_DONE)
     async def clear_tamper(device: Id, body: NothingBody | None = None) -> Response:
         """Say that somebody looked at a portal's tamper contact and found it closed; its alarm ends."""
-        return await _answer(host, ClearTamper(device, officer))
+        return await answer(host, ClearTamper(device, officer))
 
     @router.post("/observations", status_code=201, responses=_DONE)
     async def observe(body: ObservationBody) -> Response:
         """Say what seals and placards are at the vehicle; they are held against its papers (R10)."""
         seen = Seen(seals=body.seals, placards=body.placards)
-        return await _answer(host, Observe(body.inspection_id, seen, officer))
+        return await answer(host, Observe(body.inspection_id, seen, officer))
 
     return router
 
 
-async def _answer(host: LaneHost, command: Command, key: str = "", digest: str = "") -> Response:
+async def answer(host: LaneHost, command: Command, key: str = "", digest: str = "") -> Response:
+    """Carry a command out and say where its record stands, or why not."""
     try:
         receipt = await host.command(command, client="screen" if key else "", key=key, request_sha256=digest)
     except Repeated as repeated:

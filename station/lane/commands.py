@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from station.domain.adjudication import WHAT, Finding, RaisedAlarm, amendment
 from station.domain.alarms import SILENCE_S
 from station.domain.closures import InspectionObserved, Seen, later
 from station.domain.decision import NotFound, Refused, VersionConflict
@@ -14,6 +15,7 @@ from station.domain.events import (
     AlarmSilenced,
     DecisionRecorded,
     ImageRead,
+    InspectionAmended,
     SecondaryReferred,
 )
 from station.domain.values import Decision, Verdict
@@ -88,7 +90,26 @@ class ClearTamper:
     officer: str
 
 
-Command = Decide | ReadImage | AckAlarm | SilenceAlarm | ReceiveOrder | Observe | ClearTamper | PutDirective
+@dataclass(frozen=True, slots=True)
+class Adjudicate:
+    """Somebody found out what a radiation alarm was."""
+
+    alarm: RaisedAlarm
+    finding: Finding
+    officer: str
+
+
+Command = (
+    Decide
+    | ReadImage
+    | AckAlarm
+    | SilenceAlarm
+    | ReceiveOrder
+    | Observe
+    | ClearTamper
+    | Adjudicate
+    | PutDirective
+)
 
 
 class Commands:
@@ -117,6 +138,8 @@ class Commands:
             return self._observe(command)
         if isinstance(command, ClearTamper):
             return self._clear_tamper(command)
+        if isinstance(command, Adjudicate):
+            return self._adjudicate(command)
         if isinstance(command, PutDirective):
             return self._directives.put(command)
         return self._silence(command)
@@ -206,6 +229,13 @@ class Commands:
             raise Refused(f"No portal {device} has an open tamper contact. Nothing was recorded.")
         self._core.emit(TamperCleared, device=device, officer=command.officer)
         return Pending(lambda seq: self._portals.clear_tamper(device))
+
+    def _adjudicate(self, command: Adjudicate) -> Pending:
+        alarm = command.alarm
+        fields = amendment(alarm, command.finding, command.officer)
+        of = {"inspection_id": alarm.inspection_id, "device": alarm.device, "version": 0, **alarm.flags}
+        self._core.emit(InspectionAmended, what=WHAT, fields=fields, **of)
+        return Pending()
 
     def _receive(self, command: ReceiveOrder) -> Pending:
         core, officer = self._core, command.officer
