@@ -7,7 +7,7 @@ import hashlib
 
 from fastapi import APIRouter, Response
 
-from station.api.lane import DECIDED, Key, answer
+from station.api.orders import DECIDED, Key, answer
 from station.api.problems import Problem
 from station.api.services import Lent
 from station.domain.adjudication import Finding, RaisedAlarm, raised_alarm
@@ -20,7 +20,7 @@ from station.store.readers import View
 
 def adjudications_router(host: LaneHost, officer: str) -> APIRouter:
     """Return the route of findings."""
-    router = APIRouter(prefix="/v1/lane", tags=["lane"])
+    router = APIRouter()
     turn = asyncio.Lock()  # what the second of two finds must be what the first has written
 
     @router.post("/adjudications", status_code=201, responses=DECIDED)

@@ -7,7 +7,6 @@ import json
 import sys
 from typing import Any, cast
 
-from station.api.adjudications import adjudications_router
 from station.api.app import create_app
 from station.api.directives import directives_router
 from station.api.events import events_router
@@ -23,7 +22,6 @@ def description() -> dict[str, Any]:
     nothing = cast(Any, None)
     app = create_app(cast(Services, nothing))
     app.include_router(lane_router(nothing, ""))
-    app.include_router(adjudications_router(nothing, ""))
     app.include_router(screens_router(nothing, Screens(), ScriptedOfficer(nothing)))
     app.include_router(scans_router(nothing))
     app.include_router(stats_router(nothing))

@@ -21,7 +21,6 @@ from uuid6 import uuid7
 from drivers.api import DigitalIo, LineScanner, Reporter, Role
 from drivers.readings import Reading, ScanKey
 from station import __version__
-from station.api.adjudications import adjudications_router
 from station.api.app import create_app
 from station.api.connections import Connection
 from station.api.directives import directives_router
@@ -245,7 +244,6 @@ class Daemon:
         app = create_app(self.services)
         for router in (
             lane_router(self.host, self.facts.officer),
-            adjudications_router(self.host, self.facts.officer),
             screens_router(self.host, self.screens, self.scripted),
             scans_router(evidence),
             stats_router(self.host.lane.hours),
