@@ -49,8 +49,10 @@ def codes(station: Station, sealed: Any) -> dict[str, int]:
 
 def test_findings_amend_the_record_and_the_newest_counts(station: Station) -> None:
     sealed = station.until(lambda: station.records("inspection.sealed"), "the truck is sealed", 60)[0]
-    alarms = {each["channel"]: each for each in station.records("radiation_alarm.raised")}
-    of = {"inspection_id": sealed["inspection_id"], "alarm_id": alarms["gamma"]["alarm_id"]}
+    vehicle = sealed["inspection_id"]
+    raised = station.records("radiation_alarm.raised", inspection_id=vehicle)
+    alarms = {each["channel"]: each for each in raised}
+    of = {"inspection_id": vehicle, "alarm_id": alarms["gamma"]["alarm_id"]}
 
     def post(key: str | None = None, **said: Any) -> Any:
         return station.post("/v1/lane/adjudications", {**of, "before": 0, **said}, key)
@@ -76,9 +78,9 @@ def test_findings_amend_the_record_and_the_newest_counts(station: Station) -> No
 
     findings = station.records("inspection.amended", what="adjudication")
     assert [each["fields"]["code"] for each in findings] == [4, 6, 8]
-    assert {each["inspection_id"] for each in findings} == {sealed["inspection_id"]}
+    assert {each["inspection_id"] for each in findings} == {vehicle}
     assert {each["version"] for each in findings} == {0}
-    (still,) = station.records("inspection.sealed", inspection_id=sealed["inspection_id"])
+    (still,) = station.records("inspection.sealed", inspection_id=vehicle)
     assert still == sealed
     assert codes(station, sealed) == {"6": 1, "8": 1}
 
