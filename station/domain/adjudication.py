@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from station.domain.alarms import LATE
 from station.domain.decision import NotFound, Refused, VersionConflict
 from station.domain.signed import ListOf, Strict, Text
 from station.domain.statistics import INNOCENT_CODES
@@ -22,6 +23,9 @@ WHAT = "adjudication"
 DECLARED = 5
 """The code of a declared radioactive shipment."""
 
+RAISED = ("carril.radiation_alarm.raised", "carril.lane_alarm.raised")
+
+Channel = Literal["gamma", "neutron"]
 Code = Annotated[int, Field(ge=0, le=11)]
 Isotope = Annotated[str, Field(pattern=r"^[A-Z][a-z]?-[0-9]{1,3}m?$")]
 Note = Annotated[str, Field(max_length=500)]
@@ -61,7 +65,7 @@ class RaisedAlarm:
     inspection_id: str
     alarm_id: str
     device: str
-    channel: Literal["gamma", "neutron"]
+    channel: Channel
     raised_utc_us: int
     flags: Mapping[str, bool]
     """``simulated``, ``test`` and ``exercise`` of the alarm: its finding counts where it counts."""
@@ -73,12 +77,13 @@ def raised_alarm(told: Iterable[tuple[str, Mapping[str, Any]]], finding: Finding
     alarm: Mapping[str, Any] | None = None
     code = 0
     for kind, data in told:
-        if kind == "carril.radiation_alarm.raised" and data["alarm_id"] == finding.alarm_id:
+        if kind in RAISED and data["alarm_id"] == finding.alarm_id:
             alarm = data
         elif kind == "carril.inspection.amended" and data["what"] == WHAT:
             if data["fields"]["alarm_id"] == finding.alarm_id:
                 code = data["fields"]["code"]
-    if alarm is None:
+    channel = _channel(alarm) if alarm is not None else None
+    if alarm is None or channel is None:
         raise NotFound(
             f"Inspection {finding.inspection_id} has no radiation alarm {finding.alarm_id} of a device in "
             "this journal. Nothing was recorded."
@@ -86,8 +91,14 @@ def raised_alarm(told: Iterable[tuple[str, Mapping[str, Any]]], finding: Finding
     flags = {name: bool(alarm.get(name)) for name in ("simulated", "test", "exercise")}
     raised_us = alarm["stamp"]["utc_us"]
     return RaisedAlarm(
-        finding.inspection_id, finding.alarm_id, alarm["device"], alarm["channel"], raised_us, flags, code
+        finding.inspection_id, finding.alarm_id, alarm["device"], channel, raised_us, flags, code
     )
+
+
+def _channel(alarm: Mapping[str, Any]) -> Channel | None:
+    """Return the channel of a device's alarm, also of one that it told of afterwards; else ``None``."""
+    late = (channel for channel, code in LATE.items() if code == alarm.get("code"))
+    return alarm.get("channel") or next(late, None)
 
 
 def amendment(alarm: RaisedAlarm, finding: Finding, officer: str) -> Args:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from drivers.readings import Counts, Phase, Stamp
 from imaging.radiation.health import BLOCK, block_dispersion
+from station.domain.alarms import LATE
 from station.domain.statistics import HOUR_US, Kind, Tally, kind_of, rounded
 
 MOST_DISPERSIONS = 500
@@ -168,14 +169,26 @@ class Hours:
             tally.setdefault("suppressions", {}).setdefault(data["device"], []).append(data["suppression"])
 
     def _amended(self, tally: Tree, data: Mapping[str, Any]) -> None:
-        """Later facts: an occupancy that ended when its inspection was sealed, the code of an alarm."""
+        """Later facts: an occupancy that ended, or was told, after the seal of its inspection; a finding."""
         fields = data["fields"]
         if data["what"] == "occupancy":
             self._occupancy(tally, {"device": data["device"], **fields})
+        elif data["what"] == "report":
+            self._reported(tally, data)
         elif data["what"] == "adjudication":
             raised = self._tallies.setdefault((fields["raised_utc_us"] // HOUR_US, kind_of(data)), {})
             more(raised, 1, "codes", str(fields["code"]))
             more(raised, -1, "codes", str(fields["before"]))
+
+    def _reported(self, tally: Tree, data: Mapping[str, Any]) -> None:
+        """A portal told afterwards of a vehicle that has left, or of nobody that this lane knows."""
+        if data.get("occupancy"):  # else it was counted before
+            self._occupancy(tally, data["occupancy"])
+
+    def _late_alarm(self, tally: Tree, data: Mapping[str, Any]) -> None:
+        if data["code"] in LATE.values():
+            more(tally, 1, "alarms")
+            more(tally, 1, "codes", "0")
 
     def _alarm(self, tally: Tree, data: Mapping[str, Any]) -> None:
         more(tally, 1, "alarms")
@@ -211,6 +224,8 @@ class Hours:
         "carril.occupancy.ended": _occupancy,
         "carril.inspection.amended": _amended,
         "carril.radiation_alarm.raised": _alarm,
+        "carril.lane_alarm.raised": _late_alarm,
+        "carril.report.unattributed": _reported,
         "carril.decision.recorded": _decision,
         "carril.radiation_opinion.disagreed": _disagreed,
         "carril.counts.missed": _missed,

@@ -13,7 +13,7 @@ from station.domain.decision import NotFound, Refused, VersionConflict
 OF = {"inspection_id": "i1", "alarm_id": "a1", "before": 0}
 RIID = {"isotopes": ["K-40", "Tc-99m"], "riid": "riid-7 14:02"}
 LICENCE = {"number": "N-1", "regulator": "CNSNS", "verified_by": "R. Luna, by telephone"}
-RAISED = (
+RAISED: tuple[str, dict[str, Any]] = (
     "carril.radiation_alarm.raised",
     {
         "alarm_id": "a1",
@@ -47,6 +47,14 @@ def test_the_newest_finding_of_this_alarm_counts() -> None:
 def test_an_alarm_that_the_journal_does_not_know_has_no_finding() -> None:
     with pytest.raises(NotFound, match="i1 has no radiation alarm a1"):
         raised_alarm([amended(4)], Finding(**OF, code=1))
+
+
+def test_an_alarm_that_was_told_afterwards_has_findings_and_another_alarm_has_none() -> None:
+    late = {**RAISED[1], "code": "late_neutron_alarm"}
+    del late["channel"]
+    assert raised_alarm([("carril.lane_alarm.raised", late)], Finding(**OF, code=1)).channel == "neutron"
+    with pytest.raises(NotFound):
+        raised_alarm([("carril.lane_alarm.raised", {**late, "code": "tailgate"})], Finding(**OF, code=1))
 
 
 def test_what_somebody_else_found_meanwhile_is_not_overwritten_unseen() -> None:

@@ -71,6 +71,20 @@ def test_occupancies_by_what_they_were(told: Told) -> None:
     assert tally.suppressions == {"rpm1": (0.25, 0.1)}
 
 
+def test_what_a_portal_tells_afterwards_counts_once(told: Told) -> None:
+    occupancy = {"device": "rpm1", "complete": True, "close_reason": "reported", "suppression": 0.2}
+    alarmed = {**occupancy, "gamma_alarm": True, "neutron_alarm": True}
+    told.at(1, "inspection.amended", what="report", device="rpm1", fields={}, occupancy=alarmed)
+    told.at(2, "inspection.amended", what="report", device="rpm1", fields={}, occupancy=None)  # its document
+    told.at(3, "report.unattributed", device="rpm1", occupancy=occupancy)
+    for code in ("late_gamma_alarm", "late_neutron_alarm", "tailgate"):
+        told.at(4, "lane_alarm.raised", code=code, inspection_id=None)
+    tally = told.tally()
+    assert (tally.occupancies, tally.gamma_neutron, tally.incomplete) == (2, 1, {})
+    assert tally.suppressions == {"rpm1": (0.2, 0.2)}
+    assert (tally.alarms, tally.codes) == (2, {"0": 2})
+
+
 def test_an_occupancy_that_came_too_late_for_its_inspection_counts(told: Told) -> None:
     fields = {"occupancy_id": "o", "complete": False, "close_reason": "link_lost", "gamma_alarm": True}
     told.at(1, "inspection.amended", what="occupancy", device="rpm1", fields=fields)
