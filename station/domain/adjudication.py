@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ DECLARED = 5
 RAISED = ("carril.radiation_alarm.raised", "carril.lane_alarm.raised")
 
 Channel = Literal["gamma", "neutron"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 Code = Annotated[int, Field(ge=0, le=11)]
 Isotope = Annotated[str, Field(pattern=r"^[A-Z][a-z]?-[0-9]{1,3}m?$")]
 Note = Annotated[str, Field(max_length=500)]
@@ -97,8 +98,11 @@ def raised_alarm(told: Iterable[tuple[str, Mapping[str, Any]]], finding: Finding
 
 def _channel(alarm: Mapping[str, Any]) -> Channel | None:
     """Return the channel of a device's alarm, also of one that it told of afterwards; else ``None``."""
-    late = (channel for channel, code in LATE.items() if code == alarm.get("code"))
-    return alarm.get("channel") or next(late, None)
+    code = alarm.get("code")
+    for channel in CHANNELS:
+        if alarm.get("channel") == channel or code == LATE[channel]:
+            return channel
+    return None
 
 
 def amendment(alarm: RaisedAlarm, finding: Finding, officer: str) -> Args:

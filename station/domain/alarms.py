@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from station.domain.decision import NotFound
 from station.domain.values import AlarmSummary, Args, StandingAlarm
@@ -182,7 +181,7 @@ ORDERS = {"hold": "hold_order", "secondary": "exam_order", "scan": "exam_order"}
 """Alarm of a directive that names a vehicle, by its action; a discreet one never has an alarm."""
 OF_THE_VEHICLE = frozenset({"second_vehicle", "station_only", "vehicle_in_beam", *ORDERS.values()})
 """Alarms that are over when their vehicle has gone; those of devices end with their cause."""
-LATE: dict[Literal["gamma", "neutron"], str] = {"gamma": "late_gamma_alarm", "neutron": "late_neutron_alarm"}
+LATE = {"gamma": "late_gamma_alarm", "neutron": "late_neutron_alarm"}
 """Alarm of a portal's report on a vehicle that is not in the lane, by the channel."""
 EVENTS = frozenset(
     {"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_stalled", "portal_rule", "report_refused"}
