@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from station.api.feed import MAX_SEQ
 from station.api.problems import Problem, refusals
-from station.api.services import Lent, Services, client_of
+from station.api.services import Lent, Services, client_of, is_screen
 from station.domain.signed import Strict
 from station.store.blobs import CHUNK_BYTES, BlobRow, DamagedBlob
 from station.store.errors import UnknownConsumer
@@ -72,7 +72,7 @@ async def blob(request: Request, sha256: Sha256, services: Lent) -> Response:
     wanted = request.headers.get("range")
     if wanted is not None and request.headers.get("if-range", tag) == tag:
         part = _part(wanted, row.size)
-    return _Download(services, client_of(request), row, part, _headers(row, tag))
+    return _Download(services, request, row, part, _headers(row, tag))
 
 
 @router.head("/{sha256}", response_class=Response, responses=_HEAD_RESPONSES)
@@ -158,7 +158,7 @@ class _Download(Response):
     """Sends ``part`` of a blob, MiB by MiB."""
 
     def __init__(
-        self, services: Services, client: str, row: BlobRow, part: range, headers: dict[str, str]
+        self, services: Services, request: Request, row: BlobRow, part: range, headers: dict[str, str]
     ) -> None:
         whole = len(part) == row.size
         span = {} if whole else {"Content-Range": f"bytes {part.start}-{part.stop - 1}/{row.size}"}
@@ -167,7 +167,8 @@ class _Download(Response):
             status_code=200 if whole else 206, headers=headers | span | length, media_type=row.media
         )
         self._services = services
-        self._client = client
+        self._client = client_of(request)
+        self._pace = services.screen_pace if is_screen(request) else services.pace
         self._row = row
         self._span = part
 
@@ -192,7 +193,9 @@ class _Download(Response):
             await Problem(410, "damaged", str(error)).response()(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        clock = self._services.clock
         async for inside in self._bytes():  # damage from now on: the connection ends too early
+            await asyncio.sleep(self._pace.wait_s(len(inside), clock.monotonic_s()))
             await send({"type": "http.response.body", "body": inside, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from station.api.feed import MAX_SEQ, Epoch, Seq, beyond_head, epoch_changed
+from station.api.feed import MAX_SEQ, Epoch, Seq, beyond_head, epoch_changed, no_consumer
 from station.api.problems import Problem, refusals
 from station.api.services import Lent
 from station.domain.signed import Strict
@@ -96,7 +96,7 @@ async def consumer(name: str, services: Lent) -> Cursor:
     """Return a consumer's cursor, so that a reinstalled central system learns where it was."""
     acked = services.store.acked.get(name)
     if acked is None:
-        raise _unknown(name)
+        raise no_consumer(name)
     return Cursor(epoch=services.store.epoch, acked=acked, required=name in services.store.required)
 
 
@@ -111,7 +111,7 @@ async def ack(name: str, body: AckBody, services: Lent) -> Moved:
         nacks = [Nack(nack.seq, nack.reason) for nack in body.nack]
         acked = await services.store.ack(name, body.epoch, body.seq, nacks)
     except UnknownConsumer:
-        raise _unknown(name) from None
+        raise no_consumer(name) from None
     except WrongEpoch:
         raise epoch_changed(services.store) from None
     except BeyondHead as error:
@@ -128,7 +128,7 @@ async def ack(name: str, body: AckBody, services: Lent) -> Moved:
 async def quarantine(name: str, query: Annotated[QuarantineQuery, Query()], services: Lent) -> Quarantine:
     """Return the records that a consumer has refused, for a person to look into."""
     if name not in services.store.acked:
-        raise _unknown(name)
+        raise no_consumer(name)
 
     def look(view: View) -> tuple[list[Refused], int]:
         return quarantine_page(view.connection, name, query.after, query.limit + 1), view.tip.seq
@@ -158,14 +158,10 @@ async def retry(name: str, seq: Record, services: Lent) -> Offered:
     try:
         offer = await services.store.reoffer(name, seq)
     except UnknownConsumer:
-        raise _unknown(name) from None
+        raise no_consumer(name) from None
     except NotRefused:
         detail = f"Record {seq} is not in the quarantine of {name!r}: never refused, or taken since."
         raise Problem(404, "not-found", detail) from None
     except Damaged as error:
         raise Problem(410, "damaged", f"{error} It stays in quarantine.") from None
     return Offered(epoch=offer.epoch, seq=offer.seq, offered_seq=offer.offered_seq, new=offer.new)
-
-
-def _unknown(name: str) -> Problem:
-    return Problem(404, "not-found", f"There is no consumer {name!r}: the lane file names them all.")

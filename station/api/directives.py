@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
+from station.api.answered import Answered
+from station.api.orders import KeyIfAny
 from station.api.problems import Problem, from_store, invalid, refusals
 from station.domain.decision import Refused, VersionConflict
 from station.domain.directives import (
@@ -227,6 +230,7 @@ class _Desk:
 def directives_router(host: LaneHost, store: Store, issuers: Mapping[str, Issuer]) -> APIRouter:
     """Return the routes under ``/v1/directives``; ``issuers`` by their URN."""
     router, desk = APIRouter(prefix="/v1/directives", tags=["central"]), _Desk(host, store, issuers)
+    answers: Answered[Results] = Answered()
 
     @router.put("/{directive_id}", status_code=201, responses=_TAKEN)
     async def put(
@@ -266,10 +270,20 @@ def directives_router(host: LaneHost, store: Store, issuers: Mapping[str, Issuer
             raise Problem(404, "not-found", f"There is no directive {directive_id!r}.")
         return answer
 
-    @router.post(":batch", responses=refusals("invalid", "too-large"))
-    async def batch(body: Batch) -> Results:
-        """Send many; not atomic, and safe to repeat: a version that is known changes nothing."""
-        return Results(results=[await desk.one(item) for item in body.items])
+    @router.post(":batch", responses=refusals("invalid", "too-large", "key-reused"))
+    async def batch(body: Batch, key: KeyIfAny = None) -> Results:
+        """Send many; not atomic, and safe to repeat: a version that is known changes nothing.
+
+        With a key a repeat gets the first answer, as long as the station remembers it (the last 16).
+        """
+
+        async def work() -> Results:
+            return Results(results=[await desk.one(item) for item in body.items])
+
+        if key is None:
+            return await work()
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(json.dumps(body.items).encode()).hexdigest())
+        return await answers.once(key, digest, work)
 
     return router
 

@@ -43,6 +43,12 @@ class FeedQuery(BaseModel):
     include: Literal["simulated"] | None = Field(
         None, description="Send simulated, test and exercise records too, instead of stubs"
     )
+    consumer: str | None = Field(
+        None,
+        min_length=1,
+        max_length=32,
+        description="Who waits: each consumer has places of its own, also behind one address",
+    )
 
 
 class FeedItem(BaseModel):
@@ -69,13 +75,15 @@ class FeedPage(BaseModel):
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": FeedPage},
-    **refusals("epoch-changed", "beyond-head", "trimmed", "too-many", "store-unavailable"),
+    **refusals("not-found", "epoch-changed", "beyond-head", "trimmed", "too-many", "store-unavailable"),
 }
 
 
 @router.get("/v1/feed", response_class=Response, responses=_RESPONSES)
 async def feed(request: Request, query: Annotated[FeedQuery, Query()], services: Lent) -> Response:
     """Return the records after a cursor; with ``wait`` as soon as there is one."""
+    if query.consumer is not None and query.consumer not in services.store.acked:
+        raise no_consumer(query.consumer)
     services.contact.asked_s = services.clock.monotonic_s()
     try:
         page = await _read(services, request, query)
@@ -105,7 +113,7 @@ async def _read(services: Services, request: Request, query: FeedQuery) -> Page:
         page = await _page(services.store, query, query.after)
         if page.items or ended.is_set():
             return page
-        client = client_of(request)
+        client = f"consumer {query.consumer}" if query.consumer else client_of(request)
         if not services.waits.take(client):
             detail = f"At most {services.waits.limit} requests of one client may wait at a time."
             raise Problem(429, "too-many", detail, headers={"Retry-After": "1"})
@@ -166,6 +174,11 @@ def _accepts_gzip(header: str) -> bool:
             quality = parameters.replace(" ", "").lower()
             return quality not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
     return False
+
+
+def no_consumer(name: str) -> Problem:
+    """Return the problem of a name that the lane file does not give."""
+    return Problem(404, "not-found", f"There is no consumer {name!r}: the lane file names them all.")
 
 
 def epoch_changed(store: Store) -> Problem:

@@ -15,7 +15,9 @@ from station.lane.host import LaneHost
 from station.store.draft import Receipt
 from station.store.errors import Repeated, StoreError
 
-Key = Annotated[str, Header(alias="Idempotency-Key", min_length=8, max_length=64)]
+_KEY = Header(alias="Idempotency-Key", min_length=8, max_length=64)
+Key = Annotated[str, _KEY]
+KeyIfAny = Annotated[str | None, _KEY]
 
 
 class Place(BaseModel):

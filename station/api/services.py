@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from station.api.pace import Pace
 from station.runtime.device import DeviceStatus
 from station.store.journal import Store
 
@@ -129,6 +130,9 @@ class Services:
     contact: Contact = field(default_factory=Contact)
     waits: Slots = field(default_factory=lambda: Slots(4))
     downloads: Slots = field(default_factory=lambda: Slots(2))
+    pace: Pace = field(default_factory=Pace)
+    screen_pace: Pace = field(default_factory=Pace)
+    """Of screens: a centre that fetches pictures all day must not keep an officer waiting."""
 
 
 def services_of(request: Request) -> Services:
@@ -145,5 +149,9 @@ def client_of(request: Request) -> str:
 
     Browsers say so by themselves [Fetch Metadata]. Nobody gains by lying: it is about taking turns.
     """
-    screen = request.headers.get("sec-fetch-site") == "same-origin"
-    return f"{request.client.host if request.client else 'local'}{' screen' if screen else ''}"
+    return f"{request.client.host if request.client else 'local'}{' screen' if is_screen(request) else ''}"
+
+
+def is_screen(request: Request) -> bool:
+    """Whether a page of this station asks."""
+    return request.headers.get("sec-fetch-site") == "same-origin"

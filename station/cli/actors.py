@@ -116,7 +116,9 @@ class Centre:
                 await asyncio.sleep(AGAIN_S)
 
     async def _poll(self) -> None:
-        query = f"after={self._seq}&epoch={self._epoch}&limit=500&wait=20&include=simulated"
+        query = (
+            f"after={self._seq}&epoch={self._epoch}&limit=500&wait=20&include=simulated&consumer={self._name}"
+        )
         page = await self._station.get(f"/v1/feed?{query}", timeout_s=30)
         if not page["items"]:
             return

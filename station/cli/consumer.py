@@ -108,6 +108,7 @@ class Consumer:
         self._settle()
         cursor = self._the_cursor
         path = f"/v1/feed?after={cursor.seq}&epoch={cursor.epoch}&limit=500&wait={wait_s}&include=simulated"
+        path += f"&consumer={quote(self._name, safe='')}"
         answer = self._ask("GET", path, timeout_s=wait_s + TIMEOUT_S)
         if answer.status != 200:
             more = self._refused(answer)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from station.api.pace import Pace
 from station.store.blobs import CHUNK_BYTES
 from tests.support.journal import put_blob
 from tests.support.served import Served
@@ -153,6 +156,22 @@ async def test_damaged_bytes_are_never_sent(central: Served, tmp_path: Path) -> 
     assert (whole.status_code, whole.json()["type"]) == (410, "urn:carril:problem:damaged")
     file_of(tmp_path).unlink()
     assert (await get(central)).status_code == 410
+
+
+async def test_downloads_keep_their_pace_and_nothing_else_waits_for_them(central: Served) -> None:
+    services = replace(central.services, pace=Pace(bytes_per_s=4 * CHUNK_BYTES, burst_bytes=CHUNK_BYTES))
+    central.app.state.services = services
+    big = await put_blob(central.store, bytes(4 * CHUNK_BYTES), "application/octet-stream")
+    began_s = time.monotonic()
+    download = asyncio.create_task(central.client.get(f"/v1/blobs/{big}"))
+    async with asyncio.timeout(10):
+        while not services.downloads._held:
+            await asyncio.sleep(0)
+    assert (await central.client.get("/healthz")).status_code == 200
+    own = await central.client.get(f"/v1/blobs/{big}", headers={"Sec-Fetch-Site": "same-origin"})
+    assert (own.status_code, download.done()) == (200, False)
+    assert len((await download).content) == 4 * CHUNK_BYTES
+    assert time.monotonic() - began_s > 0.74  # three MiB at four a second, after a burst of one
 
 
 async def test_a_client_has_two_downloads_at_once(central: Served) -> None:

@@ -63,9 +63,17 @@ def test_only_what_is_signed_and_newer_is_taken(station: Station) -> None:
     assert station.get("/v1/directives/H-1").json()["state"] == "armed"
     assert station.get("/v1/directives/H-9").status == 404
     batch = {"items": [{**hold("H-3"), "id": "H-3"}, {**hold("H-4"), "id": "H-5"}, {"id": "H-6"}]}
-    results = station.call("POST", "/v1/directives:batch", batch).json()["results"]
+    key = {"Idempotency-Key": "one-batch"}
+    first = station.call("POST", "/v1/directives:batch", batch, key)
+    results = first.json()["results"]
     assert [(each["id"], each["status"]) for each in results] == [("H-3", 201), ("H-5", 403), ("H-6", 422)]
     assert results[2]["problem"]["errors"][0]["field"] == "body.kind"
+    again = station.call("POST", "/v1/directives:batch", batch, key)
+    assert (again.status, again.body) == (200, first.body), "H-3 is not merely known by now"
+    other = station.call("POST", "/v1/directives:batch", {"items": batch["items"][:1]}, key)
+    assert (other.status, other.json()["type"]) == (409, "urn:carril:problem:key-reused")
+    unnamed = station.call("POST", "/v1/directives:batch", batch).json()["results"]
+    assert [each["status"] for each in unnamed] == [200, 403, 422]
     wrong = put(station, "H-1", hold("H-1", version=True)).json()["errors"]
     assert [error["field"] for error in wrong] == ["body.version"], "a path in what was sent"
     odd = [{"id": "H-4", **hold("H-4")}, {"id": "M-1", **hold("M-1"), "version": 1e999}]

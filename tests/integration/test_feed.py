@@ -245,10 +245,10 @@ async def poll(central: Served, after: int, wait: int = 30, **parameters: Any) -
     return await page(central, after, wait=wait, **parameters)
 
 
-async def waiting(central: Served, count: int) -> None:
+async def waiting(central: Served, count: int, who: str = "127.0.0.1") -> None:
     """Return when this many long polls wait."""
     async with asyncio.timeout(10):
-        while central.services.waits._held.get("127.0.0.1", 0) != count:
+        while central.services.waits._held.get(who, 0) != count:
             await asyncio.sleep(0.005)
 
 
@@ -299,6 +299,20 @@ async def test_a_fifth_poll_of_one_client_is_refused(central: Served) -> None:
     await fill(central, 1)
     await asyncio.gather(*polls)
     await waiting(central, 0)
+
+
+async def test_a_consumer_has_places_of_its_own(central: Served) -> None:
+    others = [asyncio.create_task(poll(central, 0)) for _ in range(4)]
+    await waiting(central, 4)
+    mine = [asyncio.create_task(poll(central, 0, consumer="central")) for _ in range(4)]
+    await waiting(central, 4, "consumer central")
+    fifth = await central.client.get("/v1/feed", params=central.feed(0, wait=30, consumer="central"))
+    assert fifth.status_code == 429
+    nobody = await central.client.get("/v1/feed", params=central.feed(0, wait=30, consumer="nobody"))
+    assert (nobody.status_code, nobody.json()["type"]) == (404, "urn:carril:problem:not-found")
+    await fill(central, 1)
+    await asyncio.gather(*others, *mine)
+    await waiting(central, 0, "consumer central")
 
 
 async def test_clients_that_went_away_leave_their_places(central: Served) -> None:

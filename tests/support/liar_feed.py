@@ -37,7 +37,7 @@ class Feed(Link):
         return told
 
     def query(self) -> dict[str, str]:
-        known = {"after", "epoch", "limit", "wait", "prio", "include"}
+        known = {"after", "epoch", "limit", "wait", "prio", "include", "consumer"}
         pairs = parse_qsl(urlsplit(self.path).query, keep_blank_values=True)
         given = dict(pairs)
         wrong = [name for name in given if name not in known and self.liar.lie != "parameters"]
