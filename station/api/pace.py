@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 BYTES_PER_S = 12_500_000.0
@@ -16,7 +17,7 @@ class Pace:
 
     bytes_per_s: float = BYTES_PER_S
     burst_bytes: float = BURST_BYTES
-    _empty_s: float = 0.0
+    _empty_s: float = -math.inf
     """When all that was granted will have been earned; monotonic seconds."""
 
     def wait_s(self, size: int, now_s: float) -> float:
