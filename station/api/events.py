@@ -22,8 +22,21 @@ from station.store.journal import Store
 
 HEARTBEAT_S = 1.0
 MAX_REPLAY = 256
+_EVENT = {
+    "type": "object",
+    "description": "Each event of the stream; only a record has an `id`",
+    "properties": {
+        "event": {
+            "type": "string",
+            "enum": ["record", "lane", "live", "scan.cols", "alarm_raw", "hb", "reset", "bye"],
+        },
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string", "pattern": "^[0-9a-f]{32}:[0-9]+$"},
+    },
+    "required": ["event", "data"],
+}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"content": {"text/event-stream": {"schema": _EVENT}}},
     **refusals("too-many-screens"),
 }
 

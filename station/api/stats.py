@@ -50,7 +50,12 @@ class StatsQuery(BaseModel):
     """Which day (UTC), and what of it: real passages, unless another kind is asked for."""
 
     model_config = ConfigDict(extra="forbid")
-    day: str | None = Field(None, pattern=DAY, description="`YYYY-MM-DD`; without it today")
+    day: str | None = Field(
+        None,
+        pattern=DAY,
+        description="`YYYY-MM-DD`; without it today",
+        json_schema_extra={"format": "date"},
+    )
     kind: Kind = "real"
 
     @field_validator("day")

@@ -37,7 +37,7 @@ class ReleaseLocked(Refused):
 
 
 class NotFound(Refused):
-    """There is no such inspection or alarm in the lane."""
+    """There is no such inspection, alarm or portal in the lane."""
 
     code = "not-found"
 

@@ -225,6 +225,8 @@ class Commands:
 
     def _clear_tamper(self, command: ClearTamper) -> Pending:
         device = command.device
+        if all(portal.name != device for portal in self._core.facts.of_role("PortalMonitor")):
+            raise NotFound(f"There is no portal {device} in this lane")
         if not self._portals.is_open(device):
             raise Refused(f"No portal {device} has an open tamper contact. Nothing was recorded.")
         self._core.emit(TamperCleared, device=device, officer=command.officer)
