@@ -14,7 +14,7 @@ from station.domain.adjudication import Finding, RaisedAlarm, raised_alarm
 from station.domain.decision import NotFound
 from station.lane.commands import Adjudicate
 from station.lane.host import LaneHost
-from station.store.feed import read_subject
+from station.store.feed import read_inspection
 from station.store.readers import View
 
 
@@ -28,7 +28,7 @@ def adjudications_router(host: LaneHost, officer: str) -> APIRouter:
         """Say what an alarm was (codes 0 to 11); ``before`` is the code that was seen, else 409."""
 
         def look(view: View) -> RaisedAlarm:
-            told = (row.told() for row in read_subject(view, body.inspection_id))
+            told = (row.told() for row in read_inspection(view, body.inspection_id)[1])
             return raised_alarm(((kind, data) for _, kind, data in told), body)
 
         digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()

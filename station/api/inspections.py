@@ -10,13 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from station.api.feed import MAX_SEQ
 from station.api.problems import Problem, refusals
-from station.api.services import Lent
+from station.api.services import Lent, Services
 from station.lane.evidence import document
 from station.lane.export import sealed_record
 from station.store.chain import FLAGS, Row, rfc3339
-from station.store.feed import read_subject
-from station.store.readers import View
-from station.store.search import PAGE, Found, find, find_one
+from station.store.feed import read_inspection
+from station.store.search import PAGE, Found, find
 
 router = APIRouter(prefix="/v1/inspections", tags=["inspections"])
 
@@ -33,20 +32,29 @@ class InspectionQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     plate: str | None = Field(
-        None, max_length=20, pattern=r"[0-9A-Za-z]", description="Case, spaces and dashes do not matter"
+        None,
+        max_length=20,
+        pattern=r"[0-9A-Za-z]",
+        description="Case, spaces and dashes do not matter, nor O or Q for 0 and I for 1",
     )
-    container: str | None = Field(None, max_length=20, pattern=r"[0-9A-Za-z]")
+    container: str | None = Field(
+        None,
+        max_length=20,
+        pattern=r"[0-9A-Za-z]",
+        description="As it was read, or as the manifest of the vehicle names its equipment",
+    )
     after: int | None = Field(None, ge=0, le=MAX_SEQ, description="``next`` of the page before")
 
 
 class Inspection(BaseModel):
-    """An inspection as its records say last."""
+    """An inspection as its records say last; ``declared`` is its manifest's equipment: nobody read it."""
 
     id: str
     state: str
     last_seq: int
     plate: str
     container: str
+    declared: list[str]
     simulated: bool
 
 
@@ -90,13 +98,7 @@ async def inspections(query: Annotated[InspectionQuery, Query()], services: Lent
 @router.get("/{inspection_id}", responses=refusals("not-found", "store-unavailable"))
 async def inspection(inspection_id: Annotated[str, Path(max_length=64)], services: Lent) -> InspectionRecords:
     """Return one inspection and where its records are."""
-
-    def look(view: View) -> tuple[Found | None, list[Row]]:
-        return find_one(view.connection, inspection_id, view.tip.seq), read_subject(view, inspection_id)
-
-    found, rows = await services.store.read(look)
-    if found is None:
-        raise Problem(404, "not-found", f"There is no inspection {inspection_id!r}.")
+    found, rows = await _told(services, inspection_id)
     lines = [RecordLine(seq=row.seq, type=row.type, time=rfc3339(row.time_us)) for row in rows]
     return InspectionRecords.model_validate({**_fields(found), "records": lines})
 
@@ -104,13 +106,7 @@ async def inspection(inspection_id: Annotated[str, Path(max_length=64)], service
 @router.get("/{inspection_id}/n42", response_class=Response, responses=_N42)
 async def n42(inspection_id: Annotated[str, Path(max_length=64)], services: Lent) -> Response:
     """Return a sealed inspection as an N42.42-2012 document; what became known later is in it."""
-
-    def look(view: View) -> tuple[Found | None, list[Row]]:
-        return find_one(view.connection, inspection_id, view.tip.seq), read_subject(view, inspection_id)
-
-    found, rows = await services.store.read(look)
-    if found is None:
-        raise Problem(404, "not-found", f"There is no inspection {inspection_id!r}.")
+    found, rows = await _told(services, inspection_id)
     told = [row.told() for row in rows]
     if sealed_record(told) is None:
         if found.state == "sealed":
@@ -127,12 +123,21 @@ async def n42(inspection_id: Annotated[str, Path(max_length=64)], services: Lent
     return Response(body, headers=headers, media_type=N42_MEDIA)
 
 
-def _fields(found: Found) -> dict[str, str | int | bool]:
+async def _told(services: Services, inspection_id: str) -> tuple[Found, list[Row]]:
+    """Return an inspection and its records, oldest first."""
+    found, rows = await services.store.read(lambda view: read_inspection(view, inspection_id))
+    if found is None:
+        raise Problem(404, "not-found", f"There is no inspection {inspection_id!r}.")
+    return found, rows
+
+
+def _fields(found: Found) -> dict[str, object]:
     return {
         "id": found.id,
         "state": found.state,
         "last_seq": found.last_seq,
         "plate": found.plate,
         "container": found.container,
+        "declared": found.declared.split(),
         "simulated": bool(found.flags & FLAGS["simulated"]),
     }

@@ -144,6 +144,8 @@ class ManifestMatch(Value):
     directive_version: int | None = None
     timeliness: Timeliness = "unknown"
     lead_s: int | None = None
+    equipment: tuple[str, ...] = ()
+    """Declared numbers of what carries the cargo: by them the vehicle is found, nobody has read them."""
     seals: tuple[str, ...] = ()
     """Declared, for the officer to compare."""
     hazmat: tuple[Hazmat, ...] = ()
@@ -191,6 +193,7 @@ def match(
         "directive_version": version,
         "timeliness": when,
         "lead_s": lead_s,
+        "equipment": tuple(each.no for each in body.equipment),
         "seals": tuple(seal.no for each in body.equipment for seal in each.seals),
         "hazmat": tuple(goods for shipment in body.shipments for goods in shipment.hazmat),
         "norm": norm_headings(code for shipment in body.shipments for code in shipment.hs6),

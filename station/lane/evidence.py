@@ -18,6 +18,7 @@ from station.lane.image import from_npy, reduced, reduced_flags
 from station.lane.restart import Record
 from station.lane.strips import strips
 from station.store.blobs import CHUNK_BYTES, DamagedBlob
+from station.store.feed import read_inspection
 from station.store.journal import Store
 
 PRESETS = {"light": [50_000, 63_600], "dense": [10_000, 45_000]}
@@ -130,7 +131,7 @@ class Evidence:
 
     async def _sealed(self, inspection_id: str) -> dict[str, Any] | None:
         """Return the data of an inspection's sealed record."""
-        rows = await self._store.records_of(inspection_id)
+        _, rows = await self._store.read(lambda view: read_inspection(view, inspection_id))
         told = [row.told() for row in rows]
         return next((data for _, kind, data in reversed(told) if kind == InspectionSealed.type_name()), None)
 

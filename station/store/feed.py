@@ -14,6 +14,7 @@ from station.store.chain import FLAGS, Row, rows, sound_rows
 from station.store.errors import BeyondHead, WrongEpoch
 from station.store.heads import newest_note
 from station.store.readers import View
+from station.store.search import Found, find_one
 
 PAGE_BYTES = 4 * 1024 * 1024
 _LAST = 2**63 - 1
@@ -190,6 +191,12 @@ def read_subject(view: View, subject: str) -> list[Row]:
     """Return all sound published records of a subject, oldest first."""
     found = rows(view.connection.execute(schema.RECORDS_OF, {"subject": subject, "upto": view.tip.seq}))
     return [row for row in found if row.sound(view.tip.epoch)]
+
+
+def read_inspection(view: View, subject: str) -> tuple[Found | None, list[Row]]:
+    """Return an inspection and its records, oldest first; the records of any other subject are not read."""
+    found = find_one(view.connection, subject, view.tip.seq)
+    return found, read_subject(view, subject) if found else []
 
 
 @dataclass(frozen=True, slots=True)

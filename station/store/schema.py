@@ -9,6 +9,7 @@ number is never opened. SQL of a single job stands beside that job, compiled fro
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -17,12 +18,15 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     Table,
     Text,
     bindparam,
     delete,
+    exists,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -32,7 +36,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql import ClauseElement
 
 SCHEMA = 4
-SEARCH = 1
+SEARCH = 2
 """Version of the search index; another one in the database means: rebuild it from the journal."""
 
 PAGE_BYTES = 8192
@@ -177,11 +181,20 @@ inspection = _table(
     _text("plate"),
     _text("container"),
     _int("flags"),
+    Column("declared", Text, nullable=False, server_default=""),  # what a manifest names, a space between two
     rowid=False,
 )
 Index("inspection_first", inspection.c.first_seq)
-Index("inspection_plate", inspection.c.plate, inspection.c.first_seq)
-Index("inspection_container", inspection.c.container, inspection.c.first_seq)
+# What an inspection is found by, in the form in which it is compared.
+search_key = _table(
+    "search_key",
+    Column("id", Text, ForeignKey("inspection.id", ondelete="CASCADE"), primary_key=True),
+    _text("kind", key=True),
+    _text("key", key=True),
+    _int("first_seq"),
+    rowid=False,
+)
+Index("search_key_found", search_key.c.kind, search_key.c.key, search_key.c.first_seq)
 
 
 def cursor_values(consumer: tuple[str, bool, bool], acked_seq: int) -> dict[str, object]:
@@ -286,23 +299,33 @@ PUT_INSPECTION = compiled(
         index_elements=["id"],
         set_={
             name: _new_inspection.excluded[name]
-            for name in ("last_seq", "state", "plate", "container", "flags")
+            for name in ("last_seq", "state", "plate", "container", "flags", "declared")
         },
     )
 )
-CLEAR_INSPECTIONS = compiled(delete(inspection))
-_newest = (
-    select(inspection)
-    .where(inspection.c.first_seq < bindparam("before"))
-    .order_by(inspection.c.first_seq.desc())
-    .limit(bindparam("count"))
+ADD_KEY = compiled(insert(search_key))
+REMOVE_KEYS = compiled(delete(search_key).where(search_key.c.id == bindparam("id")))
+_newest = select(inspection).limit(bindparam("count"))
+_all = _newest.where(inspection.c.first_seq < bindparam("before")).order_by(inspection.c.first_seq.desc())
+
+
+def _found(kind: str) -> Select[Any]:
+    """Return the newest inspections with a key of this kind."""
+    mine = (search_key.c.kind == literal_column(f"'{kind}'")) & (search_key.c.key == bindparam(kind))
+    joined = _newest.join(search_key, search_key.c.id == inspection.c.id).where(mine)
+    return joined.where(search_key.c.first_seq < bindparam("before")).order_by(search_key.c.first_seq.desc())
+
+
+_other = search_key.alias("other")
+_by_container_too = exists().where(
+    _other.c.id == inspection.c.id,
+    _other.c.kind == literal_column("'container'"),
+    _other.c.key == bindparam("container"),
 )
-_by_plate = inspection.c.plate == bindparam("plate")
-_by_container = inspection.c.container == bindparam("container")
 FIND_INSPECTIONS = {
-    (False, False): compiled(_newest),
-    (True, False): compiled(_newest.where(_by_plate)),
-    (False, True): compiled(_newest.where(_by_container)),
-    (True, True): compiled(_newest.where(_by_plate, _by_container)),
+    (False, False): compiled(_all),
+    (True, False): compiled(_found("plate")),
+    (False, True): compiled(_found("container")),
+    (True, True): compiled(_found("plate").where(_by_container_too)),
 }
 """By whether a plate and whether a container is given."""

@@ -1,7 +1,8 @@
-"""The search index: each inspection's state, plate and container as its records say last.
+"""The search index: each inspection's state, plate and containers as its records say last.
 
-It stands in the journal's database and changes in the same transaction, but it is never evidence: at any
-time it can be made again from the journal.
+A plate is found as holds are matched (O and Q count as 0, I as 1), a vehicle also by the containers that its
+manifest names. The index stands in the journal's database and changes in the same transaction, but it is
+never evidence: at any time it can be made again from the journal.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from station.domain.identity import folded
 from station.store import schema
 from station.store.chain import rows
 from station.store.own import OPENED, SEALED
@@ -27,12 +29,18 @@ _STATES = {
 _VERDICTS = {"release": "decided", "secondary": "referred_secondary"}
 """The state that a record, or a recorded decision, leads to; others change nothing (a hold does not)."""
 
+_MATCHED = "carril.manifest.matched"
+_OF_THE_VEHICLE = frozenset({"matched", "partial"})
+"""Answers of matching that name one manifest which nothing contradicts."""
 PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An inspection as the index knows it; ``plate`` and ``container`` are empty when unknown."""
+    """An inspection as the index knows it; ``plate`` and ``container`` are empty when unknown.
+
+    ``declared`` are the numbers of equipment that its manifest names, with a space between two.
+    """
 
     id: str
     first_seq: int
@@ -41,6 +49,15 @@ class Found:
     plate: str
     container: str
     flags: int
+    declared: str = ""
+
+    def keys(self) -> set[tuple[str, str]]:
+        """Return what it is found by: kind and text, as it is compared."""
+        texts = [
+            ("plate", self.plate),
+            *(("container", no) for no in (self.container, *self.declared.split())),
+        ]
+        return {(kind, folded(text)) for kind, text in texts if folded(text)}
 
 
 def normal(text: str) -> str:
@@ -53,8 +70,13 @@ def note(
 ) -> None:
     """Take one record into the index, inside the transaction that stores it."""
     if data.get("inspection_id") == subject:
-        found = _after(_find(connection, subject), seq, type_, subject, data, flags)
+        known = _find(connection, subject)
+        found = _after(known, seq, type_, subject, data, flags)
         connection.execute(schema.PUT_INSPECTION, asdict(found))
+        if (keys := found.keys()) != (known.keys() if known else set()):
+            connection.execute(schema.REMOVE_KEYS, {"id": subject})
+            named = [{"id": subject, "kind": kind, "key": key} for kind, key in sorted(keys)]
+            connection.executemany(schema.ADD_KEY, [each | {"first_seq": found.first_seq} for each in named])
 
 
 def _after(
@@ -70,7 +92,9 @@ def _after(
     plate, container = (
         _text(identity, what) or (getattr(known, what) if known else "") for what in ("plate", "container")
     )
-    return Found(subject, known.first_seq if known else seq, seq, state, plate, container, flags)
+    declared = _declared(data) if type_ == _MATCHED else known.declared if known else ""
+    first_seq = known.first_seq if known else seq
+    return Found(subject, first_seq, seq, state, plate, container, flags, declared)
 
 
 def _text(identity: object, what: str) -> str:
@@ -79,9 +103,19 @@ def _text(identity: object, what: str) -> str:
     return normal(text) if isinstance(text, str) else ""
 
 
+def _declared(data: Mapping[str, Any]) -> str:
+    """Return the numbers that the manifest names; none where it is not surely that of this vehicle."""
+    named = data.get("equipment") if data.get("status") in _OF_THE_VEHICLE else None
+    texts = [normal(no) for no in named if isinstance(no, str)] if isinstance(named, list) else []
+    return " ".join(dict.fromkeys(filter(None, texts)))
+
+
 def rebuild(connection: sqlite3.Connection, epoch: bytes) -> None:
     """Make the whole index again from the journal's sound records, in the caller's transaction."""
-    connection.execute(schema.CLEAR_INSPECTIONS)
+    for table in (schema.search_key, schema.inspection):  # an older index has other columns
+        connection.execute(f"DROP TABLE IF EXISTS {table.name}")
+    for statement in schema.create_statements(schema.inspection.name, schema.search_key.name):
+        connection.execute(statement)
     after = -1
     while True:
         span = {"after": after, "upto": 2**63 - 1, "count": 500}
@@ -139,8 +173,8 @@ def find(
 ) -> list[Found]:
     """Return inspections, newest first; ``before`` is the ``first_seq`` of the last one already seen."""
     values = {
-        "plate": normal(plate or ""),
-        "container": normal(container or ""),
+        "plate": folded(plate or ""),
+        "container": folded(container or ""),
         "before": min(before if before is not None else published + 1, published + 1),
         "count": count,
     }

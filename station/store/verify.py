@@ -26,7 +26,11 @@ _SLICE = 1000
 _BLOBS_AFTER = (
     "SELECT sha256, bytes, media, chunks, state FROM blob WHERE sha256 > ? ORDER BY sha256 LIMIT 100"
 )
-_INSPECTIONS_AFTER = "SELECT * FROM inspection WHERE id > ? ORDER BY id LIMIT 500"
+_INSPECTIONS_AFTER = (
+    "SELECT *, (SELECT group_concat(kind || ' ' || key || ' ' || first_seq, char(10)) FROM search_key"
+    " WHERE search_key.id = inspection.id) FROM inspection WHERE id > ? ORDER BY id LIMIT 500"
+)
+_STRAY_KEYS = "SELECT DISTINCT id FROM search_key WHERE id NOT IN (SELECT id FROM inspection)"
 _BEYOND = "SELECT min(record.seq) FROM record, head WHERE record.seq > head.seq"
 _REFUSED_GONE = (
     "SELECT consumer, nack.seq FROM nack LEFT JOIN record ON record.seq = nack.seq WHERE record.seq IS NULL"
@@ -105,7 +109,7 @@ class _Check:
     def run(self, mark: Mark | None, files: BlobFiles, head: str | None) -> Report:
         faults = []
         with contextlib.closing(sqlite3.connect("")) as index:  # a temporary file, gone when it is closed
-            for statement in schema.create_statements("inspection"):
+            for statement in schema.create_statements("inspection", "search_key"):
                 index.execute(statement)
             faults += self._check_front()
             bad = self._first_bad_kept(index)
@@ -314,10 +318,16 @@ class _Check:
         for found in _all(lambda after: self.reader.execute(_INSPECTIONS_AFTER, (after,)).fetchall(), ""):
             told = index.execute(schema.GET_INSPECTION, {"id": found[0]}).fetchone()
             index.execute("DELETE FROM inspection WHERE id = ?", (found[0],))
-            wrong += self._differences(search.Found(*found), search.Found(*told) if told else None)
+            says = search.Found(*found[:-1])
+            keys = {f"{kind} {key} {says.first_seq}" for kind, key in says.keys()}
+            differ = self._differences(says, search.Found(*told) if told else None)
+            lost = [f"The search table does not find inspection {says.id} by what it says of it."]
+            wrong += differ or (lost if keys != set((found[-1] or "").splitlines()) else [])
         *_, anchor_seq, _ = self.reader.execute(schema.GET_HEAD).fetchone()
         left = index.execute("SELECT id FROM inspection WHERE last_seq > ?", (anchor_seq,))
         wrong += [f"The search table lacks inspection {name}." for (name,) in left]
+        stray = self.reader.execute(_STRAY_KEYS)
+        wrong += [f"The search table finds inspection {name}, which it does not have." for (name,) in stray]
         return _short(wrong)
 
     def _differences(self, found: search.Found, told: search.Found | None) -> list[str]:
@@ -329,7 +339,7 @@ class _Check:
             return [] if real or removed else [f"The search table has inspection {found.id}, no record has."]
         if found.last_seq <= self.anchor_seq and (self.moved or told.last_seq < found.last_seq):
             return []  # its last records were removed, an earlier one is kept
-        names = ["last_seq", "flags", "first_seq", "state", "plate", "container"]
+        names = ["last_seq", "flags", "first_seq", "state", "plate", "container", "declared"]
         if found.first_seq <= self.anchor_seq:  # its first records were removed: less follows from the rest
             names = names[:2] + [name for name in names[4:] if getattr(told, name) and not self.moved]
         differ = [name for name in names if getattr(found, name) != getattr(told, name)]

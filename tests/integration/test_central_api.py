@@ -8,6 +8,7 @@ import json
 import pytest
 
 from station.domain.schemas import catalogue
+from station.store import readers
 from station.store.errors import StoreUnavailable
 from tests.support.journal import append, draft, of_inspection
 from tests.support.served import Served, ack, problem
@@ -198,6 +199,59 @@ async def test_inspections_are_found_by_what_their_records_say_last(central: Ser
     problem(await central.client.get("/v1/inspections/i3"), 404, "not-found")
     found = problem(await central.client.get("/v1/inspections?since=yesterday"), 400, "bad-parameter")
     assert found["errors"][0]["field"] == "query.since"
+
+
+async def found_by(central: Served, **parameters: str) -> list[str]:
+    reply = await central.client.get("/v1/inspections", params=parameters)
+    assert reply.status_code == 200, reply.text
+    return [item["id"] for item in reply.json()["items"]]
+
+
+@pytest.mark.parametrize("typed", ["QO0-I1", "000 11", "oq011"])
+async def test_a_plate_is_found_as_holds_are_matched(central: Served, typed: str) -> None:
+    read = {"identity": {"plate": {"text": "OO0 1I"}}}
+    await append(central.store, [of_inspection("i1", "carril.inspection.opened", **read)])
+    assert await found_by(central, plate=typed) == ["i1"]
+    assert await found_by(central, plate="OO0 12") == []
+    one = (await central.client.get("/v1/inspections/i1")).json()
+    assert one["plate"] == "OO01I", "told as it was read"
+
+
+async def test_a_vehicle_is_found_by_each_container_of_its_manifest(central: Served) -> None:
+    """Nobody read them: the answer says that they are declared."""
+
+    async def matched(name: str, status: str, *equipment: str) -> None:
+        record = of_inspection(name, "carril.manifest.matched", status=status, equipment=list(equipment))
+        await append(central.store, [record])
+
+    for name in ("i1", "i2"):
+        await append(central.store, [of_inspection(name, "carril.inspection.opened")])
+    await matched("i1", "partial", "CSQU 305438-3", "msku9070323", "CSQU3054383")
+    await matched("i2", "matched", "MSKU9070323")
+    assert await found_by(central, container="CSQU3054383") == ["i1"]
+    assert await found_by(central, container="MSKU 907032-3") == ["i2", "i1"]
+    assert await found_by(central, container="MSKU9070323", after="2") == ["i1"]
+    assert await found_by(central, container="MSKU9070324") == []
+    one = (await central.client.get("/v1/inspections/i1")).json()
+    assert (one["container"], one["declared"]) == ("", ["CSQU3054383", "MSKU9070323"])
+    # Papers that are not surely its own are not its papers.
+    await matched("i1", "ambiguous", "CSQU3054383")
+    await append(central.store, [of_inspection("i1", "carril.inspection.sealed")])
+    assert await found_by(central, container="CSQU3054383") == []
+    await matched("i2", "none")
+    assert await found_by(central, container="MSKU9070323") == []
+
+
+async def test_the_history_of_the_lane_is_not_read_for_an_inspection(
+    central: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(10):
+        await append(central.store, [draft("lane") for _ in range(100)])
+    await append(central.store, [of_inspection("i1", "carril.inspection.opened")])
+    monkeypatch.setattr(readers, "LIMIT_S", 0.0)  # what takes more than a few steps is broken off
+    for path in ("lane", "lane/n42"):
+        problem(await central.client.get(f"/v1/inspections/{path}"), 404, "not-found")
+    assert (await central.client.get("/v1/inspections/i1")).status_code == 200
 
 
 @pytest.mark.parametrize(

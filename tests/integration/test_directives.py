@@ -131,6 +131,8 @@ def test_a_manifest_is_kept_as_it_was_signed_and_held_against_its_vehicle(statio
     station.until(
         lambda: station.records("directive.closed", directive_id="M-1", how="done"), "it is used up", 20
     )
+    (vehicle,) = station.get("/v1/inspections?container=csqu-305438-3").json()["items"]
+    assert (vehicle["id"], vehicle["declared"]) == (found[0]["inspection_id"], ["CSQU3054383"])
     sealed = station.records("inspection.sealed", inspection_id=found[0]["inspection_id"])[0]
     assert "manifest_partial" in [reason["code"] for reason in sealed["recommendation"]["reasons"]]
     others = {record["coverage"]["manifest"]["state"] for record in station.records("inspection.sealed")} - {

@@ -19,6 +19,7 @@ from station.store.errors import StateLocked, StoreRefused, StoreUnavailable, Wr
 from station.store.feed import read_after
 from station.store.mark import SLOT_BYTES, Mark, read_mark
 from station.store.startup import open_journal
+from station.store.verify import verify
 from tests.support.epochs import DB, salvage_ends, sql, write
 from tests.support.journal import CONSUMERS, draft, of_inspection, open_small, place_of
 
@@ -359,14 +360,34 @@ def test_cursors_survive_a_new_epoch(state: Path) -> None:
 def test_a_search_index_of_another_version_is_made_again(state: Path) -> None:
     store = open_small(state)
     plate = {"identity": {"plate": {"text": "ab-123"}, "container": None}}
-    for type_, data in (("opened", {}), ("identified", plate), ("sealed", {})):
-        store.append_soon([of_inspection("i1", f"carril.inspection.{type_}", **data)]).result(10)
+    papers = {"status": "partial", "equipment": ["CSQU 305438-3"]}
+    for type_, data in (
+        ("inspection.opened", {}),
+        ("inspection.identified", plate),
+        ("manifest.matched", papers),
+        ("inspection.sealed", {}),
+    ):
+        store.append_soon([of_inspection("i1", f"carril.{type_}", **data)]).result(10)
     store.close()
-    sql(state, "DELETE FROM inspection")
-    sql(state, "UPDATE store SET search = 0")
+    # The first one had fewer columns, and found by them.
+    for statement in (
+        "DROP TABLE search_key",
+        "ALTER TABLE inspection DROP COLUMN declared",
+        "CREATE INDEX inspection_plate ON inspection (plate, first_seq)",
+        "DELETE FROM inspection",
+        "UPDATE store SET search = 1",
+    ):
+        sql(state, statement)
     open_small(state).close()
     connection = sqlite3.connect(state / DB)
-    assert connection.execute("SELECT id, first_seq, last_seq, state, plate FROM inspection").fetchall() == [
-        ("i1", 1, 3, "sealed", "AB123")
+    assert connection.execute("SELECT * FROM inspection").fetchall() == [
+        ("i1", 1, 4, "sealed", "AB123", "", 0, "CSQU3054383")
     ]
+    assert connection.execute("SELECT * FROM search_key").fetchall() == [
+        ("i1", "container", "CS0U3054383", 1),
+        ("i1", "plate", "AB123", 1),
+    ]
+    indexes = {row[1] for row in connection.execute("PRAGMA index_list(inspection)")}
+    assert "inspection_plate" not in indexes
     connection.close()
+    assert verify(state).ok

@@ -185,13 +185,16 @@ def test_a_lagging_consumer_that_is_not_required_is_left_behind(opened: list[Sto
 
 def test_the_search_table_forgets_what_has_no_record_any_more(opened: list[Store], tmp_path: Path) -> None:
     store = opening(opened, tmp_path)
+    identity = {"plate": {"text": "R4K 7719"}}
     for name in ("i1", "i2"):
         for kind in ("opened", "sealed"):
-            store.append_soon([of_inspection(name, f"carril.inspection.{kind}")]).result(10)
+            record = of_inspection(name, f"carril.inspection.{kind}", identity=identity)
+            store.append_soon([record]).result(10)
     hold(store, "i2")
     ack(store, fill(store, 700))
     rest(store)
     assert stored(store, "SELECT id FROM inspection") == ["i2"]
+    assert stored(store, "SELECT id FROM search_key") == ["i2"]
 
 
 @pytest.mark.fault("F11")

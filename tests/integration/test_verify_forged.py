@@ -314,6 +314,7 @@ def test_a_photo_that_was_called_removed_is_named_unless_it_may_be(state: Path, 
     [
         ("plate", "'B-XY999'"),
         ("container", "''"),
+        ("declared", "'MSKU9070323'"),
         ("state", "'sealed'"),
         ("flags", "1"),
         ("first_seq", "4"),
@@ -331,24 +332,46 @@ def test_a_forged_search_row_is_named(state: Path, column: str, value: str) -> N
 
 def test_a_missing_search_row_is_named(state: Path) -> None:
     change(state, "DELETE FROM inspection")
-    assert verify(state).faults == (f"The search table lacks inspection {INSPECTION}.",)
+    lacks = f"The search table lacks inspection {INSPECTION}."
+    assert verify(state).faults == (
+        lacks,
+        f"The search table finds inspection {INSPECTION}, which it does not have.",
+    )
+    change(state, "DELETE FROM search_key")
+    assert verify(state).faults == (lacks,)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "DELETE FROM search_key WHERE kind = 'container'",
+        "UPDATE search_key SET key = 'BXY999' WHERE kind = 'plate'",
+        "UPDATE search_key SET first_seq = 4",
+    ],
+)
+def test_a_forged_key_of_the_search_is_named(state: Path, forged: str) -> None:
+    change(state, forged)
+    wrong = f"The search table does not find inspection {INSPECTION} by what it says of it."
+    assert verify(state).faults == (wrong,)
 
 
 @pytest.mark.parametrize("last_seq", [4, LAST, 10**6])
 def test_a_made_up_search_row_is_named(state: Path, last_seq: int) -> None:
-    change(state, f"INSERT INTO inspection VALUES ('made-up', 2, {last_seq}, 'sealed', 'X', '', 0)")
+    change(state, f"INSERT INTO inspection VALUES ('made-up', 2, {last_seq}, 'sealed', '', '', 0, '')")
     assert verify(state).faults == ("The search table has inspection made-up, no record has.",)
 
 
 def test_a_search_row_for_what_is_no_inspection_is_named(state: Path) -> None:
-    change(state, "INSERT INTO inspection VALUES ('lane', 1, 4, 'sealed', 'X', '', 0)")
+    change(state, "INSERT INTO inspection VALUES ('lane', 1, 4, 'sealed', '', '', 0, '')")
     assert verify(state).faults == ("The search table has inspection lane, no record has.",)
 
 
 def test_many_forged_rows_are_counted(state: Path) -> None:
     with database(state) as connection:
         for n in range(1200):
-            connection.execute("INSERT INTO inspection VALUES (?, 2, 4, 'open', '', '', 0)", (f"id{n:04}",))
+            connection.execute(
+                "INSERT INTO inspection VALUES (?, 2, 4, 'open', '', '', 0, '')", (f"id{n:04}",)
+            )
     faults = verify(state).faults
     assert len(faults) == 21
     assert faults[-1] == "… and 1180 more of this kind."

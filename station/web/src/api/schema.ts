@@ -267,6 +267,7 @@ export interface Lock {
 export interface ManifestMatch {
   directive_id: string | null;
   directive_version: number | null;
+  equipment: string[];
   hazmat: Hazmat[];
   lead_s: number | null;
   norm: string[];
