@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from station.store.blobs import BlobFiles, BlobRow, find_blob, is_named
 from station.store.chain import Row
 from station.store.draft import BlobRef, Draft, Idem, Receipt
+from station.store.earlier import earlier_notes
 from station.store.errors import (
     NotStored,
     RecordRejected,
@@ -256,6 +257,10 @@ class Store:
     async def records_after(self, seq: int, limit: int = 500) -> list[Row]:
         """Return published records after ``seq``, oldest first."""
         return await self.read(lambda view: read_after(view, seq, limit))
+
+    async def earlier_notes(self, epoch: str, after: int, count: int) -> list[tuple[int, str]]:
+        """Return signed heads of an epoch before this one; raises ``NotKept`` or ``Unreadable``."""
+        return await asyncio.to_thread(earlier_notes, self._place, bytes.fromhex(epoch), after, count)
 
     async def last_records(self, count: int) -> list[Row]:
         """Return the last ``count`` published records, oldest first, in looks that each end in time."""
