@@ -116,7 +116,7 @@ async def ack(name: str, body: AckBody, services: Lent) -> Moved:
         raise epoch_changed(services.store) from None
     except BeyondHead as error:
         log.error("consumer %s acknowledged %d, the head is %d", name, body.seq, error.head)
-        raise beyond_head(services.store, error) from None
+        raise beyond_head(services.store, error, name) from None
     except BadNack as error:
         field = f"body.nack.{error.index}.seq"
         errors = [{"field": field, "message": error.rule}]

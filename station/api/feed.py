@@ -90,7 +90,7 @@ async def feed(request: Request, query: Annotated[FeedQuery, Query()], services:
     except WrongEpoch:
         raise epoch_changed(services.store) from None
     except BeyondHead as error:
-        raise beyond_head(services.store, error) from None
+        raise beyond_head(services.store, error, query.consumer) from None
     except Trimmed as error:
         detail = f"{error} Continue at {error.oldest - 1} and note the gap."
         raise Problem(410, "trimmed", detail, oldest=error.oldest) from None
@@ -197,9 +197,14 @@ def epoch_changed(store: Store) -> Problem:
     )
 
 
-def beyond_head(store: Store, error: BeyondHead) -> Problem:
-    """Return the refusal of a cursor past the last record, and count it: somebody has lost data."""
+def beyond_head(store: Store, error: BeyondHead, consumer: str | None = None) -> Problem:
+    """Return the refusal of a cursor past the last record, and count it: somebody has lost data.
+
+    A consumer's is told to the lane; anybody else may have typed a wrong number.
+    """
     store.stats.beyond_head += 1
+    if consumer is not None:
+        store.troubles.is_ahead(consumer, error.seq, error.head)
     return Problem(409, "beyond-head", str(error), head=error.head)
 
 

@@ -19,9 +19,9 @@ from station.store.errors import StoreError
 from station.store.feed import anchor_of, read_record
 from station.store.readers import View
 from station.store.receipts import Owed, read_owed
+from station.store.troubles import MANY_REFUSED
 
 SILENT_S = 5.0
-MANY_REFUSED = 1000
 """More refused records of one consumer than this are no bad records: the two sides disagree."""
 API_VERSION = "1.0"
 

@@ -55,6 +55,8 @@ class Cursor:
     """By epoch, first and last sequence number of each span of records whose events are kept."""
     owed: list[tuple[str, int]] = field(default_factory=list)
     """Blobs, with their bytes, whose receipts were not sent when this was written."""
+    nacks: list[tuple[int, str]] = field(default_factory=list)
+    """Records that cannot be taken, and why, that were not refused yet when this was written."""
 
     def has(self, event_id: object) -> bool:
         """Whether the event of this id is kept."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from station.cli.archive import Archive, Cursor
 from station.cli.client import TIMEOUT_S, Answer, Later, Server, ask, no_answer, raise_later
-from station.cli.download import OTHER_BYTES, fetch
+from station.cli.download import DAMAGED, OTHER_BYTES, fetch
 from station.cli.errors import UserError
 from station.cli.pages import (
     BadPage,
@@ -207,6 +207,7 @@ class Consumer:
         cursor.seq, cursor.hash = page.next, hash_
         lines: list[bytes] = []
         sizes: dict[str, int] = {}
+        refused: dict[int, str] = {}
         for item in page.items:
             head = {"epoch": page.epoch, "seq": item.seq, "hash": item.hash}
             event = item.event
@@ -238,7 +239,10 @@ class Consumer:
                         lines.append(_line(head | {"blob": digest, "missing": missing}))
                         if missing == OTHER_BYTES:
                             sizes[digest] = UNVERIFIED
-        cursor.owed = list(sizes.items())
+                        if missing in (DAMAGED, OTHER_BYTES):
+                            self._alarm(f"evidence of record {item.seq} is damaged there. Tell a person")
+                            refused[item.seq] = f"blob {digest}: {missing}"
+        cursor.owed, cursor.nacks = list(sizes.items()), list(refused.items())
         if self._archive:
             self._archive.keep(cursor, lines)
         self._cursor = cursor
@@ -275,8 +279,12 @@ class Consumer:
             if not 200 <= answer.status < 300 and answer.status != 404:  # an older station takes no receipts
                 self._tell(f"the receipt for blob {digest} is refused: {answer.told()}")
         cursor.owed = []
-        body = {"epoch": cursor.epoch, "seq": cursor.seq}
+        nacks = [{"seq": seq, "reason": reason} for seq, reason in cursor.nacks]
+        body = {"epoch": cursor.epoch, "seq": cursor.seq, **({"nack": nacks} if nacks else {})}
         answer = self._ask("POST", f"{self._consumer}/ack", body)
+        cursor.nacks = []
+        if answer.status == 422 and nacks:  # refused too late: the records were removed meanwhile
+            raise Later(f"the station does not take back records: {answer.told()}")
         if answer.status == 200:
             told = self._object_of(answer)
             acked = told.get("acked")

@@ -17,6 +17,7 @@ _REFUSAL_BYTES = 64 * 1024
 
 
 OTHER_BYTES = "its bytes are not those of its name"
+DAMAGED = "it is damaged at the station"
 
 
 def fetch(server: Server, archive: Archive, digest: str) -> str:
@@ -47,7 +48,7 @@ def _gather(server: Server, part: Path, digest: str) -> str:
                 raise_later(answer)
                 if not answer.problem():
                     raise Later(f"what answers is no station ({answer.status})")
-                return answer.told()
+                return DAMAGED if answer.problem().get("name") == "damaged" else answer.told()
             whole = f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:"
             if (said := reply.headers.get("Repr-Digest", whole)) != whole:
                 return f"its Repr-Digest is {said!r:.80}"

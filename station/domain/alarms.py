@@ -48,6 +48,9 @@ PRIORITY = {
     "panel_dispersion": 3,
     "portal_rule": 3,
     "report_refused": 2,
+    "consumer_ahead": 2,
+    "blob_damaged": 2,
+    "records_refused": 2,
 }
 
 
@@ -185,6 +188,7 @@ LATE = {"gamma": "late_gamma_alarm", "neutron": "late_neutron_alarm"}
 """Alarm of a portal's report on a vehicle that is not in the lane, by the channel."""
 EVENTS = frozenset(
     {"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_stalled", "portal_rule", "report_refused"}
+    | {"consumer_ahead", "blob_damaged"}
     | set(LATE.values())
 )
 """What happened and is over at once: to have seen it is all that can be done."""

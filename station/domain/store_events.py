@@ -37,6 +37,27 @@ class EpochSalvaged(LaneEvent):
     gaps: int
 
 
+class ConsumerAhead(LaneEvent):
+    """A consumer named a record that was never written: it, or the station, has lost data."""
+
+    consumer: str
+    seq: int
+    head: int
+
+
+class RecordsRefused(LaneEvent):
+    """A consumer has refused more records than a person would overlook; ``refused`` counts up to 10,001."""
+
+    consumer: str
+    refused: int
+
+
+class BlobDamaged(LaneEvent):
+    """Bytes of a blob are no longer those of its name, or are gone: told once for each run of the station."""
+
+    sha256: str
+
+
 class RecordReoffered(LaneEvent):
     """A record that a consumer had refused is offered to it anew, with the priority and flags of that record.
 

@@ -26,6 +26,7 @@ from station.lane.effects import Append
 from station.store.chain import rfc3339
 from station.store.draft import BlobRef, Draft, Idem, Receipt
 from station.store.errors import StoredResponse, StoreFull
+from station.store.troubles import News
 
 log = logging.getLogger("carril.lane")
 
@@ -78,6 +79,10 @@ def scans_named(append: Append) -> list[str]:
 
 class Journal(Protocol):
     """What the host needs of the store."""
+
+    def news(self) -> News | None:
+        """Return what a person must see of the journal and its readers; ``None``: nothing new."""
+        ...
 
     @property
     def epoch(self) -> str:

@@ -180,6 +180,8 @@ class LaneHost:
                 self._carry(self.lane.not_stored(NO_TOKEN, "cannot_record", now))
             self.live.flush(self._ports.bus, now.mono_ns / 1e9)
             self._carry(self.lane.clock(self._ports.clock_quality(), now))
+            if (news := self._ports.journal.news()) is not None:
+                self._carry(self.lane.troubles(news, now))
             unwell = self.lane.core.mode_cause == "cannot_record"
             if unwell and not self._flying and now.mono_ns / 1e9 >= recover_s:
                 recover_s = now.mono_ns / 1e9 + RECOVER_EVERY_S

@@ -61,8 +61,10 @@ from station.lane.restart import Before, tell_lane_file
 from station.lane.scans import Scans
 from station.lane.sequencer import Sequencer
 from station.lane.suspicion import Suspicion
+from station.lane.troubles import tell_troubles
 from station.lane.unplaced import imaged
 from station.lane.whole import whole
+from station.store.troubles import News
 
 STANDING_EVERY = 500
 """Records between two repetitions of what a restart must know: it reads the last 2,000."""
@@ -89,8 +91,7 @@ class Lane:
         self._reopens = 0
         self._pending: dict[int, Pending] = {}
         """What the records on their way will do."""
-        self._unrepeated = 0
-        """Records since the last ``StandingNoted``."""
+        self._unrepeated = 0  # records since the last ``StandingNoted``
         self._outputs: dict[str, bool] = {}
         self._shown_version: tuple[str, int] | None = None
 
@@ -191,6 +192,12 @@ class Lane:
         if core.inspection is not None:
             core.inspection.links_lost(core.lost_checks(), core.now_s)
             core.inspection.tick(core.now_s)
+        return self._finish()
+
+    @whole
+    def troubles(self, news: News, now: Stamp) -> list[Effect]:
+        """Take what the journal notices about itself and its readers."""
+        tell_troubles(self.core, news, now)
         return self._finish()
 
     @whole

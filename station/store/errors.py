@@ -71,6 +71,7 @@ class BeyondHead(StoreRefused):
 
     def __init__(self, seq: int, head: int) -> None:
         super().__init__(f"Sequence number {seq} was never handed out; the last one is {head}.")
+        self.seq = seq
         self.head = head
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from station.store.blobs import BlobFiles, BlobRow, find_blob, is_named
+from station.store.blobs import BlobFiles, BlobRow, DamagedBlob, find_blob, is_named
 from station.store.chain import Row
 from station.store.draft import BlobRef, Draft, Idem, Receipt
 from station.store.earlier import earlier_notes
@@ -34,6 +34,7 @@ from station.store.readers import Readers, View
 from station.store.reoffer import Offer, Reoffer
 from station.store.schema import PAGE_BYTES
 from station.store.stats import Stats
+from station.store.troubles import News, Troubles
 from station.store.waiting import Subscriber, Waiter
 from station.store.writer import State, Writer
 
@@ -62,7 +63,10 @@ class Store:
         blobs: BlobFiles,
         unlock: Callable[[], None],
         head_key: str,
+        troubles: Troubles,
     ) -> None:
+        self.troubles = troubles
+        """What a person must see of the journal and its readers."""
         self.head_key = head_key
         """The public key of the signed heads, as ``station.store.heads.public_line`` writes it."""
         self._place = place
@@ -157,6 +161,10 @@ class Store:
     def pressure(self) -> Pressure:
         """How scarce room is for what is to come."""
         return pressure_of(self.quota_ratio, self.blob_ratio)
+
+    def news(self) -> News | None:
+        """Return what a person must see of the journal and its readers; ``None``: nothing new."""
+        return self.troubles.take()
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -310,7 +318,11 @@ class Store:
         if self._is_closed:
             raise StoreUnavailable("The store is closed.")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._blob_threads, self._blobs.read_chunk, row, chunk)
+        try:
+            return await loop.run_in_executor(self._blob_threads, self._blobs.read_chunk, row, chunk)
+        except DamagedBlob:
+            self.troubles.is_damaged(row.sha256.hex())
+            raise
 
     # --- the end --------------------------------------------------------------------------------
 

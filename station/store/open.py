@@ -25,6 +25,7 @@ from station.store.retention import Retention
 from station.store.salvage import Salvage
 from station.store.startup import open_journal
 from station.store.stats import Stats
+from station.store.troubles import CountRefused, Troubles
 from station.store.writer import Writer
 
 QUOTA_BYTES = 4 * 1024**3
@@ -70,7 +71,7 @@ def open_store(
             raise StoreUnavailable(f"Blobs cannot be kept in {state}: {error}.") from error
         undo.pop_all()
     readers = Readers(place)
-    stats = Stats()
+    stats, troubles = Stats(), Troubles()
     salvage = Salvage(place, blobs)
     chores: list[Chore] = [
         salvage,
@@ -78,9 +79,10 @@ def open_store(
         Retention(place, blobs, stats, salvage.is_done),
         Orphans(place, blobs, stats, salvage.is_done),
         Recheck(),
+        CountRefused(troubles),
     ]
     writer = Writer(place, journal, readers, ballast, chores, stats)
-    store = Store(place, writer, readers, blobs, unlock, key.line)
+    store = Store(place, writer, readers, blobs, unlock, key.line, troubles)
     writer.start()
     return store
 

@@ -20,6 +20,7 @@ import pytest
 from station.api import connections
 from tests.support.journal import append, draft, open_small, put_blob
 from tests.support.served import Served, serve
+from tests.support.station import running_station
 
 MIB = 1024 * 1024
 RECORDS = 45
@@ -259,6 +260,26 @@ async def test_a_lying_central_is_refused_and_counted_and_moves_nothing(station:
         assert {(reply.status_code, name_of(reply)) for reply in old} == {(409, "epoch-changed")}
         assert all(reply.json()["first_seq"] == 1 for reply in old)
     await assert_nothing_is_lost(station)
+
+
+@pytest.mark.fault("F22")
+def test_the_lane_is_told_of_a_central_that_is_ahead(tmp_path: Path) -> None:
+    with running_station(tmp_path, rate=1.0) as lane:
+        body = {"epoch": lane.get("/v1").json()["epoch"], "seq": 9_000_000}
+        for _ in range(5):
+            assert lane.post("/v1/consumers/central/ack", body).json()["type"].endswith("beyond-head")
+
+        def alarms() -> list[Any]:
+            return [alarm for alarm in lane.lane()["alarms"] if alarm["code"] == "consumer_ahead"]
+
+        (alarm,) = lane.until(alarms, "it is an alarm")
+        assert (alarm["priority"], alarm["values"]) == (2, {"consumer": "central"})
+        (told,) = lane.records("consumer.ahead")
+        assert (told["consumer"], told["seq"]) == ("central", 9_000_000)
+        assert len(lane.records("lane_alarm.raised", code="consumer_ahead")) == 1
+        assert lane.post(f"/v1/lane/alarms/{alarm['alarm_id']}/ack", {}).status == 201
+        lane.until(lambda: not alarms(), "it was seen, and is over")
+        lane.assert_sound()
 
 
 @pytest.mark.fault("F22")

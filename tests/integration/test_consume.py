@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from station.cli.client import Server, ask
 from station.cli.consumer import Consumer
 from station.cli.errors import UserError
 from station.store.chain import genesis, link
-from station.store.draft import BlobRef
+from station.store.draft import BlobRef, Draft
 from tests.support.consumer import NAME, filled, lines, numbers, take
 from tests.support.journal import append, draft, put_blob
 from tests.support.liar import Liar, cuts, hangs_up, lying, refuses, says_nothing
@@ -78,22 +79,51 @@ def test_a_station_that_takes_no_receipts_yet_is_followed_all_the_same(tmp_path:
     assert (numbers(tmp_path), liar.acks) == ([1], [1])
 
 
+def telling(n: int, name: str, size: int) -> Draft:
+    """A record that tells of a blob, as those of the lane do."""
+    told = [{"role": "raw", "sha256": name, "media": "image/png", "bytes": size}]
+    made = draft(blobs=(BlobRef("raw", name),))
+    return replace(made, data=dict(made.data) | {"n": n, "blobs": told})
+
+
 async def test_a_real_station_is_emptied(central: Served, tmp_path: Path) -> None:
     content = os.urandom(3_000_000)
     name = await put_blob(central.store, content, "image/png")
-    told = [{"role": "raw", "sha256": name, "media": "image/png", "bytes": len(content)}]
     await append(central.store, [draft(n=1, blobs=(BlobRef("raw", name),))])
     with_blob = draft(n=2, simulated=True)
     await append(central.store, [with_blob, draft(n=3)])
-    own = dict(draft().data) | {"n": 4, "blobs": told}
-    made = draft()
-    object.__setattr__(made, "data", own)
-    await append(central.store, [made])
+    await append(central.store, [telling(4, name, len(content))])
     into = tmp_path / "into"
     await asyncio.to_thread(take, Server("127.0.0.1", central.port), into)
     assert numbers(into) == [1, 2, 3, 4]
     assert central.store.acked == {NAME: 4}
     assert (into / "blobs" / name[:2] / name).read_bytes() == content
+
+
+async def test_a_record_whose_blob_is_damaged_there_is_refused_and_is_no_success(
+    central: Served, tmp_path: Path
+) -> None:
+    name = await put_blob(central.store, bytes(3_000_000), "image/png")
+    await append(central.store, [telling(1, name, 3_000_000), draft(n=2)])
+    (path,) = (tmp_path / "state").rglob(name)
+    path.write_bytes(b"x" + bytes(2_999_999))
+    into = tmp_path / "into"
+
+    def follow() -> tuple[int, str]:
+        with carril(Server("127.0.0.1", central.port), into, "--once") as process:
+            said, _ = process.communicate(timeout=30)
+        return process.returncode, said
+
+    code, said = await asyncio.to_thread(follow)
+    assert "ALARM: evidence of record 1 is damaged there. Tell a person" in said
+    assert code == 1
+    assert (numbers(into), central.store.acked) == ([1, 2], {NAME: 2})
+    refused = (await central.client.get(f"/v1/consumers/{NAME}/quarantine")).json()["items"]
+    reason = f"blob {name}: it is damaged at the station"
+    assert [(each["seq"], each["reason"]) for each in refused] == [(1, reason)]
+    news = central.store.news()
+    assert news is not None
+    assert news.blobs == (name,)
 
 
 def carril(place: Server, into: Path, *more: str) -> subprocess.Popen[str]:

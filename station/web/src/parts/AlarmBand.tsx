@@ -73,7 +73,7 @@ function AlarmBand({ alarm }: { alarm: Alarm }) {
         {radiation ? <Radiation alarm={alarm} rest={rest} /> : (
           <>
             <p class="strong cut">
-              {alarm.device ? t("alarm.device", { device: alarm.device }) : (alarm.values.authority ?? alarm.values.directive)}
+              {alarm.device ? t("alarm.device", { device: alarm.device }) : (alarm.values.authority ?? alarm.values.directive ?? alarm.values.consumer ?? alarm.values.blob)}
               {typeof plate === "string" && ` · ${t("alarm.left", { plate: plate || t("plate.unread") })}`}
             </p>
             <p class="cut">{alarmFacts(alarm)}{rest.map((text) => <b key={text}> · {text}</b>)}</p>
