@@ -9,6 +9,7 @@ from station import __version__
 from station.api import (
     blobs,
     checkpoints,
+    clear,
     consumers,
     devices,
     feed,
@@ -31,6 +32,7 @@ _ROUTERS = (
     feed.router,
     checkpoints.router,
     consumers.router,
+    clear.router,
     records.router,
     inspections.router,
     blobs.router,

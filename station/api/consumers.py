@@ -13,10 +13,10 @@ from station.api.problems import Problem, refusals
 from station.api.services import Lent
 from station.domain.signed import Strict
 from station.store.errors import BeyondHead, UnknownConsumer, WrongEpoch
-from station.store.nacks import BadNack, Nack, Refused
+from station.store.nacks import BadNack, Nack, NotRefused, Refused
 from station.store.nacks import page as quarantine_page
 from station.store.readers import View
-from station.store.reoffer import Damaged, NotRefused
+from station.store.reoffer import Damaged
 
 router = APIRouter(prefix="/v1/consumers", tags=["central"])
 log = logging.getLogger("carril.api")

@@ -60,8 +60,9 @@ async def answer(host: LaneHost, command: Command, key: str = "", digest: str = 
         raise Problem(409, refused.code, str(refused), version=version) from None
     except StoreError as error:
         raise from_store(error) from None
-    return _recorded(receipt)
+    return recorded(receipt)
 
 
-def _recorded(receipt: Receipt) -> Response:
+def recorded(receipt: Receipt) -> Response:
+    """Return the answer to what was written down."""
     return Response(reply_text(receipt), 201, media_type="application/json")

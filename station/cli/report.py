@@ -23,12 +23,14 @@ def store_reasons(store: Store) -> tuple[str, ...]:
     ``manual``: room is nearly used up. ``new_epoch``: the journal was lost or damaged and began anew, until
     the required consumers have taken that. ``damaged_records``: the feed withholds some.
     ``refused_records``: a consumer has refused very many, see its quarantine.
+    ``consumer_left_behind``: a required one is no longer in the lane file; nothing goes until it is dropped.
     """
     said = {
         "manual": store.pressure >= Pressure.MANUAL,
         "new_epoch": store.is_news,
         "damaged_records": bool(store.damaged),
         "refused_records": bool(store.troubles.refused),
+        "consumer_left_behind": bool(store.left_behind),
     }
     return tuple(code for code, is_so in said.items() if is_so)
 

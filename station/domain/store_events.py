@@ -52,6 +52,34 @@ class RecordsRefused(LaneEvent):
     refused: int
 
 
+class ConsumerDropped(LaneEvent):
+    """Two persons gave up a consumer that the lane file no longer names: nothing is kept for it any longer.
+
+    ``authenticated`` says whether the persons had signed in; ``acked`` is how far the consumer had come.
+    """
+
+    consumer: str
+    acked: int
+    persons: tuple[str, ...]
+    reason: str
+    authenticated: bool
+
+
+class NackCleared(LaneEvent):
+    """Two persons gave up a record that a consumer had refused; it is not kept for that any longer.
+
+    ``why`` is what the consumer had said, ``tries`` how often.
+    """
+
+    consumer: str
+    refused_seq: int
+    why: str
+    tries: int
+    persons: tuple[str, ...]
+    reason: str
+    authenticated: bool
+
+
 class BlobDamaged(LaneEvent):
     """Bytes of a blob are no longer those of its name, or are gone: told once for each run of the station."""
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from station.store.blobs import BlobFiles, BlobRow, DamagedBlob, find_blob, is_named
 from station.store.chain import Row
+from station.store.clear import Clear, Drop, Persons
 from station.store.draft import BlobRef, Draft, Idem, Receipt
 from station.store.earlier import earlier_notes
 from station.store.errors import (
@@ -107,8 +108,14 @@ class Store:
 
     @property
     def required(self) -> frozenset[str]:
-        """Consumers without whose acknowledgement nothing is removed."""
-        return frozenset(each.name for each in self._place.consumers if each.required)
+        """Consumers without whose acknowledgement nothing is removed, in the lane file or not."""
+        journal = self._writer.journal
+        return journal.required & journal.acked.keys()
+
+    @property
+    def left_behind(self) -> frozenset[str]:
+        """Required consumers that the lane file no longer names: nothing is removed until one is dropped."""
+        return self.required - {each.name for each in self._place.consumers}
 
     @property
     def is_news(self) -> bool:
@@ -200,6 +207,22 @@ class Store:
         """
         offer: Offer = await self.run(lambda: Reoffer(self._place, consumer, seq))
         return offer
+
+    async def drop(self, consumer: str, persons: Persons) -> Receipt:
+        """Drop a consumer that the lane file does not name; durable on return.
+
+        Raises ``UnknownConsumer`` or ``StillNamed``.
+        """
+        receipt: Receipt = await self.run(lambda: Drop(self._place, consumer, persons))
+        return receipt
+
+    async def clear(self, consumer: str, seq: int, persons: Persons) -> Receipt:
+        """Give up a record that a consumer refused; durable on return.
+
+        Raises ``UnknownConsumer`` or ``NotRefused``.
+        """
+        receipt: Receipt = await self.run(lambda: Clear(self._place, consumer, seq, persons))
+        return receipt
 
     async def begin_replay(self) -> list[OpenSubject]:
         """Return the open subjects for a restart; this one is durably counted in their tries already."""

@@ -60,6 +60,10 @@ class BadNack(StoreRefused):
         self.rule = rule
 
 
+class NotRefused(StoreRefused):
+    """There is no open nack of this record."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """An open nack: how often the record was refused, and where it was offered anew since the last time."""

@@ -92,6 +92,8 @@ class Journal:
     anchor_seq: int
     anchor_hash: bytes
     acked: dict[str, int] = field(default_factory=dict)
+    required: frozenset[str] = frozenset()
+    """Consumers that were required once: only two persons drop one."""
     damaged: tuple[int, ...] = ()
     blob_bytes: int = 0
     """Bytes of all blobs that are there."""

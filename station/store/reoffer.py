@@ -11,15 +11,12 @@ from station.store.canonical import canonical
 from station.store.chain import FLAGS, REOFFERED, WRAPPERS, Row, frame
 from station.store.draft import Draft, Encoded
 from station.store.errors import StoreRefused, UnknownConsumer
+from station.store.nacks import NotRefused
 from station.store.ops import Transaction, next_row
 from station.store.own import common, first_original
 from station.store.place import Place
 
 _ORIGINAL = '"original":'
-
-
-class NotRefused(StoreRefused):
-    """There is no open nack of this record."""
 
 
 class Damaged(StoreRefused):

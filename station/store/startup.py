@@ -225,9 +225,9 @@ def _settle(journal: Journal, place: Place) -> None:
         if search_version != schema.SEARCH:
             search.rebuild(connection, journal.epoch)
         connection.execute("COMMIT")
-    journal.acked = {
-        name: max(acked, journal.anchor_seq) for name, acked, *_ in connection.execute(schema.GET_CONSUMERS)
-    }
+    consumers = list(connection.execute(schema.GET_CONSUMERS))
+    journal.acked = {name: max(acked, journal.anchor_seq) for name, acked, *_ in consumers}
+    journal.required = frozenset(name for name, _, _, required, _ in consumers if required)
     (journal.blob_bytes,) = connection.execute(schema.BLOB_BYTES).fetchone()
     journal.damaged = _damaged_at_the_end(journal)
 
