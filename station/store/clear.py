@@ -105,4 +105,4 @@ def _record(tx: Transaction, place: Place, event: LaneEvent) -> Receipt:
     row = next_row(encode(own_draft(event), place.station), tx.epoch, tx.seq, tx.hash)
     tx.connection.execute(schema.ADD_RECORD, row)
     tx.seq, tx.hash = row["seq"], row["hash"]
-    return Receipt(tx.epoch.hex(), tx.seq, tx.seq)
+    return Receipt(tx.epoch.hex(), tx.seq, tx.seq, tx.now_us)
