@@ -19,7 +19,19 @@ from station import __version__
 from station.cli.errors import UserError
 
 GROUP = "carril.commands"
-COMMANDS = ("run", "check", "status", "stats", "probe", "verify", "bundle", "consume", "conformance", "sim")
+COMMANDS = (
+    "run",
+    "check",
+    "status",
+    "stats",
+    "probe",
+    "verify",
+    "bundle",
+    "consume",
+    "conformance",
+    "drop",
+    "sim",
+)
 """Our own sub-commands, in the order of the help; each is a module of this package."""
 
 Subparsers = Any
