@@ -31,13 +31,16 @@ _COLUMNS, _NUMBERS = 9, (0, 2, 4, 5)
 """Columns of a record, and those that are numbers."""
 _MEDIA = "application/octet-stream"
 _TAIL = "SELECT * FROM record ORDER BY seq DESC LIMIT ?"
-_SUBJECTS = (
-    "SELECT subject FROM open_subject",
-    "SELECT id FROM directive WHERE state NOT LIKE 'closed%'",
-    "SELECT subject FROM legal_hold",
+_ALL_OF = "SELECT * FROM record WHERE subject = ? ORDER BY seq LIMIT ?"
+_OF = (
+    ("SELECT subject FROM open_subject", _ALL_OF),
+    (
+        "SELECT id FROM directive WHERE state NOT LIKE 'closed%'",
+        _ALL_OF.replace("ORDER", f"AND {schema.OF_DIRECTIVE} ORDER"),
+    ),
+    ("SELECT subject FROM legal_hold", _ALL_OF),
 )
-"""What a vehicle in the lane needs comes first, what waits for a court last."""
-_OF = "SELECT * FROM record WHERE subject = ? ORDER BY seq LIMIT ?"
+"""Subjects, and their records: what a vehicle in the lane needs comes first, what waits for a court last."""
 _NACKS = "SELECT consumer, seq, reason, tries FROM nack ORDER BY seq LIMIT 1000"
 _BLOBS = "SELECT role, sha256, media FROM record_blob JOIN blob USING (sha256) WHERE seq = ?"
 
@@ -116,12 +119,15 @@ def inherited(
     reader: sqlite3.Connection, files: BlobFiles, last: int, known: dict[int, bytes]
 ) -> Inheritance:
     """Return what can be read, up to record ``last``; ``known`` are hashes that the mark gives."""
-    subjects = [
-        row[0] for statement in _SUBJECTS for row in look(reader, statement) if isinstance(row[0], str)
+    wanted = [
+        (statement, row[0])
+        for subjects, statement in _OF
+        for row in look(reader, subjects)
+        if isinstance(row[0], str)
     ]
     nacks = [Nacked(*row) for row in look(reader, _NACKS) if _is_nack(row)]
     found: dict[int, Row] = {}
-    for statement, values in _questions(subjects, nacks):
+    for statement, values in _questions(wanted, nacks):
         for columns in look(reader, statement, *values):
             if len(columns) < _COLUMNS or not all(isinstance(columns[index], int) for index in _NUMBERS):
                 continue
@@ -147,13 +153,13 @@ def inherited(
     return Inheritance(tuple(chosen), tuple(blobs.values()), tuple(refs), standing(reader), nacked, closed)
 
 
-def _questions(subjects: list[str], nacks: list[Nacked]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def _questions(wanted: list[tuple[str, str]], nacks: list[Nacked]) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Return what to read, what is needed most first."""
     yield _TAIL, (TAIL,)
     for nack in nacks:
         yield "SELECT * FROM record WHERE seq = ?", (nack.seq,)
-    for subject in subjects:
-        yield _OF, (subject, MOST)
+    for statement, subject in wanted:
+        yield statement, (subject, MOST)
 
 
 def _is_nack(row: tuple[Any, ...]) -> bool:

@@ -1,10 +1,10 @@
 """What may be removed when room runs out: only what every required consumer has, and nothing that is in use.
 
 A record may go when all required consumers have acknowledged it and every inspection that is still open began
-after it. It stays while its subject is under legal hold, while some consumer refuses it, and while it is the
-last one to name a blob that is still there; then it stands below the anchor, outside the feed. A blob may go
-when all records that name it may, and every required consumer that takes blobs has sent its receipt. Clocks
-and ages play no part.
+after it. It stays while its subject is under legal hold, while some consumer refuses it, while it tells of a
+directive that is open, and while it is the last one to name a blob that is still there; then it stands below
+the anchor, outside the feed. A blob may go when all records that name it may, and every required consumer
+that takes blobs has sent its receipt. Clocks and ages play no part.
 
 Records go in order, so each step looks at the next 500 behind the anchor and never at the backlog. The blobs'
 walk is as bounded; a blob is judged at the last record that names it.
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, literal_column, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from station.store import schema
@@ -52,7 +52,8 @@ _also = _named.alias("also")
 
 def _in_use(seq: ColumnElement[int], subject: ColumnElement[str]) -> ColumnElement[bool]:
     refused = exists().where(_nack.c.consumer == _consumer.c.name, _nack.c.seq == seq)
-    in_force = exists().where(schema.directive.c.id == subject, schema.DIRECTIVE_OPEN)
+    is_open = exists().where(schema.directive.c.id == subject, schema.DIRECTIVE_OPEN)
+    in_force = and_(is_open, literal_column(schema.OF_DIRECTIVE))
     return or_(refused, exists().where(schema.legal_hold.c.subject == subject), in_force)
 
 

@@ -53,16 +53,16 @@ _PUT = schema.compiled(
     )
 )
 _GET = schema.compiled(select(_table).where(_table.c.dir == bindparam("folder")))
+_ALL = "SELECT seq FROM record"
+"""What else is there may be one of those that are still kept, if nobody can tell."""
 _STILL_KEPT = (
     "SELECT seq FROM nack",
     "SELECT seq FROM record WHERE subject IN (SELECT subject FROM legal_hold)",
-    "SELECT seq FROM record WHERE subject IN (SELECT id FROM directive WHERE length(body) > 0)",
+    _ALL + " WHERE subject IN (SELECT id FROM directive WHERE length(body) > 0) AND " + schema.OF_DIRECTIVE,
     "SELECT seq FROM directive WHERE length(body) > 0",
     "SELECT seq FROM record_blob JOIN blob USING (sha256) JOIN consumer ON blobs = 1 WHERE state = 0 AND NOT "
     "EXISTS (SELECT 1 FROM blob_receipt AS r WHERE r.consumer = consumer.name AND r.sha256 = blob.sha256)",
 )
-_ALL = "SELECT seq FROM record"
-"""What else is there may be one of these, if nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,9 @@ directive = _table(
     _text("issuer", null=True),
     rowid=False,
 )
+OF_DIRECTIVE = """(record.type GLOB 'carril.directive.*'
+    OR instr(record.body, '"type":"carril.directive.') > 0)"""
+"""Whether a record tells of a directive, itself or in a wrapper: its id may be another's subject."""
 DIRECTIVE_OPEN = func.length(directive.c.body) > 0
 Index("directive_open", directive.c.id, sqlite_where=DIRECTIVE_OPEN)
 Index("directive_over", directive.c.until_us, sqlite_where=func.length(directive.c.body) == 0)

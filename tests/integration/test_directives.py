@@ -79,6 +79,10 @@ def test_only_what_is_signed_and_newer_is_taken(station: Station) -> None:
     odd = [{"id": "H-4", **hold("H-4")}, {"id": "M-1", **hold("M-1"), "version": 1e999}]
     results = station.call("POST", "/v1/directives:batch", {"items": odd}).json()["results"]
     assert [result["status"] for result in results] == [201, 422], "each is taken or refused by itself"
+    for taken in ("lane", "DEMO-01", "rpm1", "statistics.2026-01-01", "0192F0C1-7b2e-7abc-8def-0123456789ab"):
+        reply = put(station, taken, hold(taken))
+        assert (reply.status, reply.json()["errors"][0]["field"]) == (422, "body.id"), taken
+        assert "other records" in reply.json()["detail"]
     # An id stays its issuer's and its kind's also when it is closed.
     over: Any = {"issued_at": "2026-02-01T00:00:00Z", "valid_to": "2026-02-01T00:00:00Z"}
     assert put(station, "H-1", hold("H-1", 2, **over)).status == 200

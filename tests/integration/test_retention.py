@@ -126,7 +126,7 @@ def test_held_and_refused_records_stay_and_are_served_one_by_one(opened: list[St
 
 def test_the_records_of_a_directive_in_force_stay(opened: list[Store], tmp_path: Path) -> None:
     store = opening(opened, tmp_path)
-    fill(store, 2, "H-1")
+    fill(store, 2, "H-1", type="carril.directive.told")
     in_force(store, "H-1")
     last = fill(store, 700)
     ack(store, last)
@@ -136,6 +136,20 @@ def test_the_records_of_a_directive_in_force_stay(opened: list[Store], tmp_path:
     fill(store, 500)
     ack(store, store.published)
     within(5, lambda: min(stored(store)) > 2)
+
+
+def test_a_directive_named_like_another_subject_keeps_its_own_records_alone(
+    opened: list[Store], tmp_path: Path
+) -> None:
+    """An older station took such ids: ``lane`` held the whole history."""
+    store = opening(opened, tmp_path)
+    fill(store, 3)
+    fill(store, 1, type="carril.directive.told")
+    in_force(store, "lane")
+    for _ in range(10):
+        ack(store, fill(store, 100))
+    within(5, lambda: stored(store)[0] == 4)
+    within(5, lambda: stored(store)[1] > 5)
 
 
 async def _reoffered(store: Store, seq: int) -> int:

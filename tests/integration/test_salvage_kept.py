@@ -12,7 +12,7 @@ from station.store.receipts import read_owed
 from station.store.verify import verify
 from tests.support.epochs import salvage_ends
 from tests.support.journal import open_small
-from tests.support.trimming import ack, fill, hold, photo, stored
+from tests.support.trimming import ack, fill, hold, in_force, photo, stored
 
 PORT = (Consumer("central", required=True, blobs=True),)
 
@@ -49,6 +49,35 @@ def test_more_than_it_can_open_with_comes_with_the_salvage(
     assert verify(state).ok
     store = open_small(state)
     assert stored(store, "SELECT count(*) FROM nack") == [2]
+    store.close()
+
+
+@pytest.mark.parametrize("most", [1, inherit.MOST])
+def test_of_a_directive_named_like_another_subject_its_own_records_come_alone(
+    state: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """With the salvage that follows a new epoch, or at once with it."""
+    monkeypatch.setattr(inherit, "MOST", most)
+    monkeypatch.setattr(inherit, "TAIL", 20)
+    store = open_small(state)
+    fill(store, 30, size=10)
+    fill(store, 2, type="carril.directive.told", size=10)
+    ack(store, fill(store, 50, "neither", size=10))
+    in_force(store, "lane")
+    store.close()
+    (state / "mark.bin").unlink()
+    store = open_small(state)
+    salvage_ends(store, 1)
+    inside = "SELECT body LIKE '%directive.told%' FROM record WHERE subject = 'lane' AND type = '{}'"
+    assert sorted(stored(store, inside.format("carril.record.salvaged"))) == [0, 1, 1], "and its row's own"
+    # They were wrapped, and are told apart in the next epoch as well.
+    in_force(store, "lane")
+    ack(store, store.published)
+    store.close()
+    (state / "mark.bin").unlink()
+    store = open_small(state)
+    salvage_ends(store, 2)
+    assert sum(stored(store, inside.format("carril.record.salvaged"))) == 2
     store.close()
 
 
