@@ -42,6 +42,19 @@ class DirectiveUnreadable(DirectiveEvent):
     why: str
 
 
+class DirectiveHeld(DirectiveEvent):
+    """Records of earlier vehicles are under its legal hold: it was held against what the journal has."""
+
+    inspections: tuple[str, ...]
+    """Newest first, as far as this record goes."""
+    next_before_seq: int | None
+    """The rest began before this record, and is told next; ``None``: this is all."""
+    history_from_seq: int
+    """The oldest record that the journal had in its order: what began before it may be removed already."""
+    history_from_us: int | None
+    """When that record was written, UTC; ``None`` if it cannot be read."""
+
+
 class DirectiveClosed(DirectiveEvent):
     """It is not in force any more, or never was."""
 

@@ -142,6 +142,9 @@ def note(connection: sqlite3.Connection, seq: int, type_: str, subject: str, dat
             connection.execute(_END_HOLDS, {"who": data["directive_id"]})
     elif change == "hit" and data["hold_kind"] == "legal":
         connection.execute(_HOLD, {"subject": subject, "directive": data["directive_id"]})
+    elif change == "held":
+        holds = [{"subject": each, "directive": data["directive_id"]} for each in data["inspections"]]
+        connection.executemany(_HOLD, holds)
 
 
 def _close(connection: sqlite3.Connection, who: str, version: int, state: str) -> None:
@@ -153,10 +156,9 @@ def note_old(
 ) -> None:
     """Take an old record, salvaged late, into the table where it changes that: what is over stays over."""
     change = type_.removeprefix("carril.directive.")
-    if change not in ("received", "armed", "unreadable", "closed", "hit"):
+    if change not in ("received", "armed", "unreadable", "closed", "hit", "held"):
         return
-    row = connection.execute(_GET, {"who": data["directive_id"]}).fetchone()
-    known = StoredDirective(*row) if row else None
+    known = get_directive(connection, data["directive_id"])
     if known is None or _is_news(known, change, data["directive_version"]):
         note(connection, seq, type_, subject, data)
         if known and not known.is_open:  # of the same version: it has what its end alone did not tell
@@ -190,10 +192,15 @@ def take_over(
         connection.execute(_HOLD, {"subject": subject, "directive": directive})
 
 
+def get_directive(connection: sqlite3.Connection, directive_id: str) -> StoredDirective | None:
+    """Return what the table has of it, also of a record that is not published."""
+    row = connection.execute(_GET, {"who": directive_id}).fetchone()
+    return StoredDirective(*row) if row else None
+
+
 def find_directive(view: View, directive_id: str) -> StoredDirective | None:
     """Return the newest version of a directive, or ``None``."""
-    row = view.connection.execute(_GET, {"who": directive_id}).fetchone()
-    found = StoredDirective(*row) if row else None
+    found = get_directive(view.connection, directive_id)
     return found if found and found.seq <= view.tip.seq else None
 
 

@@ -19,7 +19,7 @@ from station.store.blobs import CHUNK_BYTES, BlobFiles, BlobRow
 from station.store.chain import HASH_BYTES, Row
 from station.store.database import size_of
 from station.store.draft import BlobRef, Encoded
-from station.store.own import HIT, OPENED, SEALED, salvaged
+from station.store.own import HELD, HIT, OPENED, SEALED, salvaged
 from station.store.place import Place
 
 TAIL = 512
@@ -68,9 +68,9 @@ class Standing:
         """Return the record that carries ``row`` on; its subject may have been ``sealed`` since."""
         _, kind, data = row.told()
         opens = kind == OPENED and not sealed and (self.open is None or (row.subject,) in self.open)
-        over = (
-            kind == HIT and self.holds is not None and (row.subject, data["directive_id"]) not in self.holds
-        )
+        named = [row.subject] if kind == HIT else data["inspections"] if kind == HELD else ()
+        over = bool(named) and self.holds is not None
+        over &= not any((each, data["directive_id"]) in (self.holds or ()) for each in named)
         return salvaged(place, row, refs, opens=opens, seals=kind == SEALED, over=over)
 
 

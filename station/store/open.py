@@ -17,6 +17,7 @@ from station.store.files import make_folder
 from station.store.heads import HeadSigner, load_key
 from station.store.journal import Store
 from station.store.orphans import Orphans
+from station.store.past_holds import PastHolds
 from station.store.place import Consumer, Journal, Place
 from station.store.quota import blob_quota, partition_bytes
 from station.store.readers import Readers
@@ -75,6 +76,7 @@ def open_store(
     salvage = Salvage(place, blobs)
     chores: list[Chore] = [
         salvage,
+        PastHolds(place, blobs, salvage.is_done),
         HeadSigner(place, key),
         Retention(place, blobs, stats, salvage.is_done),
         Orphans(place, blobs, stats, salvage.is_done),

@@ -6,7 +6,8 @@ import json
 from functools import partial
 from typing import Any
 
-from station.domain.events import InspectionOpened, InspectionSealed, LaneEvent, schema_name
+from station.domain.directive_events import DirectiveHeld, DirectiveHit
+from station.domain.events import Event, InspectionOpened, InspectionSealed, schema_name
 from station.domain.store_events import RecordSalvaged
 from station.domain.values import EventStamp
 from station.store.canonical import canonical
@@ -16,8 +17,8 @@ from station.store.place import Place
 
 OPENED, SEALED = InspectionOpened.type_name(), InspectionSealed.type_name()
 """What makes a subject an open one, and what ends that."""
-HIT = "carril.directive.hit"
-"""What may begin a legal hold."""
+HIT, HELD = DirectiveHit.type_name(), DirectiveHeld.type_name()
+"""What may begin a legal hold: of a vehicle that comes, of those that were there before."""
 
 
 def common(place: Place) -> dict[str, Any]:
@@ -27,11 +28,12 @@ def common(place: Place) -> dict[str, Any]:
     return {"stamp": stamp, "config_sha256": place.config_sha256}
 
 
-def own_draft(event: LaneEvent) -> Draft:
+def own_draft(event: Event, subject: str = "lane") -> Draft:
     """Return an event of the store as the journal takes it."""
     data = event.model_dump(mode="json", by_alias=True)
     name = schema_name(type(event))
-    return Draft(event.type_name(), "lane", int(event.PRIO), 0, event.stamp.utc_us, data, f"{name}:1")
+    flags = int(event.simulated)
+    return Draft(event.type_name(), subject, int(event.PRIO), flags, event.stamp.utc_us, data, f"{name}:1")
 
 
 def salvaged(

@@ -58,7 +58,12 @@ _ALL = "SELECT seq FROM record"
 _STILL_KEPT = (
     "SELECT seq FROM nack",
     "SELECT seq FROM record WHERE subject IN (SELECT subject FROM legal_hold)",
-    _ALL + " WHERE subject IN (SELECT id FROM directive WHERE length(body) > 0) AND " + schema.OF_DIRECTIVE,
+    " AND ".join(
+        (
+            "SELECT seq FROM record WHERE subject IN (SELECT id FROM directive WHERE length(body) > 0)",
+            schema.OF_DIRECTIVE,
+        )
+    ),
     "SELECT seq FROM directive WHERE length(body) > 0",
     "SELECT seq FROM record_blob JOIN blob USING (sha256) JOIN consumer ON blobs = 1 WHERE state = 0 AND NOT "
     "EXISTS (SELECT 1 FROM blob_receipt AS r WHERE r.consumer = consumer.name AND r.sha256 = blob.sha256)",
