@@ -78,7 +78,9 @@ def directive_of(stored: StoredDirective) -> Directive:
         )
         log.error("directive %s, version %d, cannot be read: %s", stored.id, stored.version, envelope.why)
     armed = stored.state == "armed" and not isinstance(envelope, Unreadable)
-    return Directive.of(envelope, stored.sha256.hex(), len(stored.body.encode()), armed=armed)
+    spent = stored.state == "spent" and not isinstance(envelope, Unreadable)
+    size = len(stored.body.encode())
+    return Directive.of(envelope, stored.sha256.hex(), size, armed=armed, spent=spent)
 
 
 def _why(error: ValueError) -> str:

@@ -55,6 +55,10 @@ class DirectiveHeld(DirectiveEvent):
     """When that record was written, UTC; ``None`` if it cannot be read."""
 
 
+class DirectiveSpent(DirectiveEvent):
+    """A legal hold of one time has named its vehicle: no other is stopped, and what it holds stays held."""
+
+
 class DirectiveClosed(DirectiveEvent):
     """It is not in force any more, or never was."""
 

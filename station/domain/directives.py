@@ -3,6 +3,8 @@
     received ──▶ armed ──▶ closed
         └──────────────────▶ closed     withdrawn | superseded | expired | done | …
 
+A legal hold of one time is spent between the two: it stops nobody, and its records are held till its end.
+
 Each change of state is a record of the feed, and so is each hit. A higher version takes the place of a lower
 one; a version that is over when it comes is the withdrawal. Signatures are checked before (station.api).
 Armed means in force here: what no rule of this version obeys stays received. What a start cannot read is
@@ -276,19 +278,31 @@ class Directive:
     size: int
     """Bytes of the envelope as JSON."""
     armed: bool = False
+    spent: bool = False
+    """Whether it has named the one vehicle that it was for."""
 
     @classmethod
-    def of(cls, envelope: Envelope | Unreadable, sha256: str, size: int, *, armed: bool = False) -> Directive:
+    def of(
+        cls,
+        envelope: Envelope | Unreadable,
+        sha256: str,
+        size: int,
+        *,
+        armed: bool = False,
+        spent: bool = False,
+    ) -> Directive:
         """Return it with what is asked often at hand."""
         body = envelope.body
         keys = body.keys.given() if isinstance(body, HoldBody) else {}
         plates = body.plates if isinstance(body, ManifestBody) else tuple(filter(None, [keys.get("plate")]))
-        return cls(envelope, sha256, keys, plates, envelope.from_us, envelope.to_us, size, armed)
+        return cls(envelope, sha256, keys, plates, envelope.from_us, envelope.to_us, size, armed, spent)
 
     @property
     def obeyed(self) -> bool:
-        """Whether it can ever be in force here."""
-        return not isinstance(self.envelope, Unreadable) and self.envelope.kind not in KEPT
+        """Whether it can be in force here, now or later."""
+        if isinstance(self.envelope, Unreadable) or self.spent:
+            return False
+        return self.envelope.kind not in KEPT
 
     @property
     def next_us(self) -> int:

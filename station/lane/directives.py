@@ -12,6 +12,7 @@ from station.domain.directive_events import (
     DirectiveClosed,
     DirectiveEvent,
     DirectiveReceived,
+    DirectiveSpent,
     DirectiveUnreadable,
     ManifestMatched,
     ReleaseVoted,
@@ -342,7 +343,12 @@ class Directives:
             return
         body, plate = directive.envelope.body, inspection.identity.plate
         sure = plate is not None and plate.status == "accepted" and folded(plate.text) in directive.plates
-        if isinstance(body, HoldBody) and body.once and sure and directive.names(plates):
+        if not (isinstance(body, HoldBody) and body.once and sure and directive.names(plates)):
+            return
+        if body.hold_kind == "legal":  # open, so that its end, and nothing before, lets the records go
+            self._add(replace(directive, armed=False, spent=True))
+            self._tell(directive, DirectiveSpent)
+        else:
             self._remove(directive.envelope.id)
             self._tell(directive, DirectiveClosed, how="done")
 

@@ -75,7 +75,7 @@ LIST = schema.compiled(
 
 @dataclass(frozen=True, slots=True)
 class StoredDirective:
-    """One directive; ``state`` is received, armed, unreadable, or closed with how behind a colon."""
+    """One directive; ``state`` is received, armed, spent, unreadable, or closed with how behind a colon."""
 
     id: str
     kind: str
@@ -132,7 +132,7 @@ def note(connection: sqlite3.Connection, seq: int, type_: str, subject: str, dat
         stamp = data["stamp"]
         if stamp["clock"] == "sync":  # a wrong clock must not make it forget what is not over
             connection.execute(FORGET, {"before_us": stamp["utc_us"] - KEPT_US})
-    elif change in ("armed", "unreadable"):
+    elif change in ("armed", "spent", "unreadable"):
         values = {"who": data["directive_id"], "of_version": data["directive_version"], "state": change}
         connection.execute(_SET, values)
     elif change == "closed":
@@ -156,7 +156,7 @@ def note_old(
 ) -> None:
     """Take an old record, salvaged late, into the table where it changes that: what is over stays over."""
     change = type_.removeprefix("carril.directive.")
-    if change not in ("received", "armed", "unreadable", "closed", "hit", "held"):
+    if change not in ("received", "armed", "spent", "unreadable", "closed", "hit", "held"):
         return
     known = get_directive(connection, data["directive_id"])
     if known is None or _is_news(known, change, data["directive_version"]):
@@ -170,6 +170,8 @@ def _is_news(known: StoredDirective, change: str, version: int) -> bool:
         return version > known.version or (version == known.version and not known.is_open)
     if change in ("armed", "unreadable"):
         return known.state == "received"
+    if change == "spent":
+        return known.state in ("received", "armed")
     if change == "closed":
         return version >= known.version
     return version > known.version or known.state not in _ENDED

@@ -27,6 +27,8 @@ from station.store.salvage import Breath
 
 STEP = 256
 """Inspections that one record holds."""
+IN_FORCE = ("armed", "spent")
+"""States of a directive whose legal holds last."""
 LOOKS = 64
 """Directives that one step looks at."""
 
@@ -34,10 +36,10 @@ _table, _record = schema.directive, schema.record
 _legal = and_(
     schema.DIRECTIVE_OPEN,
     _table.c.kind == bindparam("kind"),
-    _table.c.state == bindparam("state"),
+    _table.c.state.in_((bindparam("armed_state"), bindparam("spent_state"))),
     func.instr(_table.c.body, bindparam("legal")) > 0,
 )
-_VALUES = {"kind": "hold", "state": "armed", "legal": '"hold_kind":"legal"'}
+_VALUES = {"kind": "hold", "armed_state": "armed", "spent_state": "spent", "legal": '"hold_kind":"legal"'}
 _ALL = schema.compiled(select(_table.c.id).where(_legal).order_by(_table.c.id))
 _NEW = schema.compiled(
     select(_record.c.subject)
@@ -73,7 +75,7 @@ class HoldPast(Small):
     def apply(self, tx: Transaction) -> None:
         """Append the record, which holds them."""
         found = get_directive(tx.connection, self.who)
-        if found is None or found.state != "armed":
+        if found is None or found.state not in IN_FORCE:
             return
         is_over, before = _progress(tx.connection, tx.epoch, found)
         if not is_over:
@@ -161,7 +163,7 @@ class PastHolds:
             self._waiting += [row[0] for row in connection.execute(_NEW, values)]
         for who in self._waiting[:LOOKS]:
             found = get_directive(connection, who)
-            if found and found.state == "armed" and not _progress(connection, journal.epoch, found)[0]:
+            if found and found.state in IN_FORCE and not _progress(connection, journal.epoch, found)[0]:
                 return HoldPast(self._place, self._files, who)
             self._waiting.pop(0)
         return Breath() if self._waiting else None

@@ -147,6 +147,24 @@ def test_a_new_epoch_holds_the_same(tmp_path: Path, table: str) -> None:
     store.close()
 
 
+def test_one_that_is_spent_at_once_holds_what_has_passed_too(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    store = open_small(state)
+    passed(store, "i1")
+    store.append_soon([*armed(once=True), told("spent")]).result(10)
+    within(5, lambda: complete(store))
+    ack(store, fill(store, 600, size=10))
+    store.close()
+    (state / "mark.bin").unlink()
+    store = open_small(state)
+    salvage_ends(store, 1)
+    assert stored(store, "SELECT state FROM directive") == ["spent"]
+    assert holds(store) == ["i1"]
+    store.append_soon([told("closed", how="expired")]).result(10)
+    assert holds(store) == []
+    store.close()
+
+
 @pytest.mark.parametrize(
     "change", [{"hold_kind": "lookout"}, {"match": "all", "keys": {"plate": PLATE, "vin": "1"}}]
 )

@@ -67,7 +67,7 @@ def put(rig: Rig, sent: Envelope, known: Known | None = None) -> Known:
 
 def states(rig: Rig) -> list[tuple[str, int, str]]:
     """What the records say became of directives."""
-    kinds = {f"carril.directive.{state}" for state in ("received", "armed", "unreadable", "closed")}
+    kinds = {f"carril.directive.{state}" for state in ("received", "armed", "spent", "unreadable", "closed")}
     return [
         (kind.rpartition(".")[2], data["directive_version"], data.get("how", ""))
         for _, kind, data in rig.records()

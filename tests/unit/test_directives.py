@@ -330,6 +330,34 @@ def test_in_and_out_are_treated_alike() -> None:
     assert rig.seen.level == "hold"
 
 
+def test_a_legal_hold_of_one_time_stops_one_vehicle_and_holds_its_records_until_its_end(rig: Rig) -> None:
+    rig.carry(rig.lane.clock("sync", rig.stamp()))
+    legal = {"hold_kind": "legal", "once": True}
+    end = datetime.fromtimestamp(rig.stamp().utc_ns / 1e9 + 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    put(rig, envelope(body=legal, valid_to=end))
+    rig.arrive(plate=PLATE)
+    subject = rig.seen.inspection_id
+    assert rig.seen.level == "hold"
+    rig.decide("secondary")
+    rig.leave()
+    assert states(rig)[-1] == ("spent", 1, "")
+    assert held(rig) == [subject]
+    rig.restart()
+    rig.background()
+    rig.carry(rig.lane.clock("sync", rig.stamp()))
+    rig.arrive(plate=PLATE)
+    assert rig.types().count("directive.hit") == 1, "the order was for one vehicle"
+    rig.wait(3601)
+    assert states(rig)[-1] == ("closed", 1, "expired")
+    assert held(rig) == []
+
+
+def held(rig: Rig) -> list[str]:
+    """Inspections under a legal hold, as the journal's own table has them."""
+    with projection(rig.records()) as table:
+        return [each for (each,) in table.execute("SELECT subject FROM legal_hold")]
+
+
 def test_a_legal_hold_lasts_until_the_last_directive_that_asks_for_it_is_withdrawn(rig: Rig) -> None:
     rig.carry(rig.lane.clock("sync", rig.stamp()))
     legal = {"hold_kind": "legal", "action": "notify"}

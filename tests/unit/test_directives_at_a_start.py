@@ -162,7 +162,7 @@ def test_a_new_epoch_takes_an_unreadable_order_over_and_its_salvage_brings_none_
     known = put(rig, hold())
     rig.restart()
     with projection(rig.records()) as table:
-        subjects = [row[0] for statement in inherit._SUBJECTS for row in inherit.look(table, statement)]
+        subjects = [row[0] for statement, _ in inherit._OF for row in inherit.look(table, statement)]
     assert subjects == ["H-1"]
     put(rig, hold(version=2, **OVER), known)
     _, kind, data = next(told for told in rig.records() if told[1] == "carril.directive.unreadable")
