@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAda
 from pydantic_core import CoreSchema, core_schema
 
 from station.api.answered import Answered
-from station.api.directive_rules import check_name
+from station.api.directive_rules import check_end, check_name
 from station.api.orders import KeyIfAny
 from station.api.problems import Problem, from_store, invalid, refusals
 from station.domain.decision import Refused, VersionConflict
@@ -206,8 +206,10 @@ class _Desk:
             found, known = await self.store.read(lambda view: _known(view, envelope.id))
             if found and not check_newer(known, envelope, digest):
                 return 200, _taken(self.store, found)
+            core = self.host.lane.core
             if known is None:  # else it could not be withdrawn
-                check_name(envelope, self.host.lane.core.facts)
+                check_name(envelope, core.facts)
+            check_end(envelope, core.now.utc_ns // 1000 if core.clock_quality == "sync" else None)
             whole = {**envelope.signed(), "sig": envelope.sig}
             size = len(await asyncio.to_thread(canonical, whole))
             if size > MAX_BYTES:

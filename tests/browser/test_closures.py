@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.browser.screen import Screen
-from tests.support.directives import public_text, signed, terms
+from tests.support.directives import OF_NOW, public_text, signed, terms
 from tests.support.station import Station, running_station, short_trucks
 
 KEY = Ed25519PrivateKey.generate()
@@ -34,7 +34,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     folder = tmp_path_factory.mktemp("closures")
     issuer = f'\n[[issuer]]\nname = "central"\nkey = "{public_text(KEY)}"\nkinds = ["manifest"]\n'
     with running_station(folder, rate=3.0, options=short_trucks(folder, 1), more=issuer) as running:
-        sent = signed("M-1", KEY, terms("manifest", body=PAPERS))
+        sent = signed("M-1", KEY, terms("manifest", body=PAPERS, **OF_NOW))
         assert running.call("PUT", "/v1/directives/M-1", sent).status == 201
         yield running
 

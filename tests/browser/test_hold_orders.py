@@ -13,7 +13,7 @@ from station.domain.values import Level
 from tests.browser.fixture_server import Fixture
 from tests.browser.orders import order, order_hold_long, order_long, ordered
 from tests.browser.screen import Screen
-from tests.support.directives import public_text, signed, terms
+from tests.support.directives import OF_NOW, public_text, signed, terms
 from tests.support.station import Station, running_station, short_trucks
 
 KEY = Ed25519PrivateKey.generate()
@@ -39,7 +39,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     with running_station(folder, rate=3.0, options=short_trucks(folder, 2), more=issuer) as running:
         for name, plate, kind in (("H-1", OPEN, "export_control"), ("H-2", QUIET, "lookout")):
             body = {**BODY, "hold_kind": kind, "keys": {"plate": plate}}
-            sent = signed(name, KEY, terms("hold", body=body))
+            sent = signed(name, KEY, terms("hold", body=body, **OF_NOW))
             assert running.call("PUT", f"/v1/directives/{name}", sent).status == 201
         yield running
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.support.directives import public_text, signed, terms
+from tests.support.directives import OF_NOW, public_text, signed, terms
 from tests.support.station import Reply, Station, running_station, short_trucks
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -29,7 +29,7 @@ def station(tmp_path: Path) -> Iterator[Station]:
 
 def hold(name: str, version: int = 1, key: Ed25519PrivateKey = KEY, **change: Any) -> dict[str, Any]:
     """A signed directive without its id."""
-    return signed(name, key, terms(**{"kind": "hold", "version": version, "body": LEGAL, **change}))
+    return signed(name, key, terms(**{"kind": "hold", "version": version, "body": LEGAL, **OF_NOW, **change}))
 
 
 def put(station: Station, name: str, body: dict[str, Any]) -> Reply:
@@ -83,6 +83,10 @@ def test_only_what_is_signed_and_newer_is_taken(station: Station) -> None:
         reply = put(station, taken, hold(taken))
         assert (reply.status, reply.json()["errors"][0]["field"]) == (422, "body.id"), taken
         assert "other records" in reply.json()["detail"]
+    for far in ({"valid_to": "2255-01-01T00:00:00Z"}, {"issued_at": "2025-01-01T00:00:00Z"}):
+        reply = put(station, "H-7", hold("H-7", **far))
+        assert (reply.status, reply.json()["errors"][0]["field"]) == (422, "body.valid_to"), far
+        assert "400 days" in reply.json()["detail"]
     # An id stays its issuer's and its kind's also when it is closed.
     over: Any = {"issued_at": "2026-02-01T00:00:00Z", "valid_to": "2026-02-01T00:00:00Z"}
     assert put(station, "H-1", hold("H-1", 2, **over)).status == 200

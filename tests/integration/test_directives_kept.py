@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.support.directives import public_text, signed, terms
+from tests.support.directives import OF_NOW, public_text, signed, terms
 from tests.support.epochs import distrusted, sql
 from tests.support.station import Reply, Station, running_station, short_trucks
 
@@ -76,7 +76,7 @@ def test_a_directive_that_cannot_be_read_and_a_removed_issuer_end_no_start(stati
 
 
 def put(station: Station, name: str, kind: str, version: int = 1, **change: Any) -> Reply:
-    sent = {"body": BODIES[kind], **change}
+    sent = {"body": BODIES[kind], **OF_NOW, **change}
     body = signed(name, KEY, terms(kind, version, **sent))
     return station.call("PUT", f"/v1/directives/{name}", body)
 

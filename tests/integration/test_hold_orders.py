@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.support.directives import public_text, signed, terms
+from tests.support.directives import OF_NOW, public_text, signed, terms
 from tests.support.station import Reply, Station, running_station, short_trucks
 
 KEY = Ed25519PrivateKey.generate()
@@ -33,7 +33,7 @@ def station(tmp_path: Path) -> Iterator[Station]:
 
 
 def send(station: Station, name: str, **body: Any) -> None:
-    sent = signed(name, KEY, terms("hold", body={**BODY, **body}))
+    sent = signed(name, KEY, terms("hold", body={**BODY, **body}, **OF_NOW))
     assert station.call("PUT", f"/v1/directives/{name}", sent).status == 201
     station.until(lambda: station.records("directive.armed", directive_id=name), "it is in force")
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.support.directives import OF_NOW
 from tests.support.station import ROOT, running_station
 
 PAGE = (ROOT / "docs" / "how-to" / "sign-a-directive.md").read_text(encoding="utf-8")
@@ -26,6 +27,9 @@ def test_a_hold_that_is_signed_by_hand_is_taken_changed_refused_and_taken_back(t
         )
         return done.stdout
 
+    for name, moment in OF_NOW.items():  # "Set the times"
+        directive, count = re.subn(rf'"{name}": "[^"]*"', f'"{name}": "{moment}"', directive)
+        assert count == 1
     (tmp_path / "H-771.json").write_text(directive, encoding="utf-8")
     (tmp_path / "sign.py").write_text(program, encoding="utf-8")
     public = run(make_key).split()[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import rfc8785
@@ -26,6 +27,14 @@ MANIFEST: dict[str, Any] = {
 """Of the truck that the rig drives."""
 SIG = "A" * 86 + "=="
 """Of the right form, and nobody's."""
+
+
+_NOW = datetime.now(UTC)
+OF_NOW = {
+    name: f"{_NOW + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
+    for name, days in (("issued_at", 0), ("valid_to", 300))
+}
+"""Times that a station with a clock of today takes."""
 
 
 def terms(kind: str, version: int = 1, **change: Any) -> dict[str, Any]:
