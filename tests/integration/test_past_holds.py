@@ -147,6 +147,16 @@ def test_a_new_epoch_holds_the_same(tmp_path: Path, table: str) -> None:
     store.close()
 
 
+def test_a_plate_is_compared_as_in_the_lane(tmp_path: Path) -> None:
+    """O and Q are 0, I is 1."""
+    store = open_small(tmp_path / "state")
+    passed(store, "i1", plate="AB 1O0")
+    store.append_soon(armed(keys={"plate": "ABIQO"})).result(10)
+    within(5, lambda: complete(store))
+    assert holds(store) == ["i1"]
+    store.close()
+
+
 def test_one_that_is_spent_at_once_holds_what_has_passed_too(tmp_path: Path) -> None:
     state = tmp_path / "state"
     store = open_small(state)
