@@ -74,6 +74,9 @@ class _Now(Collector):
         yield GaugeMetricFamily(
             "carril_store_blob_quota_ratio", "Used part of the blobs' quota", store.blob_ratio
         )
+        yield GaugeMetricFamily(
+            "carril_store_stray_blob_bytes", "Blob files that no record here names", store.stray_bytes
+        )
         for name, text, count in (
             ("records", "Records removed to make room", stats.trimmed_records),
             ("blobs", "Blobs removed to make room", stats.trimmed_blobs),

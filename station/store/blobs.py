@@ -93,6 +93,13 @@ class BlobFiles:
         shutil.rmtree(self._unfinished, ignore_errors=True)
         make_folder(self._unfinished)
 
+    def has(self, content: bytes) -> bool:
+        """Whether a file of that name and length is there: writing the bytes again needs no room."""
+        try:
+            return self.path(sha256(content).digest()).stat().st_size == len(content)
+        except OSError:
+            return False
+
     def write(self, content: bytes, media: str) -> BlobRow:
         """Make the bytes durable and return their row; raises ``OSError`` and leaves at most an orphan then.
 

@@ -162,7 +162,13 @@ class Store:
     @property
     def blob_ratio(self) -> float:
         """Used part of the blobs' quota."""
-        return self._writer.journal.blob_bytes / self._place.blob_quota_bytes
+        journal = self._writer.journal
+        return journal.blob_used / journal.blob_room(self._place.blob_quota_bytes)
+
+    @property
+    def stray_bytes(self) -> int:
+        """Bytes of blob files that this journal does not know; they count too."""
+        return self._writer.journal.stray_bytes
 
     @property
     def pressure(self) -> Pressure:
@@ -312,10 +318,12 @@ class Store:
 
         Raises ``StoreFull`` or ``NotStored``, or whatever the journal raises.
         """
-        if self._writer.journal.blob_bytes + len(data) > self._place.blob_quota_bytes:
+        journal = self._writer.journal
+        room = journal.blob_room(self._place.blob_quota_bytes)
+        if journal.blob_used + len(data) > room and not self._blobs.has(data):
             raise StoreFull(
-                f"No room for a blob of {len(data)} bytes: of the {self._place.blob_quota_bytes} for blobs "
-                f"{self._writer.journal.blob_bytes} are used, and those may not be removed yet."
+                f"No room for a blob of {len(data)} bytes: of the {room} for blobs {journal.blob_used} are "
+                f"used, and those may not be removed yet; {journal.stray_bytes} of them are in no record."
             )
         try:
             row = self._blobs.write(data, media)

@@ -26,6 +26,7 @@ from station.store.retention import Retention
 from station.store.salvage import Salvage
 from station.store.startup import open_journal
 from station.store.stats import Stats
+from station.store.strays import Strays
 from station.store.troubles import CountRefused, Troubles
 from station.store.writer import Writer
 
@@ -78,6 +79,7 @@ def open_store(
         salvage,
         PastHolds(place, blobs, salvage.is_done),
         HeadSigner(place, key),
+        Strays(place, blobs, stats, salvage.is_done),
         Retention(place, blobs, stats, salvage.is_done),
         Orphans(place, blobs, stats, salvage.is_done),
         Recheck(),

@@ -2,7 +2,7 @@
 
 A file without a row is what a crash left between the file and its row, or a blob of an earlier epoch. It may
 still be wanted: a command may be on its way that enters it. So it goes into ``quarantine/blobs/`` only when
-two scans found it that lie 24 hours or a restart apart, and nothing ever removes it there. What a finished
+two scans found it that lie 24 hours or a restart apart; it counts in both (``strays``). What a finished
 scan found stands in the small file ``orphans`` of the state folder: 32 bytes for each. A file whose row says
 that it was removed is one that a crash kept, and goes at once. A row that no record names, since a crash came
 between blob and record, is forgotten likewise, and its file is then one without a row.
@@ -33,7 +33,7 @@ STEP_EACH_S = 0.1
 SCAN_EACH_S = 24 * 3600.0
 MOST = 10_000
 """More of them wait for the next scan."""
-_NAME = re.compile(r"[0-9a-f]{64}")
+BLOB_NAME = re.compile(r"[0-9a-f]{64}")
 _FOLDER = re.compile(r"[0-9a-f]{2}")
 
 log = logging.getLogger("carril.store")
@@ -96,7 +96,7 @@ class Orphans:
 
     def _step(self, journal: Journal) -> None:
         if self._folders is None:
-            self._folders, self._found = self._walk(), set()
+            self._folders, self._found = blob_folders(self._place.state), set()
             if self._before is None:
                 self._before = self._read()
         for _ in range(STEP_FOLDERS):
@@ -107,7 +107,7 @@ class Orphans:
                 self._before = self._found
                 self._end()
                 return
-            for name in _names(folder, _NAME):
+            for name in names(folder, BLOB_NAME):
                 try:
                     self._judge(journal, bytes.fromhex(name))
                 except OSError as error:  # of this file: the others may be sound
@@ -115,12 +115,6 @@ class Orphans:
 
     def _end(self) -> None:
         self._folders, self._next_s = None, time.monotonic() + SCAN_EACH_S
-
-    def _walk(self) -> Iterator[Path]:
-        root = self._place.state / "blobs"
-        for first in _names(root, _FOLDER):
-            for second in _names(root / first, _FOLDER):
-                yield root / first / second
 
     def _judge(self, journal: Journal, digest: bytes) -> None:
         row = find_blob(journal.connection, digest)
@@ -149,7 +143,16 @@ class Orphans:
         return {content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)}
 
 
-def _names(folder: Path, wanted: re.Pattern[str]) -> list[str]:
+def blob_folders(state: Path) -> Iterator[Path]:
+    """Walk through the folders that blobs lie in."""
+    root = state / "blobs"
+    for first in names(root, _FOLDER):
+        for second in names(root / first, _FOLDER):
+            yield root / first / second
+
+
+def names(folder: Path, wanted: re.Pattern[str]) -> list[str]:
+    """Return what is named like that in a folder, sorted; nothing where it cannot be read."""
     try:
         return sorted(name for name in os.listdir(folder) if wanted.fullmatch(name))
     except (FileNotFoundError, NotADirectoryError):

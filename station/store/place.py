@@ -97,6 +97,19 @@ class Journal:
     damaged: tuple[int, ...] = ()
     blob_bytes: int = 0
     """Bytes of all blobs that are there."""
+    stray_bytes: int = 0
+    """Bytes of blob files that this journal does not know, as far as they have been counted."""
+    blob_bound: int = 2**63 - 1
+    """What the disk's free space allows for blobs, in bytes."""
+
+    @property
+    def blob_used(self) -> int:
+        """Bytes that count against the room for blobs."""
+        return self.blob_bytes + self.stray_bytes
+
+    def blob_room(self, quota_bytes: int) -> int:
+        """Return the room for blobs, in bytes: their quota, or what the disk allows."""
+        return max(min(quota_bytes, self.blob_bound), 1)
 
     def close(self) -> None:
         """Close database and mark; SQLite checkpoints and removes the log when it is the last to close."""

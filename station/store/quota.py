@@ -54,6 +54,18 @@ def partition_bytes(folder: Path) -> int:
     return found.f_blocks * found.f_frsize
 
 
+def bound_by_disk(folder: Path, used_bytes: int, before_bytes: int) -> int:
+    """Return what the free space allows for blobs of which ``used_bytes`` are there; raises ``OSError``.
+
+    The last 5 % of the partition are not for them. It falls at once, and rises above ``before_bytes`` only
+    by a 20th or more: another program's small files must not make the lane change its mind.
+    """
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize - found.f_blocks * found.f_frsize // 20
+    bound = used_bytes + max(free, 0)
+    return bound if bound < before_bytes or bound >= before_bytes + before_bytes // 20 else before_bytes
+
+
 def used_pages(connection: sqlite3.Connection) -> int:
     """Return the pages of the database that hold something."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()

@@ -276,8 +276,8 @@ class Retention:
     # --- blobs ------------------------------------------------------------------------------------
 
     def _make_room_for_blobs(self, journal: Journal) -> Op | None:
-        quota = self._place.blob_quota_bytes
-        self._trims_blobs = journal.blob_bytes >= quota * (TRIM_TO if self._trims_blobs else TRIM_FROM)
+        quota = journal.blob_room(self._place.blob_quota_bytes)
+        self._trims_blobs = journal.blob_used >= quota * (TRIM_TO if self._trims_blobs else TRIM_FROM)
         if not self._trims_blobs:
             return None
         limit = removable_upto(journal.connection, journal.seq)
@@ -288,7 +288,7 @@ class Retention:
         span = {"after": self._name, "upto": limit}
         row = journal.connection.execute(_END_OF_NAMES, span).fetchone()
         upto = row[0] if row else limit
-        op = self._blobs(journal, self._name, upto, journal.blob_bytes - int(quota * TRIM_TO))
+        op = self._blobs(journal, self._name, upto, journal.blob_used - int(quota * TRIM_TO))
         if op is None:
             self._name = upto
             return Breath() if upto < limit else None
