@@ -15,14 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from uuid6 import uuid7
 
 from drivers.api import DigitalIo, LineScanner, Reporter, Role
 from drivers.readings import Reading, ScanKey
 from station import __version__
 from station.api.app import create_app
-from station.api.connections import Connection
 from station.api.directives import directives_router
 from station.api.events import events_router
 from station.api.lane import lane_router
@@ -33,10 +31,10 @@ from station.api.stats import stats_router
 from station.cli.before import journal_before
 from station.cli.errors import UserError
 from station.cli.facts import issuers, lane_facts, port_salt
+from station.cli.opening import open_when_possible
 from station.cli.report import LaneReport, store_reasons
-from station.cli.server import Server
+from station.cli.server import server_of
 from station.cli.simulation import Order, Simulation
-from station.cli.state import keep_last_good
 from station.domain.events import InspectionSealed
 from station.domain.view import CentreView, DeviceView, LaneView, SimulatedOfficerView
 from station.lane.core import BOARD, CHECK_OF_ROLE, LaneFacts
@@ -54,13 +52,10 @@ from station.runtime.scarce import ScarceDescriptors
 from station.runtime.supervisor import Supervisor
 from station.runtime.watchdog import LoopLag, Watchdog, notify
 from station.store.journal import Store
-from station.store.open import open_store
-from station.store.place import Consumer
 
 log = logging.getLogger("carril")
 
 CENTRE_SILENT_S = 60.0
-GRACE_S = 2
 THINK_LIMIT_S = 2.0
 """A lane that has not let time pass for so long feeds no watchdog: the board then drops its outputs."""
 
@@ -114,8 +109,6 @@ class Daemon:
         self.clock = SystemClock(self.lane_file.simulation.rate)
         self.scripted = ScriptedOfficer(self.clock.monotonic_s)
         self.facts = lane_facts(self.lane_file)
-        journal = {"journal": lambda: self.store.silent_s}
-        self.watchdog = Watchdog(("supervisor", "lane", "api"), silent=journal)
 
     async def run(self) -> None:
         """Run until a signal or ``stop``; raises ``OSError``, ``StoreError`` or ``RuntimeError`` at start."""
@@ -125,7 +118,14 @@ class Daemon:
             loop.add_signal_handler(signum, self.stop.set)
         async with contextlib.AsyncExitStack() as stack:
             listener = stack.enter_context(_listen(self.settings.port))
-            self.store = await self._open_store(stack)
+            opening = (self.lane_file, self.settings.state, self.clock, listener, self.stop)
+            if (store := await open_when_possible(*opening)) is None:
+                return
+            self.store = store
+            stack.push_async_callback(asyncio.to_thread, store.close)
+            # Not before: its tasks count from now on, and the store may have been waited for.
+            journal = {"journal": lambda: self.store.silent_s}
+            self.watchdog = Watchdog(("supervisor", "lane", "api"), silent=journal)
             self.devices = await self._simulate(stack)
             outputs = await self._open_lane(stack)
             running = [asyncio.create_task(task) for task in (self.lag.run(), self.watchdog.run())]
@@ -137,15 +137,6 @@ class Daemon:
             await self._serve(listener)
 
     # --- parts, in the order of the start ---------------------------------------------------------
-
-    async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
-        consumers = [Consumer(each.name, each.required, each.blobs) for each in self.lane_file.consumers]
-        state, lane_id = self.settings.state, self.lane_file.lane.id
-        opening = partial(open_store, state, lane_id, self.clock, consumers=consumers)
-        store = await asyncio.to_thread(opening, config_sha256=self.lane_file.sha256)
-        stack.push_async_callback(asyncio.to_thread, store.close)
-        await asyncio.to_thread(keep_last_good, state, self.lane_file.content)
-        return store
 
     async def _simulate(self, stack: contextlib.AsyncExitStack) -> tuple[FittedDevice, ...]:
         """Start the emulators and give their ports to the drivers."""
@@ -251,11 +242,7 @@ class Daemon:
             directives_router(self.host, self.store, issuers(self.lane_file)),
         ):
             app.include_router(router)
-        quiet: dict[str, Any] = {"log_config": None, "access_log": False}
-        config = uvicorn.Config(
-            app, http=Connection, lifespan="off", ws="none", timeout_graceful_shutdown=GRACE_S, **quiet
-        )
-        server = Server(config, partial(self.watchdog.beat, "api"))
+        server = server_of(app, partial(self.watchdog.beat, "api"))
         serving = asyncio.create_task(server.serve([listener]))
         self.port, self.serving = listener.getsockname()[1], True
         if self.simulation is not None:

@@ -6,6 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import uvicorn
+from starlette.types import ASGIApp
+
+from station.api.connections import Connection
+
+GRACE_S = 2
 
 
 class Server(uvicorn.Server):
@@ -25,3 +30,19 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to the daemon."""
         yield
+
+
+def server_of(app: ASGIApp, beat: Callable[[], None]) -> Server:
+    """Return a server of ``app`` that logs nothing by itself and ends within ``GRACE_S``."""
+    return Server(
+        uvicorn.Config(
+            app,
+            http=Connection,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=GRACE_S,
+            log_config=None,
+            access_log=False,
+        ),
+        beat,
+    )

@@ -11,6 +11,13 @@ SPARE_BYTES = 1024 * 1024
 """Less free room than this is a full disk."""
 
 
+def words_of(error: Exception) -> str:
+    """Return what failed without the system's number and path."""
+    if isinstance(error, FileExistsError):  # of a folder: a link whose end is missing
+        return "something that is no folder is in its place"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def free_bytes(folder: Path) -> int | None:
     """Return the free room of a folder's file system, ``None`` where there is no such folder."""
     try:

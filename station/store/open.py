@@ -13,7 +13,7 @@ from station.store.ballast import Ballast
 from station.store.blobs import BlobFiles
 from station.store.chore import Chore
 from station.store.errors import StateLocked, StoreFull, StoreRefused, StoreUnavailable
-from station.store.files import make_folder
+from station.store.files import make_folder, words_of
 from station.store.heads import HeadSigner, load_key
 from station.store.journal import Store
 from station.store.orphans import Orphans
@@ -95,7 +95,7 @@ def _blob_quota(state: Path, quota_bytes: int, ballast_bytes: int) -> int:
     try:
         return blob_quota(partition_bytes(state), quota_bytes, ballast_bytes)
     except OSError as error:
-        raise StoreUnavailable(f"The state folder {state} cannot be used: {error}.") from error
+        raise StoreUnavailable(f"The state folder {state} cannot be used: {words_of(error)}.") from error
 
 
 def _open_journal(place: Place, ballast: Ballast) -> Journal:
@@ -116,7 +116,7 @@ def lock_state(state: Path) -> Callable[[], None]:
         make_folder(state)
         file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreUnavailable(f"The state folder {state} cannot be used: {error}.") from error
+        raise StoreUnavailable(f"The state folder {state} cannot be used: {words_of(error)}.") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

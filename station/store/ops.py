@@ -320,6 +320,7 @@ class Distrust(Small):
 class Replay(Small):
     """Count a replay of the open subjects before it begins, or forget the count after it went well."""
 
+    vital = True  # a few bytes, without which no station starts on the room that its ballast gave up
     begins: bool
 
     def apply(self, tx: Transaction) -> None:

@@ -24,7 +24,7 @@ from station.store.crashpoint import crashpoint
 from station.store.database import Fault, fault_of
 from station.store.epoch import Old, behind_all, create, quarantine, remains
 from station.store.errors import StoreFull, StoreUnavailable, WrongStation
-from station.store.files import is_full, make_folder, sync_folder
+from station.store.files import is_full, make_folder, sync_folder, words_of
 from station.store.mark import Mark, MarkFile, read_mark
 from station.store.migrate import migrate
 from station.store.place import Before, Journal, Place
@@ -81,7 +81,9 @@ def _sentences(place: Place) -> Iterator[None]:
         # On a full disk SQLite calls some failures of its own plain I/O errors.
         if fault_of(error) is Fault.FULL or is_full(place.state):
             raise StoreFull(f"The disk of {place.state} is full: the journal cannot be opened.") from error
-        raise StoreUnavailable(f"The journal in {place.state} cannot be opened: {error}.") from error
+        raise StoreUnavailable(
+            f"The journal in {place.state} cannot be opened: {words_of(error)}."
+        ) from error
 
 
 def _check_first(place: Place) -> None:

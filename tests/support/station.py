@@ -70,6 +70,10 @@ class Station:
 
     def start(self) -> None:
         """Start the daemon and wait until it serves; AssertionError with its log when it does not."""
+        self.until_served(self.launch())
+
+    def launch(self) -> int:
+        """Start the daemon; return how many bytes its log had before."""
         where = ("--lane", str(self.lane_file), "--state", str(self.state), "--port", "0")
         command = [*CARRIL, "run", *where, *self.options]
         began = self.log.stat().st_size if self.log.exists() else 0
@@ -84,6 +88,10 @@ class Station:
                 start_new_session=True,
                 env=os.environ | {"PYTHONFAULTHANDLER": "1"} | self.environment,
             )
+        return began
+
+    def until_served(self, began: int) -> None:
+        """Wait until it serves; ``began`` is where its log stood."""
 
         def told() -> bool:
             assert self.process is not None
