@@ -174,4 +174,7 @@ async def _oldest_unacked(services: Services) -> dict[str, float]:
     waiting = await services.store.read(look)
     now_us = services.clock.stamp().utc_ns / 1000
     rows = {name: waiting.get(name) for name in acked}
-    return {name: max(now_us - row.time_us, 0) / 1e6 if row else 0.0 for name, row in rows.items()}
+    ages = services.store.ages
+    return {
+        name: ages.age_s(row.seq, (now_us - row.time_us) / 1e6) if row else 0.0 for name, row in rows.items()
+    }

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from station.store.ages import Ages
 from station.store.blobs import BlobFiles, BlobRow, DamagedBlob, find_blob, is_named
 from station.store.chain import Row
 from station.store.clear import Clear, Drop, Persons
@@ -153,6 +154,11 @@ class Store:
     def acked(self) -> Mapping[str, int]:
         """Each consumer's cursor: the last sequence number that it acknowledged."""
         return self._writer.journal.acked
+
+    @property
+    def ages(self) -> Ages:
+        """How long records have waited, whatever the wall clock did."""
+        return self._writer.ages
 
     @property
     def quota_ratio(self) -> float:

@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from enum import StrEnum
 
 from station.store import database
+from station.store.ages import Ages
 from station.store.ballast import Ballast
 from station.store.chore import Chore, Chores
 from station.store.crashpoint import crashpoint
@@ -92,6 +93,7 @@ class Writer:
         self.beat_s = time.monotonic()
         """When the thread last went round; it stands still while the disk hangs."""
         self.stats = stats or Stats()
+        self.ages = Ages(time.monotonic, journal.seq)
         self._wal = Wal(place.database, self.stats)
         self.bell = Bell()
         self._thread = threading.Thread(target=self._run, name="carril-journal", daemon=True)
@@ -257,6 +259,7 @@ class Writer:
         self.journal.seq, self.journal.hash, self.journal.acked = tx.seq, tx.hash, tx.acked
         self.journal.blob_bytes = tx.blob_bytes
         self._readers.tip = self._tip()
+        self.ages.note(tx.seq)
 
     def _tip(self) -> Tip:
         return Tip(self.journal.epoch, self.journal.first_seq, self.journal.seq, self.journal.hash)
