@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from tests.support.directives import MANIFEST, public_text, signed, terms
+from tests.support.directives import MANIFEST, OF_NOW, public_text, signed, terms
 from tests.support.journal import append, draft, put_blob
 from tests.support.served import Served
 from tests.support.station import ROOT, TRUCK, Station, lane_file
@@ -38,6 +38,7 @@ FINDING = "POST /v1/lane/adjudications"
 """Of a vehicle that has gone."""
 NOT_NOW = {
     "POST /v1/lane/devices/{device}/tamper-clear": 409,  # no cabinet was opened
+    "POST /v1/lane/consumers/{name}/drop": 409,  # the lane file names it
 }
 """What cannot be granted in this lane, and the status of that."""
 EXAMPLES, SOAK_EXAMPLES = 5, 300
@@ -81,6 +82,8 @@ class Lane:
                 known["alarm_id"] = view["alarms"][0]["alarm_id"]
             if "/directives/" in label and seen.get("directives"):
                 known |= {name: seen["directives"][0][name] for name in ("directive_id", "version")}
+        if label.endswith("/clear"):  # what others refused here was taken meanwhile
+            refuse(self.station, known["epoch"], known["seq"])
         return known | OF_OPERATION.get(label, {})
 
 
@@ -129,8 +132,7 @@ def furnished(station: Station) -> dict[str, Any]:
     assert seen["directives"], "the plate of the vehicle is on hold"
     alarms = station.records("radiation_alarm.raised", inspection_id=sealed["inspection_id"])
     epoch = station.get("/v1").json()["epoch"]
-    nack = {"epoch": epoch, "seq": 3, "nack": [{"seq": 2, "reason": "unknown"}]}
-    assert station.post("/v1/consumers/central/ack", nack).status == 200
+    refuse(station, epoch, 2)
     blob = sealed["blobs"][0]
     return {
         "epoch": epoch,
@@ -150,8 +152,14 @@ def furnished(station: Station) -> dict[str, Any]:
     }
 
 
+def refuse(station: Station, epoch: str, seq: int) -> None:
+    """Let the centre refuse a record."""
+    nack = {"epoch": epoch, "seq": 3, "nack": [{"seq": seq, "reason": "unknown"}]}
+    assert station.post("/v1/consumers/central/ack", nack).status == 200
+
+
 def directive(name: str, kind: str, body: dict[str, Any], version: int = 1) -> dict[str, Any]:
-    return signed(name, KEY, terms(kind, version, body=body))
+    return signed(name, KEY, terms(kind, version, body=body, **OF_NOW))
 
 
 def examples(soak: bool) -> settings:
@@ -225,6 +233,8 @@ def steer(case: Any, known: dict[str, Any]) -> None:
     if case.operation.label.endswith("/observations"):
         body["seals"] = body.get("seals") or []  # something was looked at
         body["placards"] = [{**each, "un": "1203"} for each in body.get("placards") or ()]
+    if "second" in body:  # two persons are two
+        body |= {"first": "M. Ortiz", "second": "A. Diaz"}
     if "sig" in body:
         case.body = meant(case.path_parameters["directive_id"], body)
 
@@ -238,7 +248,7 @@ def meant(name: str, sent: dict[str, Any]) -> dict[str, Any]:
     }
     kind = sent["kind"]
     body = {**real(sent["body"]), **more.get(kind, {})}
-    whole = {**sent, **terms(kind, sent["version"], body=body)}
+    whole = {**sent, **terms(kind, sent["version"], body=body, **OF_NOW)}
     return signed(name, KEY, {each: value for each, value in whole.items() if each != "sig"})
 
 
