@@ -85,15 +85,19 @@ bench: .venv/.dev web
 	for bench in tests/bench/[!_]*.py; do $(BIN)/python "$$bench" --json || failed=1; done
 	exit $$failed
 
-# What counts higher than in `make test`, in two streams: disks and kills beside all else. One to two hours.
+# What counts higher than in `make test`, in three streams: kills and power cuts, other faults, all else. An hour
+# or two.
+KILLS := $(call tests,faults,kill9 kill9_lane offline power_loss)
 soak: .venv/.dev web
 	@began=$$(date +%s)
-	run() { CARRIL_SOAK=1 $(BIN)/pytest -m '' -rPs --timeout 7200 -p no:cacheprovider "$$@"; }
-	run tests/faults >.venv/soak-faults.log 2>&1 & faults=$$!
+	run() { CARRIL_SOAK=1 $(BIN)/pytest -m '' -rPs --durations 20 --timeout 7200 -p no:cacheprovider "$$@"; }
+	run $(KILLS) >.venv/soak-kills.log 2>&1 & kills=$$!
+	run $(filter-out $(KILLS),$(call tests,faults,*)) >.venv/soak-faults.log 2>&1 & faults=$$!
 	failed=0
 	run --ignore tests/faults tests || failed=1
+	wait $$kills || failed=1
 	wait $$faults || failed=1
-	cat .venv/soak-faults.log
+	cat .venv/soak-{kills,faults}.log
 	echo "make soak took $$((($$(date +%s) - began) / 60)) min"
 	exit $$failed
 
