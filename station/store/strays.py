@@ -53,8 +53,8 @@ class Strays:
         self._walk: Iterator[Path | None] | None = None
         self._known: dict[Path, int] = {}
         """Path and bytes of each file without a row."""
-        self._more_bytes = 0
-        """Bytes of those beyond ``KNOWN``."""
+        self._bytes = 0
+        """Of all of them, and of those beyond ``KNOWN``."""
         self._queue: deque[Path] = deque()
         self._again_s = self._disk_s = 0.0
         self._trims = False
@@ -72,7 +72,7 @@ class Strays:
         elif self._known and time.monotonic() >= self._again_s:
             self._again_s = time.monotonic() + AGAIN_S
             self._queue.extend(self._known)
-        journal.stray_bytes = sum(self._known.values()) + self._more_bytes
+        journal.stray_bytes = self._bytes
         return Breath() if self._walk is not None or self._queue else None
 
     def tidy(self, connection: sqlite3.Connection) -> None:
@@ -84,7 +84,7 @@ class Strays:
         if before is not None and before is not journal:
             journal.blob_bound = before.blob_bound
         if before is None or before.epoch != journal.epoch:
-            self._more_bytes, self._walk = 0, self._paths()
+            self._bytes, self._walk = sum(self._known.values()), self._paths()
 
     def _read_disk(self, journal: Journal) -> None:
         try:
@@ -104,9 +104,9 @@ class Strays:
             if path is None or path in self._known or self._has_row(journal, path):
                 continue
             if len(self._known) < KNOWN:
-                self._known[path] = _size(path)
+                self._learn(path)
             else:
-                self._more_bytes += _size(path)
+                self._bytes += _size(path)
         if len(seen) < STEP_FILES:
             self._walk = None
             self._tell()
@@ -118,7 +118,7 @@ class Strays:
                 "the room for blobs. What a journal in quarantine proves to have arrived goes when room is "
                 "scarce; the rest only a person may remove, after a copy was made.",
                 len(self._known),
-                sum(self._known.values()) + self._more_bytes,
+                self._bytes,
                 self._place.state / "blobs",
                 self._place.quarantine / "blobs",
             )
@@ -130,8 +130,8 @@ class Strays:
             if not os.path.lexists(path):
                 self._forget(path)
                 moved = self._place.quarantine / "blobs" / path.name
-                if os.path.lexists(moved):
-                    self._known[moved] = _size(moved)
+                if moved not in self._known and os.path.lexists(moved):
+                    self._learn(moved)
             elif self._has_row(journal, path):
                 self._forget(path)
         left = [path for path in batch if path in self._known]
@@ -139,7 +139,7 @@ class Strays:
             self._make_room(journal, left)
 
     def _make_room(self, journal: Journal, paths: list[Path]) -> None:
-        used = sum(self._known.values()) + self._more_bytes + journal.blob_bytes
+        used = self._bytes + journal.blob_bytes
         room = journal.blob_room(self._place.blob_quota_bytes)
         self._trims = used >= room * (TRIM_TO if self._trims else TRIM_FROM)
         if not self._trims:
@@ -164,8 +164,12 @@ class Strays:
             log.error("blob %s cannot be removed: %s", path, error)
             return False
 
+    def _learn(self, path: Path) -> None:
+        self._known[path] = _size(path)
+        self._bytes += self._known[path]
+
     def _forget(self, path: Path) -> None:
-        self._known.pop(path, None)
+        self._bytes -= self._known.pop(path, 0)
 
     def _has_row(self, journal: Journal, path: Path) -> bool:
         """Whether the journal knows the file or will at once; ``Orphans`` takes what it calls removed."""

@@ -61,6 +61,9 @@ class SlowJournal:
             await self.answers()
         return self.answered
 
+    def news(self) -> None:
+        """It notices nothing."""
+
     @property
     def types(self) -> list[str]:
         """Types of all stored records."""
