@@ -174,6 +174,20 @@ async def test_downloads_keep_their_pace_and_nothing_else_waits_for_them(central
     assert time.monotonic() - began_s > 0.74  # three MiB at four a second, after a burst of one
 
 
+async def test_who_hangs_up_leaves_place_and_pace_to_others(central: Served) -> None:
+    slow = Pace(bytes_per_s=2 * CHUNK_BYTES, burst_bytes=CHUNK_BYTES)
+    services = replace(central.services, pace=slow)
+    central.app.state.services = services
+    big = await put_blob(central.store, bytes(64 * CHUNK_BYTES), "application/octet-stream")
+    async with central.client.stream("GET", f"/v1/blobs/{big}") as dropped:
+        assert dropped.status_code == 200
+    async with asyncio.timeout(15):  # of the 32 s that all of it would take
+        while services.downloads._held:
+            await asyncio.sleep(0.01)
+    now_s = asyncio.get_running_loop().time()
+    assert slow.wait_s(0, now_s) < 2.0, "what was not sent is not waited for"
+
+
 async def test_a_client_has_two_downloads_at_once(central: Served) -> None:
     big = await put_blob(central.store, bytes(30_000_000), "application/octet-stream")
     url = f"/v1/blobs/{big}"
