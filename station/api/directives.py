@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter, Body, Path, Query, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from station.api.answered import Answered
@@ -37,7 +37,7 @@ from station.domain.directives import (
     check_newer,
     envelope_of,
 )
-from station.domain.signed import DIRECTIVE_ID, DirectiveId
+from station.domain.signed import DIRECTIVE_ID, DirectiveId, Strict
 from station.lane.directives import PutDirective
 from station.lane.host import LaneHost
 from station.store.canonical import canonical
@@ -105,10 +105,9 @@ class Listing(BaseModel):
     next: str | None
 
 
-class Batch(BaseModel):
+class Batch(Strict):
     """Directives with their ids; each is taken or refused by itself."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     items: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_BATCH)
 
 

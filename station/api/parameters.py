@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from station.api.problems import Problem
+from station.api.problems import wrong
 
 
 def refuse_others(request: Request) -> None:
@@ -30,8 +30,7 @@ def refuse_others(request: Request) -> None:
         elif len(given.getlist(name)) > 1:
             errors.append({"field": f"query.{name}", "message": "stands more than once"})
     if errors:
-        detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
-        raise Problem(400, "bad-parameter", detail, errors=errors)
+        raise wrong(400, "bad-parameter", errors, len(errors))
 
 
 def _known(route: APIRoute) -> list[str]:

@@ -48,6 +48,9 @@ PROBLEMS = {
 """Every problem there is: its status, and what a program makes of it."""
 _NAMES = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
 
+MOST_TOLD = 50
+"""Errors of one request that are told: enough to mend it, and no answer is larger than its question."""
+
 log = logging.getLogger("carril.api")
 
 
@@ -173,11 +176,20 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 def invalid(error: RequestValidationError, sent: str = "application/json") -> Problem:
     """Return the problem of a request, ``sent`` as this media type, that names each field in its words."""
-    errors = [_field(found, sent, error.body) for found in error.errors()]
-    in_body = any(found["field"].split(".")[0] == "body" for found in errors)
+    all_found = error.errors()
+    errors = [_field(found, sent, error.body) for found in all_found[:MOST_TOLD]]
+    in_body = any(found["loc"][0] == "body" for found in all_found)
     status, name = (422, "invalid") if in_body else (400, "bad-parameter")
-    detail = "; ".join(f"{found['field']}: {found['message']}" for found in errors)
-    return Problem(status, name, detail, errors=errors)
+    return wrong(status, name, errors, len(all_found))
+
+
+def wrong(status: int, name: str, errors: Sequence[Mapping[str, str]], count: int) -> Problem:
+    """Return the problem of a request with ``count`` errors, of which the first ``MOST_TOLD`` are told."""
+    told = errors[:MOST_TOLD]
+    lines = [f"{found['field']}: {found['message']}" for found in told]
+    if count > len(told):
+        lines.append(f"and {count - len(told)} more errors, which are not told")
+    return Problem(status, name, "; ".join(lines), errors=told)
 
 
 def _path(where: Sequence[object], body: Any) -> tuple[object, ...]:

@@ -14,6 +14,8 @@ DirectiveId = Annotated[str, Field(pattern=DIRECTIVE_ID)]
 Text = Annotated[str, Field(min_length=1, max_length=64)]
 Amount = Annotated[float, Field(ge=0, le=2**53 - 1)]
 """As far as JSON's numbers are exact."""
+SPARE_MEMBERS = 16
+"""More members than a body can have and still be told each one that is unknown."""
 _T = TypeVar("_T")
 ListOf = Annotated[tuple[_T, ...], Field(strict=False, max_length=64)]
 """JSON has lists alone."""
@@ -33,6 +35,9 @@ class Strict(Value):
     def _whole(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
+        if len(given) > len(cls.model_fields) + SPARE_MEMBERS:  # else telling them all would hold up the lane
+            known = ", ".join(field.alias or name for name, field in cls.model_fields.items())
+            raise ValueError(f"has {len(given)} members; known are {known}")
         return {name: _without_point(value) for name, value in given.items()}
 
 

@@ -12,7 +12,7 @@ from station.api.directives import directives_router
 from station.api.events import events_router
 from station.api.lane import lane_router
 from station.api.openapi import description
-from station.api.problems import MEDIA_TYPE, PROBLEMS
+from station.api.problems import MEDIA_TYPE, MOST_TOLD, PROBLEMS
 from station.api.scans import scans_router
 from station.api.screens import Screens, ScriptedOfficer, screens_router
 from station.api.stats import stats_router
@@ -96,6 +96,27 @@ async def test_a_body_that_a_route_does_not_know_is_named(central: Served) -> No
             assert reply.status_code == 422, what
             assert all(field.split(".")[0] == "body" for field in fields(reply, what)), what
     assert tried > 10
+
+
+async def test_a_refusal_is_short_however_much_is_wrong(central: Served) -> None:
+    with_the_lane(central)
+    many = {f"m{number}": 0 for number in range(5000)}
+    refused = [{"seq": 0, "reason": "", **{f"m{number}": 0 for number in range(10)}} for _ in range(400)]
+    bodies = [many, {"epoch": "0" * 32, "seq": 1, "nack": refused}]
+    for method, path, operation in OPERATIONS:
+        for body in bodies if "requestBody" in operation else ():
+            reply = await central.client.request(
+                method, filled(path, operation), headers=COMMAND | {"Idempotency-Key": "k" * 16}, json=body
+            )
+            what = f"{method} {path}: {reply.status_code} {len(reply.content)} bytes"
+            assert reply.status_code == 422, what
+            assert 1 <= len(fields(reply, what)) <= MOST_TOLD, what
+            assert len(reply.content) < 20_000, what
+            if body is many:
+                assert "5000 members; known are" in reply.text or "body.kind" in reply.text, what
+    reply = await central.client.get("/v1/inspections", params=many)
+    assert len(fields(reply, "query")) == MOST_TOLD
+    assert reply.json()["detail"].endswith(f"and {5000 - MOST_TOLD} more errors, which are not told")
 
 
 async def test_a_parameter_of_a_path_that_cannot_be_is_named(central: Served) -> None:
