@@ -87,7 +87,7 @@ def events_router(
 
     async def _missed(after: str, epoch: str, seq: int) -> list[Message] | None:
         known_epoch, _, known = after.partition(":")
-        if not known.isdigit() or known_epoch != epoch or not 0 <= seq - int(known) <= MAX_REPLAY:
+        if not known.isdecimal() or known_epoch != epoch or not 0 <= seq - int(known) <= MAX_REPLAY:
             return None
         if int(known) == seq:
             return []

@@ -149,9 +149,10 @@ def test_a_screen_that_was_cut_off_goes_on_without_loss(station: Station) -> Non
     assert [data["prev"] for _, data in got] == [f"{epoch}:{n}" for n in range(len(got))]
     assert [data["type"] for _, data in got] == [record["type"] for record in station.feed()][: len(got)]
 
-    lost = Screen(station, f"{'0' * 32}:5")
-    assert lost.next()[0] == "reset", "an id of another journal cannot be resumed"
-    lost.cut()
+    for unknown in (f"{'0' * 32}:5", f"{epoch}:\xb2"):
+        lost = Screen(station, unknown)
+        assert lost.next()[0] == "reset", "an id of another journal, or none at all, cannot be resumed"
+        lost.cut()
 
 
 def test_the_chain_of_the_feed_can_be_proven_by_the_centre(station: Station) -> None:
