@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from station.api.problems import Problem
@@ -28,14 +29,17 @@ class Answered(Generic[T]):
         """
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = digest, asyncio.ensure_future(work())
+            task = asyncio.ensure_future(work())
+            task.add_done_callback(partial(self._forget_failed, key))
+            known = self._known[key] = digest, task
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)
         elif known[0] != digest:
             raise Problem(409, "key-reused", "This idempotency key stands for another request.")
-        try:
-            return await asyncio.shield(known[1])  # who hangs up does not end it for those who repeat it
-        except Exception:
-            if self._known.get(key) is known:
-                del self._known[key]
-            raise
+        return await asyncio.shield(known[1])  # who hangs up does not end it for those who repeat it
+
+    def _forget_failed(self, key: str, task: asyncio.Task[T]) -> None:
+        """Free the key of what has failed, also when nobody waited for it any more."""
+        failed = task.cancelled() or task.exception() is not None
+        if failed and key in self._known and self._known[key][1] is task:
+            del self._known[key]

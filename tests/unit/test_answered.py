@@ -52,6 +52,26 @@ async def test_what_failed_may_be_tried_again(work: Any) -> None:
     assert await answers.once("k", "d", work) == 1
 
 
+async def test_what_failed_when_nobody_waited_any_more_may_be_tried_again(work: Any) -> None:
+    going, failed = asyncio.Event(), asyncio.Event()
+
+    async def fail() -> int:
+        await going.wait()
+        failed.set()
+        raise Problem(503, "store-unavailable", "The disk is full.")
+
+    answers: Answered[int] = Answered()
+    first = asyncio.create_task(answers.once("k", "d", fail))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    going.set()
+    await failed.wait()
+    await asyncio.sleep(0)
+    assert await answers.once("k", "d", work) == 1
+
+
 async def test_who_hangs_up_does_not_end_it_for_who_repeats(work: Any) -> None:
     answers: Answered[int] = Answered()
     first = asyncio.create_task(answers.once("k", "d", work))
