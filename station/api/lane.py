@@ -40,7 +40,7 @@ class DecisionBody(Body):
     """An order for what the officer saw."""
 
     inspection_id: str | None = Field(max_length=64)
-    version: int = Field(ge=0)
+    version: int = Field(ge=0, le=2**31)
     verdict: Annotated[Verdict, Field(strict=False)]
     reason: str | None = Field(default=None, max_length=500)
 
@@ -49,7 +49,7 @@ class ImageReadBody(Body):
     """How long and how much of the image was looked at."""
 
     inspection_id: str = Field(max_length=64)
-    version: int = Field(ge=0)
+    version: int = Field(ge=0, le=2**31)
     read_ms: int = Field(ge=0, le=86_400_000)
     seen_fraction: float = Field(ge=0, le=1)
 

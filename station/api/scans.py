@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
+from station.api.lane import Id
 from station.api.problems import Problem, refusals
 from station.domain.values import HotSpot
 from station.lane.evidence import Evidence
@@ -65,7 +66,7 @@ def scans_router(evidence: Evidence) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["scans"])
 
     @router.get("/scans/{scan_id}/image", responses=refusals("not-found"))
-    async def image(scan_id: str) -> ImageFacts:
+    async def image(scan_id: Id) -> ImageFacts:
         """Return what an image is: size, scale, pitch, where the nose is, how far it is done."""
         found = await evidence.image_facts(scan_id)
         if found is None:
@@ -74,7 +75,7 @@ def scans_router(evidence: Evidence) -> APIRouter:
 
     @router.get("/scans/{scan_id}/columns", response_class=Response, responses=_COLUMNS)
     async def columns(
-        scan_id: str,
+        scan_id: Id,
         first: Annotated[int, Query(alias="from", ge=0)],
         to: Annotated[int, Query(ge=0)],
         level: Annotated[int, Query(ge=0, le=MAX_LEVEL)] = 0,
@@ -94,7 +95,7 @@ def scans_router(evidence: Evidence) -> APIRouter:
         return Response(body, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
     @router.get("/inspections/{inspection_id}/profile", responses=refusals("not-found"))
-    async def profile(inspection_id: str) -> ProfileView:
+    async def profile(inspection_id: Id) -> ProfileView:
         """Return gamma and neutron counts along the vehicle, in metres behind its nose where known."""
         found = await evidence.profile(inspection_id)
         if found is None:

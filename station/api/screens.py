@@ -9,6 +9,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
+from station.api.feed import MAX_SEQ
 from station.api.lane import Body, Id
 from station.api.problems import Problem
 from station.lane.host import LaneHost
@@ -29,7 +30,7 @@ class ScreenBody(Body):
 class ScriptedOfficerBody(Body):
     """When the demonstration's scripted officer will decide, or ``None``."""
 
-    decides_utc_us: int | None = Field(ge=0)
+    decides_utc_us: int | None = Field(ge=0, le=MAX_SEQ)
 
 
 @dataclass(slots=True)

@@ -134,3 +134,25 @@ async def test_a_parameter_of_a_path_that_cannot_be_is_named(central: Served) ->
             assert reply.status_code in (400, 422), f"{method} {url}: {reply.status_code} {reply.text[:200]}"
             assert f"path.{name}" in fields(reply, f"{method} {url}")
     assert tried > 3
+
+
+async def test_a_number_or_a_name_of_a_screen_has_a_bound(central: Served) -> None:
+    with_the_lane(central)
+    huge, seen = 10**30, {"inspection_id": "x", "read_ms": 1, "seen_fraction": 1}
+    for method, url, body, field in (
+        ("GET", f"/v1/scans/{'x' * 65}/image", None, "path.scan_id"),
+        ("GET", f"/v1/scans/{'x' * 65}/columns?from=0&to=1", None, "path.scan_id"),
+        ("GET", f"/v1/inspections/{'x' * 65}/profile", None, "path.inspection_id"),
+        ("PUT", "/v1/lane/simulated-officer", {"decides_utc_us": huge}, "body.decides_utc_us"),
+        ("POST", "/v1/lane/image-reads", {**seen, "version": huge}, "body.version"),
+        (
+            "POST",
+            "/v1/lane/decisions",
+            {"inspection_id": "x", "version": huge, "verdict": "hold"},
+            "body.version",
+        ),
+    ):
+        headers = COMMAND | {"Idempotency-Key": "k" * 16}
+        reply = await central.client.request(method, url, headers=headers, json=body)
+        assert reply.status_code == (400 if body is None else 422), f"{method} {url}: {reply.text[:200]}"
+        assert fields(reply, url) == [field]
