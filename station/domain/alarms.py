@@ -203,15 +203,16 @@ def measured(
 ) -> bool:
     """Give a portal's alarms the largest counts so far, not those of the record that raised them.
 
-    Return whether a number changed.
+    They never shrink. Return whether a number changed.
     """
     changed = False
     for alarm in book.of(inspection_id):
         channel = alarm.code.removesuffix("_alarm")
         counts, limit = maxima.get(channel), limits.get(channel)
-        if alarm.device == device and counts is not None and counts != alarm.values.get("counts"):
+        known = alarm.values.get("counts")
+        if alarm.device == device and counts is not None and (not isinstance(known, int) or counts > known):
             ratio = round(counts / limit, 2) if limit else None
-            book.revise(alarm.alarm_id, {"counts": counts, "ratio": ratio})
+            book.revise(alarm.alarm_id, {"counts": counts, "limit": limit, "ratio": ratio})
             changed = True
     return changed
 

@@ -154,11 +154,19 @@ class Passage:
     requested: object = None
     """Advice of the last DecisionRequested."""
     limits: dict[str, float | None] = field(default_factory=dict)
+    """Of the occupancy of now, by channel."""
     backgrounds: dict[str, float | None] = field(default_factory=dict)
-    maxima: dict[str, int | None] = field(default_factory=dict)
+    maxima: dict[str, int] = field(default_factory=dict)
+    """The largest counts of all its occupancies, by channel, and in ``peak_limits`` the limit of then."""
+    peak_limits: dict[str, float | None] = field(default_factory=dict)
     alarmed: set[str] = field(default_factory=set)
     unplaced: list[KeepTrace] = field(default_factory=list)
     """Occupancies that wait for the vehicle's length: nothing else tells its speed."""
+
+    def counted(self, channel: str, counts: int | None, limit: float | None) -> None:
+        """Keep the largest counts: a second look at the vehicle makes the first one no smaller."""
+        if counts is not None and counts > self.maxima.get(channel, -1):
+            self.maxima[channel], self.peak_limits[channel] = counts, limit
 
     def keep(self, blobs: Mapping[str, BlobKept]) -> tuple[BlobUse, ...]:
         """Name stored blobs (by role) in the record, and return them as an event names them."""

@@ -120,10 +120,10 @@ class Portals:
                 self._maxima(device, portal.machine.open, passage)
 
     def _maxima(self, device: str, occupancy: Occupancy, passage: Passage) -> None:
-        passage.maxima["gamma"] = occupancy.gamma.max_window
-        passage.maxima["neutron"] = occupancy.neutron.best_total
+        passage.counted("gamma", occupancy.gamma.max_window, passage.limits.get("gamma"))
+        passage.counted("neutron", occupancy.neutron.best_total, passage.limits.get("neutron"))
         vehicle = passage.inspection.inspection_id
-        if alarms.measured(self._core.book, device, vehicle, passage.maxima, passage.limits):
+        if alarms.measured(self._core.book, device, vehicle, passage.maxima, passage.peak_limits):
             self._core.effects.append(Show())
 
     def link(self, device: str, *, up: bool) -> None:

@@ -150,7 +150,7 @@ def _radiation(core: Core, passage: Passage) -> RadiationView:
                 "state": "not_fitted" if silent else state,
                 "counted": counted or not portals,
                 "max_cps": passage.maxima.get(name),
-                "limit_cps": passage.limits.get(name),
+                "limit_cps": passage.peak_limits.get(name, passage.limits.get(name)),
                 "background_cps": passage.backgrounds.get(name),
                 "alarm": name in passage.alarmed,
             }

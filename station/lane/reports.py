@@ -223,11 +223,12 @@ class Reports:
 
     def _count(self, passage: Passage, summary: OccupancySummary, blobs: Mapping[str, BlobKept]) -> None:
         core = self._core
-        passage.maxima |= {"gamma": summary.gamma_max_1s, "neutron": summary.neutron_max}
         passage.limits |= {"gamma": summary.gamma_limit, "neutron": summary.neutron_limit}
+        passage.counted("gamma", summary.gamma_max_1s, summary.gamma_limit)
+        passage.counted("neutron", summary.neutron_max, summary.neutron_limit)
         passage.backgrounds["gamma"] = summary.gamma_background
         vehicle = passage.inspection.inspection_id
-        if alarms.measured(core.book, summary.device, vehicle, passage.maxima, passage.limits):
+        if alarms.measured(core.book, summary.device, vehicle, passage.maxima, passage.peak_limits):
             core.effects.append(Show())
         measured(core, passage, summary, blobs)
 

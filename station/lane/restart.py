@@ -222,8 +222,9 @@ def _occupancy(passage: Passage, data: Mapping[str, Any]) -> None:
     summary = _own(OccupancySummary, data)
     passage.occupancies.append(summary)
     maxima, limits = _largest(summary)
-    passage.maxima |= maxima
     passage.limits |= limits
+    for channel, counts in maxima.items():
+        passage.counted(channel, counts, limits[channel])
     passage.backgrounds["gamma"] = summary.gamma_background
     for opinion, _ in opinions(summary):
         passage.inspection.opine(opinion)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from drivers.readings import Channel, OccupancyEnd, Phase, SourceStatus
+from station.domain.alarms import Alarm
 from station.domain.decision import ReleaseLocked
 from station.lane.commands import AckAlarm
 from tests.support.lane_rig import Rig
@@ -319,3 +320,40 @@ def test_a_flickering_link_records_one_press_of_the_emergency_stop_once(rig: Rig
     rig.health("io1", "online")
     rig.board()
     assert rig.types().count("emergency_stop.pressed") == 1
+
+
+def gamma_alarm(rig: Rig) -> Alarm:
+    return next(alarm for alarm in rig.lane.core.book if alarm.code == "gamma_alarm")
+
+
+def test_a_second_look_at_the_vehicle_makes_its_alarm_no_smaller(rig: Rig) -> None:
+    rig.background()
+    rig.enter()
+    for n in range(15):
+        rig.counts(Channel.GAMMA, Phase.SCAN, (900, 900, 900, 900), "alarm" if n == 8 else "none")
+        rig.wait(0.2)
+        if n % 5 == 4:
+            rig.counts(Channel.NEUTRON, Phase.SCAN, (1, 0, 1, 1))
+    rig.device_count += 1
+    rig.read("rpm1", OccupancyEnd(rig.stamp(), rig.device_count))
+    rig.wait(1.4)
+    alarm = gamma_alarm(rig)
+    assert alarm.values["counts"] == 18_000
+    first, before = dict(alarm.values), rig.lane.view().inspection
+    rig.occupancy()  # it stopped, and went on: quiet this time
+    alarm = gamma_alarm(rig)
+    assert alarm.values == first
+    after = rig.lane.view().inspection
+    assert before is not None
+    assert after is not None
+    shown, still = before.radiation.gamma, after.radiation.gamma
+    assert (still.max_cps, still.limit_cps) == (shown.max_cps, shown.limit_cps) == (18_000, first["limit"])
+    assert still.alarm
+    rig.restart()
+    alarm = gamma_alarm(rig)
+    assert alarm.values["counts"] == 18_000
+    assert rig.seen.radiation.gamma.max_cps == 18_000
+    rig.decide("secondary")
+    rig.leave()
+    kept = next(each for each in rig.last("inspection.sealed").alarms if each.code == "gamma_alarm")
+    assert kept.values["counts"] == 18_000
