@@ -53,17 +53,15 @@ _PUT = schema.compiled(
     )
 )
 _GET = schema.compiled(select(_table).where(_table.c.dir == bindparam("folder")))
+_OF_IDS = "SELECT seq FROM record WHERE subject IN (SELECT id FROM directive WHERE length(body) > 0)"
+"""Kept are those of a directive in force. The index of subjects tells them, also of a page that is lost …"""
+_OF_OTHERS = f"{_OF_IDS} AND NOT {schema.OF_DIRECTIVE}"
+"""… and of those that can be read their type, since a lane or a device may have the same name."""
 _ALL = "SELECT seq FROM record"
 """What else is there may be one of those that are still kept, if nobody can tell."""
 _STILL_KEPT = (
     "SELECT seq FROM nack",
     "SELECT seq FROM record WHERE subject IN (SELECT subject FROM legal_hold)",
-    " AND ".join(
-        (
-            "SELECT seq FROM record WHERE subject IN (SELECT id FROM directive WHERE length(body) > 0)",
-            schema.OF_DIRECTIVE,
-        )
-    ),
     "SELECT seq FROM directive WHERE length(body) > 0",
     "SELECT seq FROM record_blob JOIN blob USING (sha256) JOIN consumer ON blobs = 1 WHERE state = 0 AND NOT "
     "EXISTS (SELECT 1 FROM blob_receipt AS r WHERE r.consumer = consumer.name AND r.sha256 = blob.sha256)",
@@ -115,8 +113,12 @@ class Source:
         if self.reader is None:
             return frozenset()
         asked = [whole(self.reader, statement, int) for statement in _STILL_KEPT]
-        found = [look(self.reader, _ALL)] if None in asked else asked
-        seqs = {row[0] for rows in found for row in rows or ()}
+        named = whole(self.reader, _OF_IDS, int)
+        if named is None or None in asked:
+            rows = set(look(self.reader, _ALL))
+        else:
+            rows = set(named.difference(look(self.reader, _OF_OTHERS))).union(*(each or () for each in asked))
+        seqs = {row[0] for row in rows}
         return frozenset(seq for seq in seqs if isinstance(seq, int) and floor <= seq < self.first)
 
     def _floor(self, earlier: list[Path]) -> int:
