@@ -76,6 +76,8 @@ ENDS = {
     State.CLOSING_END: "gx",
 }
 """How an occupancy ends whose time in this state is over."""
+ENDED = (State.CLOSING_CLEARED, State.CLOSING_END)
+"""The device has said that the vehicle is out of the portal."""
 
 
 @dataclass(slots=True)
@@ -102,12 +104,15 @@ class OccupancyMachine:
     _last_any_ns: int = 0
     _others: bool = False
     """Whether records other than scans came since the last scan."""
-    _up: bool = False
+    _up: bool | None = None
+    """Whether the link is up (``None``: nobody has said yet)."""
     _connected_ns: int | None = None
     _lost_ns: int | None = None
     """When the link was lost, until the first record after it."""
+    _broken: bool = False
+    """The link was lost since the device last said that one vehicle ended or that none is there."""
     _latched: set[Channel] = field(default_factory=set)
-    """Channels whose alarm is not raised again; a gap empties it."""
+    """Channels whose alarm is not raised again; a gap and a lost link empty it."""
     _held: Counts | None = None
     """First leading record after an end marker: this vehicle's tail or the next one's nose."""
     _tail_alarms: dict[Channel, Counts] = field(default_factory=dict)
@@ -148,7 +153,7 @@ class OccupancyMachine:
         self._now_ns = now_ns = max(self._now_ns, now_ns)
         if self.open is None:
             return []
-        if self._lost_ns is not None and self.state != State.CLOSING_END:
+        if self._lost_ns is not None:
             lost_for_good = now_ns - self._lost_ns >= LINK_RESUME_NS
             return self._close("link_lost", State.UNKNOWN) if lost_for_good else []
         if self.state in ENDS:
@@ -165,8 +170,12 @@ class OccupancyMachine:
         self._up = up
         if up:
             return effects
+        self._broken = True
+        self._latched.clear()  # who is there when it is back is not known: what stands then is raised anew
         if self.open is None:
             self.state = State.UNKNOWN
+        elif self.state in ENDED:  # nothing of this vehicle is still to come
+            effects += self._close(ENDS[self.state], State.IDLE)
         else:
             self.open.doubts.add("link")
             self._lost_ns = now_ns if self._lost_ns is None else self._lost_ns
@@ -179,6 +188,15 @@ class OccupancyMachine:
     def stop(self) -> list[Effect]:
         """The station stops: nothing stays open."""
         return self._close("station_stop", State.UNKNOWN) if self.open is not None else []
+
+    def _told(self) -> None:
+        """The device says that a vehicle ended or that none is there: only a link lost later matters."""
+        self._broken = self._up is False
+
+    @property
+    def _vacant(self) -> State:
+        """The state without a vehicle: a lost link may have hidden the beginning of one."""
+        return State.UNKNOWN if self._broken else State.IDLE
 
     @property
     def _leading(self) -> Channel:
@@ -213,7 +231,7 @@ class OccupancyMachine:
         self._held = None
         alarms = self._tail_alarms
         effects = self._close("gx", State.IDLE)
-        effects += self._begin(first.stamp, first.interval_s, start_known=True)
+        effects += self._begin(first.stamp, first.interval_s, start_known=self.state == State.IDLE)
         self.state = State.OCCUPIED
         for alarm in alarms.values():
             effects += self._raise(alarm, uncertain=True)
@@ -280,8 +298,10 @@ class OccupancyMachine:
 
     def _background(self, reading: Counts) -> list[Effect]:
         leads = reading.channel == self._leading
+        if leads:
+            self._told()
         if self.open is None:
-            self.state = State.IDLE if leads else self.state
+            self.state = self._vacant if leads else self.state
             return self._learn(reading)
         if leads and self.state == State.OCCUPIED:
             self.state = State.CLOSING_BACKGROUND
@@ -314,7 +334,8 @@ class OccupancyMachine:
             effects += self._close("gx", State.IDLE)
         scanned, self._scan_since_end = self._scan_since_end, False
         unended, self._unended = self._unended, None
-        idle, self.state = self.state == State.IDLE, State.IDLE
+        self._told()
+        idle, self.state = self.state == State.IDLE, self._vacant
         if unended is not None and end.stamp.mono_ns - unended[1] <= AMEND_NS:
             return [*effects, Amended(unended[0], end.device_count)]
         if idle and not scanned and end.device_count == last:
@@ -325,6 +346,7 @@ class OccupancyMachine:
         assert self.open is not None  # noqa: S101 - the states say so
         self.open.device_count = end.device_count
         self.open.device_neutron_background = end.neutron_background
+        self._told()
         self.state = State.CLOSING_END
         self._deadline_ns = end.stamp.mono_ns + END_CLOSE_NS
         self._scan_since_end = False
@@ -391,7 +413,7 @@ class OccupancyMachine:
         occupancy = self.open
         assert occupancy is not None  # noqa: S101 - only an open occupancy is closed
         occupancy.close_reason = reason
-        self.open, self.state = None, state
+        self.open, self.state = None, self._vacant if state == State.IDLE else state
         self._unended = None if state == State.IDLE else (occupancy.occupancy_id, self._now_ns)
         self._doubt_vacancy = reason != "gx" and (self._doubt_vacancy or occupancy.extended)
         opinion = self.opinion.close(self._now_ns, scanner_active=occupancy.scanner_active)

@@ -39,12 +39,13 @@ class PolledMachine(OccupancyMachine):
             return super().accept(reading)
         now_ns = reading.stamp.mono_ns
         effects = self.tick(now_ns)
-        self._lost_ns = None
         if reading.tamper is not None:
             effects += self._tampered(open_=reading.tamper)
         if reading.fault is not None:
             self._faulty(reading.fault)
-        effects += [*self._count(reading), *self._levels(reading)]
+        effects += self._count(reading)
+        self._lost_ns = None
+        effects += self._levels(reading)
         self._last_any_ns = max(self._last_any_ns, now_ns)
         return effects + self.tick(now_ns)
 
@@ -55,6 +56,12 @@ class PolledMachine(OccupancyMachine):
             self._early = None
             effects.append(Missed(1))
         return effects
+
+    def link(self, *, up: bool, now_ns: int) -> list[Effect]:
+        """The link to the device is up or down; saying it again changes nothing."""
+        if not up:
+            self._high.clear()  # who is there when it is back is not known: what stands then is raised anew
+        return super().link(up=up, now_ns=now_ns)
 
     def _faulty(self, fault: bool) -> None:
         self.faults = {self._leading} if fault else set()
@@ -89,8 +96,10 @@ class PolledMachine(OccupancyMachine):
             self.state, self.open.end_ns = State.OCCUPIED, max(self.open.end_ns, now_ns)
             self.open.scanner_active |= self.scanner_active
             self._last_scan_ns, self._others = max(self._last_scan_ns, now_ns), False
-        elif self.open is None:
-            self.state = State.IDLE
+            return
+        self._told()
+        if self.open is None:
+            self.state = self._vacant
         elif self.state != State.CLOSING_CLEARED:
             self.state, self._deadline_ns = State.CLOSING_CLEARED, now_ns + STEP_NS
 
@@ -117,9 +126,11 @@ class PolledMachine(OccupancyMachine):
         if self.open is not None and not self._counted:
             self._counted, self.open.device_count = True, count
         elif self.state == State.OCCUPIED:
+            if self._lost_ns is None:  # this poll follows the last one: here one ends and the next begins
+                self._told()
             effects += self._close("counter_changed", State.IDLE)
             self._early = count, status.stamp.mono_ns
-            effects += self._opened(status, start_known=True)
+            effects += self._opened(status, start_known=self.state == State.IDLE)
         elif self._early is None:
             self._early = count, status.stamp.mono_ns
         else:

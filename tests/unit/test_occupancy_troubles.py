@@ -194,8 +194,8 @@ def test_an_end_marker_always_closes_even_when_the_link_goes(portal: Portal) -> 
     portal.scans(20.0, 24.0)
     portal.say("GX", 24.2, 1)
     portal.link(False, 24.3)
-    portal.tick(25.4)
-    assert (portal.closed[0].close_reason, portal.missing()) == ("gx", ("link",))
+    assert (portal.closed[0].close_reason, portal.missing()) == ("gx", ()), "the device had ended it"
+    assert portal.machine.state is State.UNKNOWN
 
 
 def test_a_vacant_portal_that_loses_its_link_knows_nothing(portal: Portal) -> None:
@@ -280,6 +280,7 @@ def test_a_late_end_marker_amends_the_record(portal: Portal, reason: str, backgr
         closed_s = 34.0
     elif reason == "link_lost":
         portal.link(False, 24.0)
+        portal.link(True, 53.0)
         portal.tick(54.0)
         closed_s = 54.0
     else:
