@@ -43,6 +43,7 @@ from station.domain.occupancy_effects import (
     TamperChanged,
 )
 from station.domain.occupancy_record import Occupancy
+from station.domain.power_on import PowerOn
 
 S = 1_000_000_000
 BACKGROUND_CLOSE_NS = 2 * S
@@ -52,8 +53,6 @@ LINK_RESUME_NS = 30 * S
 AMEND_NS = 60 * S
 EXTENDED_NS = 60 * S
 STALLED_NS = 600 * S
-SETUP_AFTER_CONNECT_NS = 5 * S
-RESTART_SILENCE_NS = 1 * S
 VACANT_SPEED_NS = 10 * S
 FAULTS = (DeviceFlag.FAULT_HIGH, DeviceFlag.FAULT_LOW)
 
@@ -101,12 +100,11 @@ class OccupancyMachine:
     _now_ns: int = 0
     _deadline_ns: int = 0
     _last_scan_ns: int = 0
-    _last_any_ns: int = 0
+    _power: PowerOn = field(default_factory=PowerOn)
     _others: bool = False
     """Whether records other than scans came since the last scan."""
     _up: bool | None = None
     """Whether the link is up (``None``: nobody has said yet)."""
-    _connected_ns: int | None = None
     _lost_ns: int | None = None
     """When the link was lost, until the first record after it."""
     _broken: bool = False
@@ -131,6 +129,8 @@ class OccupancyMachine:
         now_ns = reading.stamp.mono_ns
         effects = self.tick(now_ns)
         self._lost_ns = None
+        if self._power.whole(reading, self.setup_hash):  # a "closed" that was lost must not block for ever
+            effects += self._tampered(open_=False)
         if isinstance(reading, Counts):
             # An alarm is an alarm in whatever phase the device puts it.
             scan = reading.phase == Phase.SCAN or reading.flag == DeviceFlag.ALARM
@@ -145,7 +145,7 @@ class OccupancyMachine:
         elif isinstance(reading, Speed):
             self._speed(reading)
         self._others |= now_ns > self._last_scan_ns
-        self._last_any_ns = max(self._last_any_ns, now_ns)
+        self._power.last_ns = max(self._power.last_ns, now_ns)
         return effects + self.tick(now_ns)
 
     def tick(self, now_ns: int) -> list[Effect]:
@@ -166,7 +166,7 @@ class OccupancyMachine:
         """The link to the device is up or down; saying it again changes nothing."""
         effects = self.tick(now_ns)
         if up and not self._up:
-            self._connected_ns = now_ns
+            self._power.connected(now_ns)
         self._up = up
         if up:
             return effects
@@ -372,22 +372,12 @@ class OccupancyMachine:
 
     def _setup(self, reading: PortalSetup) -> list[Effect]:
         effects: list[Effect] = []
-        if self._restarted(reading.stamp.mono_ns):
-            if self.state == State.OCCUPIED:
-                effects = self._close("device_restart", State.UNKNOWN)
-            effects += self._tampered(open_=False)
+        if self._power.restarted(reading.stamp.mono_ns) and self.state == State.OCCUPIED:
+            effects = self._close("device_restart", State.UNKNOWN)
         if reading.setup_hash != self.setup_hash:
             self.setup_hash = reading.setup_hash
             effects.append(SetupChanged(reading.setup_hash))
         return effects
-
-    def _restarted(self, now_ns: int) -> bool:
-        """Set-up after silence on a link that stayed up; set-up after a connect says nothing."""
-        silent = now_ns - self._last_any_ns >= RESTART_SILENCE_NS
-        connected_ns = self._connected_ns
-        link_was_up = connected_ns is None or connected_ns <= self._last_any_ns
-        fresh = connected_ns is not None and now_ns - connected_ns < SETUP_AFTER_CONNECT_NS
-        return silent and link_was_up and not fresh
 
     def _speed(self, reading: Speed) -> None:
         if self.open is None:

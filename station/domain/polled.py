@@ -28,6 +28,8 @@ class PolledMachine(OccupancyMachine):
 
     _high: set[Channel] = field(default_factory=set)
     """Channels whose alarm stood in the last poll, or was raised for it."""
+    _follows: bool = False
+    """Whether the link has been up since the last poll."""
     _counted: bool = False
     """Whether the open occupancy has its step of the counter."""
     _early: tuple[int, int] | None = None
@@ -39,14 +41,14 @@ class PolledMachine(OccupancyMachine):
             return super().accept(reading)
         now_ns = reading.stamp.mono_ns
         effects = self.tick(now_ns)
+        self._lost_ns = None
         if reading.tamper is not None:
             effects += self._tampered(open_=reading.tamper)
         if reading.fault is not None:
             self._faulty(reading.fault)
-        effects += self._count(reading)
-        self._lost_ns = None
-        effects += self._levels(reading)
-        self._last_any_ns = max(self._last_any_ns, now_ns)
+        effects += [*self._count(reading), *self._levels(reading)]
+        self._follows = self._up is not False
+        self._power.last_ns = max(self._power.last_ns, now_ns)
         return effects + self.tick(now_ns)
 
     def tick(self, now_ns: int) -> list[Effect]:
@@ -60,6 +62,7 @@ class PolledMachine(OccupancyMachine):
     def link(self, *, up: bool, now_ns: int) -> list[Effect]:
         """The link to the device is up or down; saying it again changes nothing."""
         if not up:
+            self._follows = False
             self._high.clear()  # who is there when it is back is not known: what stands then is raised anew
         return super().link(up=up, now_ns=now_ns)
 
@@ -126,7 +129,7 @@ class PolledMachine(OccupancyMachine):
         if self.open is not None and not self._counted:
             self._counted, self.open.device_count = True, count
         elif self.state == State.OCCUPIED:
-            if self._lost_ns is None:  # this poll follows the last one: here one ends and the next begins
+            if self._follows:
                 self._told()
             effects += self._close("counter_changed", State.IDLE)
             self._early = count, status.stamp.mono_ns

@@ -61,7 +61,7 @@ def line(tag: str, t_s: float, *values: object, wall_s: float = 0.0) -> PortalRe
             return Speed(at, float(str(values[0])))
         case "TT" | "TC":
             return Tamper(at, open=tag == "TT")
-        case "SG1":
+        case "SG1" | "SG2" | "SG3" | "SN1" | "SN2":
             return PortalSetup(at, tag, {"nsigma": 6.5}, str(values[0]) if values else "hash")
         case _:
             return UnknownRecord(at, tag)

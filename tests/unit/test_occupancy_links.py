@@ -1,4 +1,4 @@
-"""A link that is lost between two vehicles: the second one's beginning was not heard, and its alarm is its own."""
+"""A link that is lost between two vehicles: the second's beginning was not heard, its alarm is its own."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from station.domain.occupancy_effects import (
     Started,
     TamperChanged,
 )
+from station.domain.power_on import BURST
 from tests.support.portal_lines import Portal, S
 
 
@@ -359,12 +360,57 @@ def test_tamper_is_told_when_it_changes(portal: Portal) -> None:
     assert portal.say("TC", 23.0) == []
 
 
+def burst(portal: Portal, t_s: float, *parts: str, settings: str = "hash") -> list[Effect]:
+    """Set-up lines 0.1 s apart."""
+    return [e for i, part in enumerate(parts) for e in portal.say(part, t_s + 0.1 * i, settings)]
+
+
 def test_a_lost_tamper_clear_does_not_block_for_ever(portal: Portal) -> None:
+    burst(portal, 16.0, *BURST)
     portal.say("TT", 20.0)
-    assert portal.say("SG1", 20.5)[:1] != [TamperChanged(False)]  # a change of settings proves nothing
-    assert TamperChanged(False) in portal.say("SG1", 22.0)  # a restart does
-    portal.say("TT", 23.0)
+    assert TamperChanged(False) in burst(portal, 32.1, *BURST), "switched on: it would say that it is open"
+    portal.say("TT", 43.0)
     assert portal.machine.clear_tamper() == [TamperChanged(False)]  # a technician has looked
+
+
+@pytest.mark.parametrize(
+    ("silence_s", "parts", "settings"),
+    [
+        (3.0, ("SG1",), "hash"),  # a setting was changed, and the cabinet is still open
+        (3.0, BURST, "hash"),
+        (12.0, BURST, "hash"),  # a vacant portal may be as silent
+        (20.0, ("SG1",), "hash"),
+        (20.0, BURST[:4], "hash"),
+        (20.0, BURST[1:], "hash"),
+        (20.0, ("SG1", "SG2", "GB", "SG3", "SN1", "SN2"), "hash"),
+        (20.0, BURST[::-1], "hash"),
+        (20.0, ("SG1", *BURST), "hash"),  # the second "SG1" follows no silence
+        (20.0, BURST, "other"),
+    ],
+)
+def test_set_up_lines_prove_no_closed_cabinet(
+    portal: Portal, silence_s: float, parts: tuple[str, ...], settings: str
+) -> None:
+    burst(portal, 16.0, *BURST)
+    portal.say("TT", 20.0)
+    portal.say("GB", 21.0)
+    assert TamperChanged(False) not in burst(portal, 21.0 + silence_s, *parts, settings=settings)
+    assert portal.machine.tamper
+
+
+def test_settings_that_were_never_known_prove_nothing(portal: Portal) -> None:
+    portal.say("TT", 20.0)
+    burst(portal, 40.0, *BURST)
+    assert portal.machine.tamper
+
+
+def test_a_whole_burst_after_a_connect_does_not_close_an_open_cabinet(portal: Portal) -> None:
+    burst(portal, 16.0, *BURST)
+    portal.say("TT", 20.0)
+    portal.link(False, 21.0)
+    portal.link(True, 35.0)
+    burst(portal, 41.0, *BURST)
+    assert portal.machine.tamper
 
 
 def test_a_connect_does_not_close_an_open_cabinet(portal: Portal) -> None:
