@@ -20,6 +20,8 @@ STEP_NS = 1_000_000_000
 WRAP = 65_536
 MOST_MISSED = 1_000
 """A step by more is a counter that began again."""
+FRESH = 100
+"""So is a number up to this one after a lost link, if it was higher before: no step from 65,300 to 0."""
 
 
 @dataclass
@@ -123,7 +125,7 @@ class PolledMachine(OccupancyMachine):
         if count is None or last is None or count == last:
             return []
         steps = (count - last) % WRAP
-        if steps > MOST_MISSED:
+        if steps > MOST_MISSED or (not self._follows and count < last and count <= FRESH):
             return [Noted("counter_reset", count)]
         effects: list[Effect] = []
         if self.open is not None and not self._counted:

@@ -124,6 +124,33 @@ def test_a_counter_that_begins_again_is_told_and_costs_nothing(portal: Polled) -
     assert portal.closed[0].missing(frozenset()) == ()
 
 
+@pytest.mark.parametrize(
+    ("now", "lost", "told"),
+    [
+        (0, True, Noted("counter_reset", 0)),
+        (100, True, Noted("counter_reset", 100)),
+        (101, True, Missed(336)),
+        (65_302, True, Missed(1)),
+        (0, False, Missed(235)),
+    ],
+)
+def test_a_counter_that_is_small_after_a_lost_link_began_again(now: int, lost: bool, told: Effect) -> None:
+    portal = Polled()
+    portal.polls(1, occupied=False, occupancy_count=65_300)
+    if lost:
+        portal.link(False, portal.at_s)
+        portal.link(True, portal.at_s + 5)
+        portal.at_s += 5
+    assert told in portal.polls(0.4, occupied=True, occupancy_count=now)
+    assert len(portal.told(Missed) + portal.told(Noted)) == 1
+
+
+def test_after_a_start_a_small_number_is_a_counter_that_began_again() -> None:
+    portal = Polled(last_count=65_300)
+    assert Noted("counter_reset", 3) in portal.poll(occupied=True, occupancy_count=3)
+    assert portal.told(Missed) == []
+
+
 def test_the_alarm_is_raised_once_as_long_as_it_stands(portal: Polled) -> None:
     portal.polls(1, occupied=True)
     portal.polls(1, occupied=True, gamma_alarm=True)
