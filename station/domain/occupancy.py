@@ -279,12 +279,11 @@ class OccupancyMachine:
         occupancy, channel = self.open, reading.channel
         if occupancy is None or reading.flag != DeviceFlag.ALARM or channel in self._latched:
             return []
-        again = channel in occupancy.alarms
         self._latched.add(channel)
         occupancy.alarms.add(channel)
         if uncertain:
             occupancy.notes.add("attribution_uncertain")
-        return [AlarmRaised(occupancy.occupancy_id, channel, reading, uncertain, again)]
+        return [AlarmRaised(occupancy.occupancy_id, channel, reading, uncertain)]
 
     # --- background -----------------------------------------------------------------------------
 
@@ -340,7 +339,7 @@ class OccupancyMachine:
             return [*effects, Amended(unended[0], end.device_count)]
         if idle and not scanned and end.device_count == last:
             return [*effects, Noted("duplicate_end", end.device_count)]
-        return [*effects, Orphaned(self._orphan(end))]
+        return [*effects, Orphaned()]
 
     def _ended(self, end: OccupancyEnd) -> None:
         assert self.open is not None  # noqa: S101 - the states say so
@@ -350,19 +349,6 @@ class OccupancyMachine:
         self.state = State.CLOSING_END
         self._deadline_ns = end.stamp.mono_ns + END_CLOSE_NS
         self._scan_since_end = False
-
-    def _orphan(self, end: OccupancyEnd) -> Occupancy:
-        return Occupancy(
-            self.new_id(),
-            end.stamp,
-            start_known=False,
-            setup_hash=self.setup_hash,
-            end_ns=end.stamp.mono_ns,
-            device_count=end.device_count,
-            device_neutron_background=end.neutron_background,
-            close_reason="orphan_end",
-            tamper=self.tamper,
-        )
 
     def _tampered(self, *, open_: bool) -> list[Effect]:
         changed, self.tamper = open_ != self.tamper, open_

@@ -19,7 +19,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class AlarmRaised:
-    """The device's own alarm, once per channel and occupancy, and again ``after_gap``.
+    """The device's own alarm, once per channel and occupancy, and again after a gap or a lost link.
 
     ``uncertain``: it came between two vehicles nose to tail and may belong to either.
     """
@@ -28,7 +28,6 @@ class AlarmRaised:
     channel: Channel
     reading: Counts
     uncertain: bool
-    after_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,6 @@ class Closed:
 @dataclass(frozen=True, slots=True)
 class Orphaned:
     """The device ended an occupancy of which no record came: nothing was measured."""
-
-    occupancy: Occupancy
 
 
 @dataclass(frozen=True, slots=True)
