@@ -231,7 +231,7 @@ class OccupancyMachine:
         self._held = None
         alarms = self._tail_alarms
         effects = self._close("gx", State.IDLE)
-        effects += self._begin(first.stamp, first.interval_s, start_known=self.state == State.IDLE)
+        effects += self._begin(first.stamp, first.interval_s, start_known=not self._broken)
         self.state = State.OCCUPIED
         for alarm in alarms.values():
             effects += self._raise(alarm, uncertain=True)

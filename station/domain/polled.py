@@ -135,7 +135,7 @@ class PolledMachine(OccupancyMachine):
                 self._told()
             effects += self._close("counter_changed", State.IDLE)
             self._early = count, status.stamp.mono_ns
-            effects += self._opened(status, start_known=self.state == State.IDLE)
+            effects += self._opened(status, start_known=not self._broken)
         elif self._early is None:
             self._early = count, status.stamp.mono_ns
         else:
