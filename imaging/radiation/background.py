@@ -18,7 +18,8 @@ class BackgroundRules:
 
     ``averaging_s``: counting time behind one record (more than the cadence: a running mean).
     ``cadence_s``: nominal time between records. ``records``: length of the memory. ``guard_s``: time
-    after an occupancy in which nothing enters. ``old_s``: age at which a background is called old.
+    after an occupancy in which nothing enters. ``old_s``: age at which a background is called old; records
+    older than that by the time a new one comes are forgotten.
     """
 
     averaging_s: float = 1.0
@@ -48,6 +49,11 @@ class Background:
         """Take what somebody else has counted, in place of all records."""
         self._counted = counted
 
+    def forget(self) -> None:
+        """Begin to learn anew."""
+        self._records.clear()
+        self._counted = None
+
     def freeze(self) -> None:
         """A vehicle is there: nothing enters."""
         self._frozen = True
@@ -61,7 +67,8 @@ class Background:
         """Take in one record of counts per interval and detector; return why it was refused, else ``None``.
 
         Refusals: ``frozen``, ``guard``, ``partial``, and ``interval`` where nobody knows the counting time. A
-        change in the number of detectors or in the counting time starts afresh.
+        change in the number of detectors or in the counting time starts afresh. What is older than ``old_s``
+        is forgotten: a mean of yesterday and now is the background of neither.
         """
         if interval_s <= 0:
             return "interval"
@@ -74,6 +81,9 @@ class Background:
             return "partial"
         if self._records and (len(self._records[-1][1]), self._interval_s) != (len(present), interval_s):
             self._records.clear()
+        oldest_ns = mono_ns - round(self.rules.old_s * 1e9)
+        while self._records and self._records[0][0] < oldest_ns:
+            self._records.popleft()
         self._interval_s = interval_s
         self._records.append((mono_ns, present))
         return None

@@ -70,6 +70,8 @@ class StationOpinion:
         """Why there is no gamma limit yet."""
         self._setup: tuple[float, int, str] | None = None
         """The device's own nsigma, intervals and algorithm."""
+        self._outdated = False
+        """What was learnt is not what the device counts any more; forgotten when no vehicle is judged by it."""
         self._run: _Run | None = None
 
     # --- what is known without a vehicle --------------------------------------------------------
@@ -77,6 +79,22 @@ class StationOpinion:
     def setup(self, nsigma: float, intervals: int, algorithm: str) -> None:
         """Take what the device says of its own rule."""
         self._setup = (nsigma, intervals, algorithm) if nsigma > 0 and intervals > 0 else None
+
+    def forget(self) -> None:
+        """Learn the background anew: the device counts by another set-up, or has begun anew.
+
+        A vehicle that is being judged keeps the limits that it came with, and is not plainly clear by them.
+        """
+        self._outdated = True
+        self._forget()
+
+    def _forget(self) -> None:
+        if not self._outdated or self._run is not None:
+            return
+        self._outdated = False
+        for channel, background in self._background.items():
+            background.forget()
+            self._renew(channel, None)
 
     def background(
         self,
@@ -90,6 +108,7 @@ class StationOpinion:
         known = self._background.get(channel)
         if known is None:
             return "not_fitted"
+        self._forget()
         if windows is not None:
             self.background("windows", mono_ns, windows, interval_s=interval_s)
         refused = known.offer(mono_ns, counts, interval_s)
@@ -137,6 +156,7 @@ class StationOpinion:
 
     def open(self, mono_ns: int) -> None:
         """A vehicle is there: freeze the background and begin to test."""
+        self._forget()
         for background in self._background.values():
             background.freeze()
         self._run = run = _Run(mono_ns, suppression=Suppression(self._config.interval_s))
@@ -212,7 +232,8 @@ class StationOpinion:
                 null_limit(gamma.total_cps, gamma.counting_s, run.suppression.intervals) if gamma else None
             ),
         )
-        common = ("scanner_active",) if scanner_active else ()
+        told = {"scanner_active": scanner_active, "setup_changed": self._outdated}
+        common = tuple(doubt for doubt, stands in told.items() if stands)
         verdicts: list[Verdict] = []
         if "gamma" in self._background:
             doubts = (*common, *self._old(run, gamma), *self._hidden(suppression))

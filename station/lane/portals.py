@@ -183,9 +183,12 @@ class Portals:
                 self._panels.background(device, portal.facts, effect.reading)
             elif isinstance(effect, Closed):
                 self._closed(device, portal, effect.occupancy, effect.opinion)
+                if effect.occupancy.close_reason == "device_restart":
+                    portal.opinion.forget()
             elif isinstance(effect, TamperChanged):
                 tamper(core, device, opened=effect.open)
             elif isinstance(effect, SetupChanged):
+                portal.opinion.forget()
                 core.emit(DeviceSetupChanged, device=device, setup_hash=effect.setup_hash)
             elif isinstance(effect, Missed):
                 self._missed(device, effect.count)

@@ -101,3 +101,22 @@ def test_counts_of_which_nobody_knows_the_time_are_no_background(interval_s: flo
     estimate = background.estimate()
     assert estimate is not None
     assert estimate.total_cps == 2400
+
+
+def test_a_background_of_yesterday_does_not_enter_that_of_today() -> None:
+    background = filled([5 * i for i in range(20)])
+    assert background.offer(36_000 * S, (500,) * 4) is None
+    assert background.estimate() is None, "one record is no background"
+    assert background.offer(36_005 * S, (500,) * 4) is None
+    estimate = background.estimate()
+    assert estimate is not None
+    assert (estimate.records, estimate.total_cps) == (2, 2000)
+
+
+def test_records_are_kept_to_the_age_at_which_a_background_is_old() -> None:
+    background = filled([0, 300, 600])
+    assert (kept := background.estimate()) is not None
+    assert kept.records == 3
+    background.offer(601 * S, (600, 610, 590, 600))
+    assert (kept := background.estimate()) is not None
+    assert (kept.records, kept.newest_ns) == (3, 601 * S), "the first is 601 s old"

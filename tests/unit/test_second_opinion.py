@@ -72,6 +72,7 @@ def test_where_both_say_the_same_nothing_is_told(rig: Rig) -> None:
 def test_the_set_up_is_put_together_from_all_its_records(rig: Rig) -> None:
     for part, values in (("SG1", {"nsigma": 6.5, "intervals": 5.0}), ("SG2", {"algorithm": "SUM"})):
         rig.read("rpm1", PortalSetup(rig.stamp(), part, values, "hash"))
+    rig.background()  # what was learnt before the device told its set-up is forgotten
     rig.arrive()
     verdicts = {verdict.algo: verdict for verdict in rig.last("occupancy.ended").verdicts}
     replica = verdicts["gross_ksigma_replica"]
@@ -82,6 +83,29 @@ def test_the_set_up_is_put_together_from_all_its_records(rig: Rig) -> None:
     rig.arrive()
     verdicts = {verdict.algo: verdict for verdict in rig.last("occupancy.ended").verdicts}
     assert verdicts["gross_ksigma_replica"].reason == "algorithm"
+
+
+def test_another_set_up_or_a_new_beginning_of_the_device_forgets_the_background(rig: Rig) -> None:
+    def gamma() -> str | None:
+        rig.arrive()
+        first = rig.last("occupancy.ended").verdicts[0]
+        rig.decide()
+        rig.leave()
+        return first.reason
+
+    assert gamma() is None
+    rig.read("rpm1", PortalSetup(rig.stamp(), "SG2", {"master_LLD": 9.0}, "other"))
+    assert gamma() == "no_background"
+    rig.background()
+    assert gamma() is None
+    rig.board(entry_loop=True)
+    rig.counts(Channel.GAMMA, Phase.SCAN, (120,) * 4)
+    rig.wait(1.5)
+    rig.read("rpm1", PortalSetup(rig.stamp(), "SG2", {"master_LLD": 9.0}, "other"))
+    assert rig.last("occupancy.ended").close_reason == "device_restart"
+    passes(rig)
+    assert rig.last("occupancy.ended").close_reason == "gx"
+    assert rig.last("occupancy.ended").verdicts[0].reason == "no_background"
 
 
 def of(outcome: str, channel: str = "gamma", algo: str = "a") -> AlgorithmVerdict:

@@ -414,3 +414,25 @@ def test_a_background_that_the_device_has_counted_takes_the_place_of_records() -
     assert counted.limit("gamma") == learnt.limit("gamma")
     counted.background("gamma", 10**12, (1,) * 4)
     assert counted.background_cps("gamma") == 3_000
+
+
+def test_the_background_is_learnt_anew_by_another_set_up() -> None:
+    opinion = opinion_with_background()
+    opinion.forget()
+    assert (opinion.limit("gamma"), opinion.background_cps("gamma")) == (None, None)
+    (verdict,) = drive(opinion, [200] * 10)[1].verdicts
+    assert (verdict.outcome, verdict.reason) == (Outcome.NOT_POSSIBLE, "no_background")
+
+
+def test_a_vehicle_there_is_judged_by_what_it_came_with_and_not_plainly() -> None:
+    opinion = opinion_with_background()
+    opinion.open(100 * S)
+    for i in range(10):
+        opinion.scan("gamma", 100 * S + i * STEP, (200,), 0.2)
+    opinion.forget()
+    result = opinion.close(102 * S, scanner_active=False)
+    (verdict,) = result.verdicts
+    assert (verdict.outcome, verdict.reason) == (Outcome.LOW_CONFIDENCE, "setup_changed")
+    assert result.gamma_background is not None, "by which it was judged"
+    assert opinion.background("gamma", 110 * S, (250,) * 4) is None
+    assert opinion.background_cps("gamma") is None, "one record of the new set-up is no background"
