@@ -57,21 +57,24 @@ class GrossConfig:
 def window_false_alarm(b: float, t_b_s: float, t_w_s: float = 1.0) -> Callable[[float], float]:
     """Return the function P_w(k) for a true background of ``b`` counts per window, counted for ``t_b_s``.
 
-    The function never rises with k. Needs ``b > 0`` and ``t_b_s > 0``.
+    The function never rises with k. Needs ``b > 0`` and ``t_b_s > 0``. The backgrounds x that have one limit
+    are summed first: there are far fewer limits than backgrounds.
     """
     mean_x = b * t_b_s / t_w_s
     reach = 10 * math.sqrt(mean_x)
     low, high = max(0, math.floor(mean_x - reach)), math.ceil(mean_x + reach) + 20
-    weight = pmf(mean_x, low, high)
-    background = np.arange(low, high + 1) * (t_w_s / t_b_s)
-    sigma = np.sqrt(background)
+    below = np.concatenate([[0.0], np.cumsum(pmf(mean_x, low, high))])
     first = max(0, math.floor(b - 10 * math.sqrt(b)))
     last = math.ceil(b + 30 * math.sqrt(b)) + 60
     tail = np.append(survival(b, first, last), 0.0)
 
     def p_window(k: float) -> float:
-        limit = np.floor(background + k * sigma).astype(np.int64)
-        return float(weight @ tail[np.clip(limit + 1 - first, 0, tail.size - 1)])
+        limits = np.arange(*(integer_limit(x, t_b_s, t_w_s, k) + n for n, x in enumerate((low, high))))
+        begins = ((np.sqrt(k * k + 4 * limits[1:]) - k) / 2) ** 2 * (t_b_s / t_w_s)
+        # the least x of each limit; what falls on a whole number is that, whichever way it was rounded
+        begins = np.clip(np.ceil(begins - 1e-6).astype(np.int64), low, high + 1)
+        weight = np.diff(below[np.concatenate([[low], begins, [high + 1]]) - low])
+        return float(weight @ tail[np.clip(limits + 1 - first, 0, tail.size - 1)])
 
     return p_window
 

@@ -19,8 +19,8 @@ from imaging.radiation.verdict import REPLICA, BackgroundEstimate, OpinionResult
 from imaging.radiation.windows import RatioLimit, RatioRun
 
 NEUTRON_RECORD_S = 1.0
-MOST_NEUTRON_CPS = 10_000.0
-"""A larger background is none: a thousand times that of any site, and no limit is computed in time."""
+MOST_CPS = {"gamma": 100_000.0, "windows": 100_000.0, "neutron": 10_000.0}
+"""A larger background of all panels is none: many times that of any site, and no limit is computed in time."""
 TESTS = {"gamma": 1, "neutron": 2, "windows": 1}
 """Calibrated tests that share the owner's false alarms; ``windows``: the low and high energies of gamma."""
 SUM = ("SUM", "")
@@ -66,8 +66,8 @@ class StationOpinion:
         self._ratio: RatioLimit | None = None
         self._neutron: NeutronLimit | None = None
         self._sequential: sprt.SprtConfig | None = None
-        self._refusal = "no_background"
-        """Why there is no gamma limit yet."""
+        self._refusals = dict.fromkeys(sorted(channels), "no_background")
+        """Why there is no limit of a channel, where there is none."""
         self._setup: tuple[float, int, str] | None = None
         """The device's own nsigma, intervals and algorithm."""
         self._outdated = False
@@ -123,15 +123,17 @@ class StationOpinion:
             self._renew(channel, counted)
 
     def _renew(self, channel: str, estimate: BackgroundEstimate | None) -> None:
+        self._refusals[channel] = "background_too_low" if estimate else "no_background"
+        if estimate is not None and estimate.total_cps > MOST_CPS[channel]:
+            self._refusals[channel], estimate = "background_too_high", None
         if channel == "gamma":
             self._gamma = self._threshold.limit(estimate) if estimate else None
-            self._refusal = "background_too_low" if estimate else "no_background"
             return
         if channel == "windows":
             self._ratio = RatioLimit.of(estimate, self._config) if estimate else None
             return
         self._neutron = self._sequential = None
-        if estimate is not None and estimate.total_cps <= MOST_NEUTRON_CPS:
+        if estimate is not None:
             records = max(1, round(self._config.design_s / NEUTRON_RECORD_S))
             p = self._config.p_occupancy / self._config.tests
             self._neutron = NeutronLimit.of(estimate, NEUTRON_RECORD_S, p / records)
@@ -165,7 +167,7 @@ class StationOpinion:
         run.neutron = NeutronRun(self._neutron) if self._neutron else None
         run.sequential = sprt.SprtRun(self._sequential) if self._sequential else None
         estimate = self._estimate("gamma")
-        if estimate and self._setup and self._setup[2] in SUM:
+        if estimate and estimate.total_cps <= MOST_CPS["gamma"] and self._setup and self._setup[2] in SUM:
             nsigma, intervals, _ = self._setup
             config = replace(self._config, window_intervals=intervals, tests=1)
             limit = replica_limit(estimate, nsigma, config.window_s)
@@ -237,19 +239,20 @@ class StationOpinion:
         verdicts: list[Verdict] = []
         if "gamma" in self._background:
             doubts = (*common, *self._old(run, gamma), *self._hidden(suppression))
-            verdicts.append(self._answer(run, "gamma", run.gross, gross.ALGORITHM, self._refusal, doubts))
+            why = self._refusals["gamma"]
+            verdicts.append(self._answer(run, "gamma", run.gross, gross.ALGORITHM, why, doubts))
             if self._setup:
-                why = "no_background" if self._setup[2] in SUM else "algorithm"
+                why = why if self._setup[2] in SUM else "algorithm"
                 verdicts.append(self._answer(run, "gamma", run.replica, REPLICA, why, common))
         if "windows" in self._background:
             split = self._estimate("windows")
             doubts = (*common, *self._old(run, split))  # what shields takes from both windows alike
-            why = "background_too_low" if split else "no_background"
+            why = self._refusals["windows"]
             verdicts.append(self._answer(run, "gamma", run.ratio, windows.ALGORITHM, why, doubts))
         if "neutron" in self._background:
             doubts = (*common, *self._old(run, neutrons))
             for test, name in ((run.neutron, neutron.ALGORITHM), (run.sequential, sprt.ALGORITHM)):
-                verdicts.append(self._answer(run, "neutron", test, name, "no_background", doubts))
+                verdicts.append(self._answer(run, "neutron", test, name, self._refusals["neutron"], doubts))
         for background in self._background.values():
             background.thaw(mono_ns)
         return replace(result, verdicts=tuple(verdicts))

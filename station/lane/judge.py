@@ -23,8 +23,6 @@ from station.lane.strips import trace
 
 INTERVALS_S = (0.01, WINDOW_S)
 """Counting times of a gamma record that can be judged."""
-MOST_CPS = {Channel.GAMMA: 1e6, Channel.NEUTRON: 1e3}
-"""Background of all panels beyond which it is none."""
 MOST_S = 3_600.0
 """Of the counting time of a background; a longer one makes no limit sharper."""
 SAME_S = 1e-3
@@ -106,7 +104,7 @@ def _background(report: PortalReport, channel: Channel) -> BackgroundEstimate | 
     counting_s = sum(each.interval_s for each in records)
     columns = zip(*(each.counts for each in records), strict=True)
     cps = tuple(sum(filter(None, column)) / counting_s for column in columns) if records else ()
-    if not cps or sum(cps) > MOST_CPS[channel]:
+    if not cps:
         return None
     return BackgroundEstimate(cps, min(counting_s, MOST_S), len(records), max(map(_mono, records)))
 

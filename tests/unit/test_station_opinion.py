@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from imaging.radiation import gross, neutron, sprt
 from imaging.radiation.background import BackgroundRules
@@ -388,7 +389,7 @@ def test_a_neutron_background_beyond_reason_is_none() -> None:
         assert (opinion.limit("neutron") is not None) is limited
     opinion.open(20 * S)
     reasons = {verdict.reason for verdict in opinion.close(30 * S, scanner_active=False).verdicts}
-    assert reasons == {"no_background"}
+    assert reasons == {"background_too_high"}
 
 
 def test_counts_of_unknown_time_are_not_judged_and_neither_is_their_background() -> None:
@@ -436,3 +437,32 @@ def test_a_vehicle_there_is_judged_by_what_it_came_with_and_not_plainly() -> Non
     assert result.gamma_background is not None, "by which it was judged"
     assert opinion.background("gamma", 110 * S, (250,) * 4) is None
     assert opinion.background_cps("gamma") is None, "one record of the new set-up is no background"
+
+
+@pytest.mark.parametrize("garbage", [26_000, 999_999])
+def test_a_gamma_background_beyond_reason_makes_no_limit_of_any_rule(garbage: int) -> None:
+    """Its exact sum would hold the lane for up to a second."""
+    opinion = StationOpinion(channels=frozenset({"gamma", "windows"}))
+    opinion.setup(7.0, 5, "SUM")
+    for i in range(20):
+        opinion.background("gamma", i * 5 * S, (garbage,) * 4, (garbage * 3, garbage))
+    result = drive(opinion, [200] * 10)[1]
+    assert {verdict.reason for verdict in result.verdicts} == {"background_too_high"}
+    assert len(result.verdicts) == 3
+    assert result.gamma_limit is None
+
+
+@pytest.mark.parametrize(
+    ("b", "t_b_s", "t_w_s"), [(25, 2, 1), (100, 20, 1), (3100, 20, 1), (3100, 395, 1), (900, 7.4, 0.4)]
+)
+@pytest.mark.parametrize("k", [1.0, 3.0, 4.774, 20.0])
+def test_limits_taken_together_are_the_sum_over_every_background(
+    b: float, t_b_s: float, t_w_s: float, k: float
+) -> None:
+    mean = b * t_b_s / t_w_s
+    reach = 10 * math.sqrt(mean)
+    low, high = max(0, math.floor(mean - reach)), math.ceil(mean + reach) + 20
+    limits = [gross.integer_limit(x, t_b_s, t_w_s, k) for x in range(low, high + 1)]
+    tails = scipy.stats.poisson.sf(limits, b)
+    total = float(scipy.stats.poisson.pmf(np.arange(low, high + 1), mean) @ tails)
+    assert gross.window_false_alarm(b, t_b_s, t_w_s)(k) == pytest.approx(total, rel=1e-6, abs=1e-40)
