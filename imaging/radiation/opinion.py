@@ -20,7 +20,7 @@ from imaging.radiation.windows import RatioLimit, RatioRun
 
 NEUTRON_RECORD_S = 1.0
 MOST_CPS = {"gamma": 100_000.0, "windows": 100_000.0, "neutron": 10_000.0}
-"""A larger background of all panels is none: many times that of any site, and no limit is computed in time."""
+"""A larger background of all panels is none: many times that of any site, and its limit takes too long."""
 TESTS = {"gamma": 1, "neutron": 2, "windows": 1}
 """Calibrated tests that share the owner's false alarms; ``windows``: the low and high energies of gamma."""
 SUM = ("SUM", "")
@@ -71,7 +71,7 @@ class StationOpinion:
         self._setup: tuple[float, int, str] | None = None
         """The device's own nsigma, intervals and algorithm."""
         self._outdated = False
-        """What was learnt is not what the device counts any more; forgotten when no vehicle is judged by it."""
+        """What was learnt is not what the device counts now; forgotten when no vehicle is judged by it."""
         self._run: _Run | None = None
 
     # --- what is known without a vehicle --------------------------------------------------------

@@ -265,13 +265,39 @@ def test_windows_without_one_for_all_have_no_total() -> None:
     assert (several.total, several.windows) == (None, ())
 
 
+@pytest.mark.parametrize(
+    ("told", "total"),
+    [((9000, 400), None), ((400, 9000), None), ((9000, 400, 400), None), ((400, 400), 400)],
+)
+def test_a_detector_with_two_different_totals_has_measured_nothing(
+    told: tuple[int, ...], total: int | None
+) -> None:
+    one = PASSAGE.measurements[0]
+    twice = replace(one, counts=tuple(DetectorCounts("ML", 0.2, count) for count in told))
+    assert read(write(replace(PASSAGE, measurements=(twice,)))).measurements[0].counts == (
+        DetectorCounts("ML", 0.2, total),
+    )
+
+
+@pytest.mark.parametrize(("channels", "total"), [("20 41", 61), ("20 40", None)])
+def test_a_spectrum_and_a_gross_count_have_to_agree(channels: str, total: int | None) -> None:
+    spectrum = (
+        '<Spectrum id="S" radDetectorInformationReference="MU"><LiveTimeDuration>PT0.2S</LiveTimeDuration>'
+        f"<ChannelData>{channels}</ChannelData></Spectrum><GrossCounts "
+    )
+    found = {one.detector: one for one in read(changed("<GrossCounts ", spectrum)).measurements[0].counts}
+    assert found["MU"].total == total
+    assert bool(found["MU"].windows) is (total is not None), "what is whole keeps its windows"
+    assert found["ML"].total == 52
+
+
 def test_a_spectrum_with_packed_zeros_counts_what_is_there() -> None:
     spectrum = (
         '<Spectrum id="S-1" radDetectorInformationReference="ML"><LiveTimeDuration>PT1S</LiveTimeDuration>'
         '<ChannelData compressionCode="CountedZeroes">0 94 1 0 80 2 3</ChannelData></Spectrum>'
     )
     whole = changed('<GrossCounts id="C-1-ML"', f'{spectrum}<GrossCounts id="C-1-MU-2"')
-    assert read(whole).measurements[0].counts[0].total == 52, "the gross count of the same detector counts"
+    assert read(whole).measurements[0].counts[0].total is None, "its gross count is another one: 52"
     alone = re.sub(rb'<GrossCounts id="C-1-MU-2".*?</GrossCounts>', b"", whole, flags=re.DOTALL)
     assert read(alone).measurements[0].counts[0] == DetectorCounts("ML", 1, 6)
     with pytest.raises(NotN42, match="within a run of zeros"):

@@ -1,8 +1,9 @@
 """Read an N42.42-2012 document of a portal; prefixes do not matter, and no entity is expanded.
 
 ``CountData`` has one value per energy window, and windows may overlap (Annex D: 0–100, 0–3000, 100–400 keV):
-they are never added. A spectrum counts with the sum of its channels. The schema allows parts of a count:
-nobody can say how many such counts were, so that detector has none in that measurement. ``TotalCountData``
+they are never added. A spectrum counts with the sum of its channels. Where one detector has two different
+totals in one measurement, it has none. The schema allows parts of a count: nobody can say how many such
+counts were, so that detector has none in that measurement. ``TotalCountData``
 is what came since the instrument was reset, hence no count of a measurement, and is not read.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 from xml.etree.ElementTree import ParseError, TreeBuilder
@@ -220,21 +222,21 @@ def _ranges(at: Element) -> list[tuple[float, float]]:
 
 
 def _measurement(at: Element, windows: dict[str, list[tuple[float, float]]], known: set[str]) -> Measurement:
-    counts = {}
+    counts: dict[str, list[DetectorCounts]] = {}
     for of in [*_all(at, "Spectrum"), *_all(at, "GrossCounts")]:
         detector = str(of.get("radDetectorInformationReference", ""))
         if detector not in known:
             raise NotN42(f"{_name(of)} {_id(of)} is of a detector that is not described: {detector[:50]!r}")
         one = _spectrum(of, detector) if _name(of) == "Spectrum" else _gross(of, detector, windows)
         if one is not None:
-            counts[detector] = one
+            counts.setdefault(detector, []).append(one)
     speeds = _numbers(_text(at, "RadItemState", "StateVector", "SpeedValue"), "SpeedValue")
     return Measurement(
         remark=" ".join((of.text or "").strip() for of in _all(at, "Remark")),
         start=_text(at, "StartDateTime"),
         real_time_s=_duration(at, "RealTimeDuration"),
         class_code=_text(at, "MeasurementClassCode"),
-        counts=tuple(counts.values()),
+        counts=tuple(map(_together, counts.values())),
         faults=tuple(
             _fault(of)
             for state in ("RadInstrumentState", "RadDetectorState")
@@ -243,6 +245,15 @@ def _measurement(at: Element, windows: dict[str, list[tuple[float, float]]], kno
         speed_mps=speeds[0] if speeds else None,
         occupied=_flag(_text(at, "OccupancyIndicator")),
     )
+
+
+def _together(found: list[DetectorCounts]) -> DetectorCounts:
+    """Return what all elements say that are of one detector: nobody knows which of two totals is right."""
+    totals = {one.total for one in found if one.total is not None}
+    if len(totals) > 1:
+        return replace(found[0], total=None, windows=())
+    windows = next((one.windows for one in found if one.windows), ())
+    return replace(found[0], total=next(iter(totals), None), windows=windows)
 
 
 def _gross(
