@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from drivers.api import PortalOptions
 from drivers.readings import Channel, Counts, Phase, PortalReading, PortalStatus, Speed
@@ -46,6 +47,16 @@ class PolledOptions(PortalOptions):
                 "the counts are then kept and not judged"
             )
         return interval_s
+
+    @model_validator(mode="after")
+    def _every_count_is_read(self) -> Self:
+        if 0 < self.count_interval_s < self.poll_s:
+            raise ValueError(
+                f"count_interval_s = {self.count_interval_s:g} is shorter than poll_s = {self.poll_s:g}: "
+                "counts between two polls would be lost, and the rest taken for all; "
+                "give poll_s at most count_interval_s"
+            )
+        return self
 
 
 def flaw(number: float) -> str | None:

@@ -199,7 +199,7 @@ def test_what_can_be_a_count(number: float, wrong: str | None) -> None:
 
 @pytest.mark.parametrize("interval_s", [0.05, 0.1, 0.2, 0.25, 0.5, 1.0])
 def test_a_counting_time_divides_a_second(interval_s: float) -> None:
-    AspectOptions(count_interval_s=interval_s, bg_averaging_s=20.0)
+    AspectOptions(count_interval_s=interval_s, bg_averaging_s=20.0, poll_s=min(0.2, interval_s))
 
 
 @pytest.mark.parametrize(
@@ -207,6 +207,8 @@ def test_a_counting_time_divides_a_second(interval_s: float) -> None:
     [
         ({"count_interval_s": 0.3, "bg_averaging_s": 20.0}, "must divide one second"),
         ({"count_interval_s": 0.01, "bg_averaging_s": 20.0}, "must divide one second"),
+        ({"count_interval_s": 0.1, "bg_averaging_s": 20.0}, "counts between two polls would be lost"),
+        ({"count_interval_s": 0.2, "bg_averaging_s": 20.0, "poll_s": 0.25}, "give poll_s at most"),
         ({"count_interval_s": 2.0, "bg_averaging_s": 20.0}, "less than or equal to 1"),
         ({"count_interval_s": 0.2}, "belong together: give both, or neither"),
         ({"bg_averaging_s": 20.0}, "belong together: give both, or neither"),
