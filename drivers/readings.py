@@ -164,7 +164,8 @@ class OccupancyEnd:
 class PortalStatus:
     """What a portal that is polled says of itself now: levels, not events; ``None`` is not fitted.
 
-    An alarm without counts is an alarm. ``occupancy_count`` is a running number of 16 bits.
+    An alarm without counts is an alarm. With a ``fault`` it does not measure; with a ``warning`` it does, and
+    somebody should see to it. ``occupancy_count`` is a running number of 16 bits.
     """
 
     stamp: Stamp
@@ -172,6 +173,7 @@ class PortalStatus:
     gamma_alarm: bool | None = None
     neutron_alarm: bool | None = None
     fault: bool | None = None
+    warning: bool | None = None
     tamper: bool | None = None
     occupancy_count: int | None = None
     raw: bytes = b""

@@ -112,7 +112,8 @@ class Publisher:
             self._vacant.clear()
         counts = [*self._counts(poll)]
         due = now_ns >= self._due_ns
-        levels = (status.occupied, status.gamma_alarm, status.neutron_alarm, status.fault, status.tamper)
+        alarms = (status.gamma_alarm, status.neutron_alarm)
+        levels = (status.occupied, *alarms, status.fault, status.warning, status.tamper)
         if not (present or due or (*levels, status.occupancy_count) != self._levels):
             return []
         self._levels = (*levels, status.occupancy_count)

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from drivers.api import Role
 from drivers.readings import OccupancyEnd, Reading
-from station.runtime.signs import Frames, Frozen, activity, device_fault
+from station.runtime.signs import Frames, Frozen, activity, device_faults
 
 FAULT_S = 60.0
 """How long one fault that the driver raised keeps its device degraded."""
@@ -171,8 +171,8 @@ class HealthMachine:
             self._activity = self._activity + gained if gained else _rest(reading)
         if (frozen := self._frozen.repeats(reading)) is not None:
             self._suspect("frozen", on=frozen)
-        if (fault := device_fault(reading)) is not None:
-            self._suspect(fault[0], on=fault[1])
+        for code, on in device_faults(reading).items():
+            self._suspect(code, on=on)
         self._forgive(now_s)
         return self._judge(now_s)
 

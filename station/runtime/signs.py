@@ -43,19 +43,20 @@ def activity(reading: Reading) -> int | None:
             return None
 
 
-def device_fault(reading: Reading) -> tuple[str, bool] | None:
-    """Return the code of a fault that the device itself reports, and whether it is set or cleared."""
+def device_faults(reading: Reading) -> dict[str, bool]:
+    """Return the codes of what the device itself says is wrong with it, and whether each is set or cleared."""
     match reading:
         case Counts(channel=channel, flag=DeviceFlag.FAULT_HIGH | DeviceFlag.FAULT_LOW):
-            return f"{channel}_fault", True
+            return {f"{channel}_fault": True}
         case Counts(channel=channel, phase=Phase.BACKGROUND):
-            return f"{channel}_fault", False
+            return {f"{channel}_fault": False}
         case SourceStatus(detector_ok=detector_ok, faults=faults):
-            return "source_fault", bool(faults) or not detector_ok
-        case PortalStatus(fault=bool(fault)):
-            return "device_fault", fault
+            return {"source_fault": bool(faults) or not detector_ok}
+        case PortalStatus(fault=fault, warning=warning):
+            told = {"device_fault": fault, "device_warning": warning}
+            return {code: on for code, on in told.items() if on is not None}
         case _:
-            return None
+            return {}
 
 
 class Frozen:

@@ -121,19 +121,19 @@ def test_an_alarm_needs_neither_a_fitted_nor_a_ready_channel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "tamper", "fault"),
+    ("inputs", "tamper", "fault", "warning"),
     [
-        (0x0400, True, True),  # open
-        (0x0100, False, True),  # power fail
-        (0x8000, False, True),  # reset
-        (0x0200, False, True),  # low battery
-        (0x0800, False, True),  # error
-        (0x00FF, False, False),
+        (0x0400, True, False, True),  # open
+        (0x0100, False, False, True),  # power fail
+        (0x8000, False, False, True),  # reset
+        (0x0200, False, True, False),  # low battery
+        (0x0800, False, True, False),  # error
+        (0x00FF, False, False, False),
     ],
 )
-def test_what_the_contacts_say(inputs: int, tamper: bool, fault: bool) -> None:
+def test_what_the_contacts_say(inputs: int, tamper: bool, fault: bool, warning: bool) -> None:
     status = said(inputs=inputs)
-    assert (status.tamper, status.fault) == (tamper, fault)
+    assert (status.tamper, status.fault, status.warning) == (tamper, fault, warning)
 
 
 @pytest.mark.parametrize("trouble", [0x10, 0x20, 0x40])

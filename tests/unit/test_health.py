@@ -284,6 +284,17 @@ def test_more_than_one_bad_frame_in_a_hundred_degrades_for_as_long_as_it_lasts()
     assert device.path == ["starting→online", "online→degraded", "degraded→online"]
 
 
+def test_a_warning_of_a_portal_degrades_until_it_is_over_and_is_no_fault() -> None:
+    device = Device(Role.PORTAL_MONITOR).open().read(PortalStatus(STAMP, fault=False, warning=True))
+    assert (device.state, device.machine.cause) == (Health.DEGRADED, "device_warning")
+    device.read(PortalStatus(STAMP, fault=True, warning=True))
+    assert (device.state, device.machine.cause) == (Health.DEGRADED, "device_fault,device_warning")
+    device.read(PortalStatus(STAMP, fault=False, warning=None))
+    assert device.machine.cause == "device_warning", "what says nothing of it ends nothing"
+    device.read(PortalStatus(STAMP, fault=False, warning=False))
+    assert device.state == Health.ONLINE
+
+
 def test_a_single_bad_frame_never_degrades() -> None:
     assert Device(Role.PORTAL_MONITOR).open().read(BACKGROUND).bad().state == Health.ONLINE
     assert Device(Role.PORTAL_MONITOR).open().read(BACKGROUND).bad(2).state == Health.DEGRADED

@@ -201,7 +201,7 @@ def test_a_truck_that_only_the_contacts_of_a_portal_see_is_not_given_up() -> Non
     ("fault", "reason", "missing"),
     [
         ("not_ready", "fault", {"fault", "no_gamma", "no_neutron"}),
-        ("power_fail", "fault", {"fault"}),
+        ("low_battery", "fault", {"fault"}),
         ("overload", "fault", {"fault"}),
         ("negative_count", "partial", {"no_gamma"}),
         ("not_a_number", "partial", {"no_neutron"}),
@@ -221,10 +221,21 @@ def test_a_truck_that_was_not_measured_is_never_clear(fault: str, reason: str, m
     assert "needs_supervisor" in world.rig.locks
 
 
+def test_a_portal_that_runs_on_its_battery_measures_all_the_same() -> None:
+    world = World("aspect", CLEAN)
+    world.electronics.fault("power_fail", on=True)
+    occupancy = world.cleared()
+    assert (occupancy.complete, occupancy.missing) == (True, ())
+    world.sealed()
+    assert world.rig.last("inspection.sealed").recommendation.level == "clear"
+
+
 def test_a_portal_that_is_open_is_in_the_record_of_the_truck() -> None:
     world = World("aspect", CLEAN)
     world.electronics.fault("tamper", on=True)
-    assert world.cleared().tamper
+    occupancy = world.cleared()
+    assert occupancy.tamper
+    assert "fault" not in occupancy.missing, "it is told once, as a tamper"
     assert "tamper.opened" in world.rig.types()
     world.electronics.fault("tamper", on=False)
     world.until(lambda: "tamper.closed" in world.rig.types())

@@ -66,6 +66,7 @@ def test_a_vacant_portal_is_told_every_five_seconds() -> None:
         {"gamma_alarm": True},
         {"neutron_alarm": True},
         {"fault": True},
+        {"warning": True},
         {"tamper": True},
         {"occupancy_count": 8},
     ],

@@ -52,7 +52,9 @@ class Inputs(IntFlag):
 
     OCCUPIED = 0x0F
     WARN = 0x8500
+    """It measures, and somebody should see to it: Reset, Open, PowerFail."""
     FAIL = 0x0A00
+    """It does not measure: Error, LowBattery."""
 
 
 class Status(IntFlag):
@@ -134,7 +136,8 @@ class Monitor:
             occupied=bool(self.inputs & Inputs.OCCUPIED),
             gamma_alarm=Channel.GAMMA in self.alarms,
             neutron_alarm=Channel.NEUTRON in self.alarms,
-            fault=troubled or bool(self.inputs & (Inputs.WARN | Inputs.FAIL)),
+            fault=troubled or bool(self.inputs & Inputs.FAIL),
+            warning=bool(self.inputs & Inputs.WARN),
             tamper=bool(self.inputs & Inputs.OPEN),
             occupancy_count=self.object_count,
             raw=self.text(),
