@@ -95,6 +95,8 @@ class Publisher:
         self._per_second = round(1 / self._interval_s) if self._interval_s else 1
         self._count_ns = self._due_ns = -(1 << 62)
         """When the next counts are there, and when the next background is due."""
+        self._follows = False
+        """Whether counts have come since the vehicle came or left: later ones then follow them, or are late."""
         self._levels: tuple[object, ...] = ()
         self._present = False
         self._run: dict[Channel, list[tuple[int | None, ...]]] = {}
@@ -110,6 +112,7 @@ class Publisher:
             self._present = present
             self._run.clear()
             self._vacant.clear()
+            self._follows = False
         counts = [*self._counts(poll)]
         due = now_ns >= self._due_ns
         alarms = (status.gamma_alarm, status.neutron_alarm)
@@ -130,12 +133,19 @@ class Publisher:
 
     def _counts(self, poll: Poll) -> Iterator[Counts]:
         """Yield the records that are whole with this poll; those of the empty portal are kept."""
-        stamp = poll.status.stamp
-        if stamp.mono_ns < self._count_ns - self._poll_ns // 2:
-            return  # these counts have been taken
-        self._count_ns = max(self._count_ns, stamp.mono_ns) + round(self._interval_s * 1e9)
+        stamp, interval_ns = poll.status.stamp, round(self._interval_s * 1e9)
+        if not poll.counts or stamp.mono_ns < self._count_ns - self._poll_ns // 2:
+            return  # none are there, or these have been taken
+        late = self._follows and stamp.mono_ns > self._count_ns + interval_ns + self._poll_ns // 2
+        lost = late and interval_ns > 0
+        if lost:  # one count between may have been read twice, two cannot
+            self._run.clear()
+        self._follows = True
+        self._count_ns = max(self._count_ns, stamp.mono_ns) + interval_ns
         for channel, counts in poll.counts.items():
             windows = poll.windows if channel is Channel.GAMMA else None
+            if self._present and lost and channel is Channel.GAMMA:
+                yield Counts(stamp, channel, Phase.SCAN, self._interval_s, (None,) * len(counts))
             if self._present and channel is Channel.GAMMA:
                 yield Counts(stamp, channel, Phase.SCAN, self._interval_s, counts, windows=windows)
                 continue

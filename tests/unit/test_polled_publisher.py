@@ -126,6 +126,29 @@ def test_seconds_begin_anew_with_each_vehicle() -> None:
     assert [record.counts for record in counts(polls.polls(2, own=False), N)] == [(5,)]
 
 
+@pytest.mark.parametrize(("still", "lost"), [(1, 0), (2, 1), (4, 1)])
+def test_counts_that_nobody_read_are_missing_and_not_left_out(still: int, lost: int) -> None:
+    polls = Polls(**KNOWN)
+    polls.polls(4, occupied=True)
+    polls.polls(still, occupied=True, counts={})
+    told = polls.poll(occupied=True)
+    assert [record.counts for record in counts(told, G)] == [(None,)] * lost + [(480,)]
+    later = polls.polls(4, occupied=True)
+    assert [record.counts for record in counts([*told, *later], N)] == [(5,)]
+    assert len(counts(told, N)) == (1 - lost), "a second never reaches over what is missing"
+
+
+def test_counts_of_a_whole_second_that_are_read_late_are_all_there() -> None:
+    polls = Polls(count_interval_s=1.0, bg_averaging_s=20.0)
+    told = [
+        reading
+        for n in range(40)
+        for reading in polls.poll(occupied=True, **({} if n % 5 == 0 else {"counts": {}}))
+    ]
+    assert {record.counts for record in counts(told, G)} == {(480,)}
+    assert len(counts(told, N)) == 8
+
+
 def test_a_number_that_is_missing_is_missing_in_its_second() -> None:
     polls = Polls(**KNOWN)
     polls.polls(2, occupied=True)

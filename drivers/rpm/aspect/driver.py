@@ -1,8 +1,9 @@
 """An Aspect portal over Modbus TCP: its monitor block is read whole, in one request, five times a second.
 
 A poll without an answer publishes nothing, and neither does one in which the portal's elapsed time has
-stood still: what it shows is old. Three of them in a row end the link, and no later one publishes anything
-before the time moves.
+stood still: what it shows is old. Three of them in a row and more than a second and a half of it (a time in
+whole seconds stands still longer than three polls) end the link, and no later one publishes anything before
+the time moves.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ UNITS = range(1, 33)
 """Units that are looked for where the lane file names none."""
 SCAN_LIMIT_S = 3.0
 """Time after which the search for the unit is broken off; the next link goes on with it."""
+FROZEN_NS = 1_500_000_000
+"""A time that stands still longer is no time in whole seconds."""
 ADVICE = "check the portal's own state and unit_id"
 
 Seen = tuple[codec.Monitor, Stamp]
@@ -99,7 +102,7 @@ class AspectDriver:
 
     async def readings(self) -> AsyncIterator[PortalReading | BadFrame]:
         """Yield readings; raises ``LinkLost`` when the link is gone, ``LinkTimeout`` when its data is old."""
-        still = 0
+        still, moved_ns = 0, None
         async with aclosing(self._link.poll(self._options.poll_s, self._poll, ADVICE)) as polls:
             async for item in polls:
                 if isinstance(item, BadFrame):
@@ -110,7 +113,9 @@ class AspectDriver:
                 self._memory["seen"] = seen
                 moved = before is None or seen.elapsed != before.elapsed
                 still = 0 if moved else still + 1
-                if still == FAILED_POLLS:
+                if moved or moved_ns is None:
+                    moved_ns = stamp.mono_ns
+                if still >= FAILED_POLLS and stamp.mono_ns - moved_ns > FROZEN_NS:
                     raise LinkTimeout(
                         f"{self._link.name} answers, but its elapsed time has stood still for {still} polls: "
                         "what it shows is old; switch it off and on"
