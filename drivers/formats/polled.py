@@ -96,7 +96,7 @@ class Publisher:
         self._count_ns = self._due_ns = -(1 << 62)
         """When the next counts are there, and when the next background is due."""
         self._follows = False
-        """Whether counts have come since the vehicle came or left: later ones then follow them, or are late."""
+        """Whether counts have come since the vehicle came or left: what comes then follows, or is late."""
         self._levels: tuple[object, ...] = ()
         self._present = False
         self._run: dict[Channel, list[tuple[int | None, ...]]] = {}

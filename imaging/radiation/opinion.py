@@ -58,6 +58,11 @@ class StationOpinion:
         s50_max: float | None = None,
     ) -> None:
         self._config = replace(gross or GrossConfig(), tests=max(1, sum(TESTS[each] for each in channels)))
+        self._neutron_design = (
+            self._config.p_occupancy / self._config.tests,
+            max(1, round(self._config.design_s / NEUTRON_RECORD_S)),
+        )
+        """False alarms of each test of neutrons in an occupancy of so many records."""
         self._rules = rules or BackgroundRules()
         self._s50_max = s50_max
         self._background = {channel: Background(self._rules) for channel in sorted(channels)}
@@ -134,8 +139,7 @@ class StationOpinion:
             return
         self._neutron = self._sequential = None
         if estimate is not None:
-            records = max(1, round(self._config.design_s / NEUTRON_RECORD_S))
-            p = self._config.p_occupancy / self._config.tests
+            p, records = self._neutron_design
             self._neutron = NeutronLimit.of(estimate, NEUTRON_RECORD_S, p / records)
             counted = round(estimate.total_cps * estimate.counting_s)
             self._sequential = sprt.calibrated(counted, estimate.counting_s, records, p, NEUTRON_RECORD_S)
@@ -165,7 +169,7 @@ class StationOpinion:
         run.gross = GrossRun(self._config, self._gamma) if self._gamma else None
         run.ratio = RatioRun(self._config, self._ratio) if self._ratio else None
         run.neutron = NeutronRun(self._neutron) if self._neutron else None
-        run.sequential = sprt.SprtRun(self._sequential) if self._sequential else None
+        run.sequential = sprt.SprtRun(self._sequential, *self._neutron_design) if self._sequential else None
         estimate = self._estimate("gamma")
         if estimate and estimate.total_cps <= MOST_CPS["gamma"] and self._setup and self._setup[2] in SUM:
             nsigma, intervals, _ = self._setup

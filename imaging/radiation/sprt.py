@@ -176,9 +176,11 @@ class SprtRun(Run):
 
     CHANNEL = "neutron"
 
-    def __init__(self, config: SprtConfig) -> None:
+    def __init__(self, config: SprtConfig, p_occupancy: float, design_records: int) -> None:
+        """Begin; ``config`` alarms falsely with at most ``p_occupancy`` in so many records."""
         super().__init__(ALGORITHM)
         self._config, self._test = config, Sprt(config)
+        self._p, self._design = p_occupancy, design_records
         self._records = 0
 
     def push(self, total: int | None, t_s: float) -> bool:
@@ -188,6 +190,12 @@ class SprtRun(Run):
             return False
         self._records += 1
         return self._test.push(total) and self._cross(t_s)
+
+    def _bound(self) -> float:
+        """Return a bound of this occupancy's false alarms: a longer one has no more runs than records."""
+        if self._records <= self._design:
+            return self._p
+        return min(1.0, self._records * self._config.alpha / (1 - self._config.beta))
 
     def _figures(self) -> Figures:
         config = self._config
@@ -199,6 +207,9 @@ class SprtRun(Run):
             "record_s": config.interval_s,
             "records": self._records,
             "runs": self._test.runs + 1,
+            "p_occupancy": self._p,
+            "design_records": self._design,
+            "false_alarm_bound": float(f"{self._bound():.4g}"),
         }
         peak = round(self._test.peak, 4) if self._records else None
         return Figures(params, peak, round(config.alarm_at, 4), self._records)

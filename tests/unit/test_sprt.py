@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from imaging.radiation.sprt import Sprt, SprtConfig, alarm_probability, alpha_for, calibrated, sure_rate
+from imaging.radiation.sprt import (
+    Sprt,
+    SprtConfig,
+    SprtRun,
+    alarm_probability,
+    alpha_for,
+    calibrated,
+    sure_rate,
+)
 
 FAST = SprtConfig(2, 6, 1e-3, 0.01, 0.2)
 SLOW = SprtConfig(2, 6, 1e-3, 0.01, 1.0)
@@ -112,3 +120,19 @@ def test_a_large_background_takes_the_bound_too() -> None:
     bound = p * (1 - 0.01) / records
     assert alpha_for(99.0, 103.0, records, p) > 1.5 * bound
     assert alpha_for(101.0, 105.0, records, p) == pytest.approx(bound)
+
+
+@pytest.mark.parametrize("records", [1, 10, 11, 60, 600])
+def test_the_bound_that_is_stated_holds_for_a_truck_that_stands(records: int) -> None:
+    p = 1e-4 / 3
+    config = calibrated(80, 20, 10, p, 1)
+    run = SprtRun(config, p, 10)
+    for n in range(records):
+        run.push(4, n)
+    params = run.verdict().params
+    bound = float(params["false_alarm_bound"])
+    assert (params["p_occupancy"], params["design_records"], params["records"]) == (p, 10, records)
+    assert (bound > p) is (records > 10)
+    assert bound <= 1
+    if records <= 60:
+        assert alarm_probability(config, config.background, records) <= bound * 1.001
