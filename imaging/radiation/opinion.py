@@ -136,6 +136,8 @@ class StationOpinion:
             return
         if channel == "windows":
             self._ratio = RatioLimit.of(estimate, self._config) if estimate else None
+            if estimate is not None and estimate.cps[0] < estimate.cps[1]:
+                self._refusals[channel] = "windows_unequal"
             return
         self._neutron = self._sequential = None
         if estimate is not None:

@@ -2,6 +2,8 @@
 
 z = [ln(L/H) − ln(L_b/H_b)] / √(1/L + 1/H + 1/L_b + 1/H_b) is near to normal where the expected counts are
 large; suppression takes from both windows alike and leaves z as it is. J. Ely et al., NIM A 560:373 (2006).
+Of the smaller of two windows the upper tail is heavier than the normal one: z is tested only where the low
+window is not the smaller one, and its probabilities there are the normal approximation, a little too large.
 """
 
 from __future__ import annotations
@@ -32,14 +34,16 @@ def ratio_score(low: int, high: int, low_background: int, high_background: int) 
 def ratio_limit(p_occupancy: float, windows: int, tests: int = 1) -> float:
     """Return the z above which an occupancy of so many windows alarms.
 
-    The lower tail is heavier, and is no alarm.
+    By the normal approximation. The lower tail is heavier where the low window is the larger one, and is no
+    alarm.
     """
     return NormalDist().inv_cdf(1 - p_occupancy / (tests * windows))
 
 
 def is_testable(low_background: int, high_background: int, t_b_s: float, t_w_s: float) -> bool:
-    """Whether enough counts are expected in both windows."""
-    return min(low_background, high_background) * t_w_s / t_b_s >= LEAST_EXPECTED
+    """Whether enough counts are expected in both windows, and not fewer in the low one."""
+    least = min(low_background, high_background) * t_w_s / t_b_s
+    return low_background >= high_background and least >= LEAST_EXPECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class RatioLimit:
 
     @classmethod
     def of(cls, estimate: BackgroundEstimate, config: GrossConfig) -> RatioLimit | None:
-        """Return the limit for a background of two rates, low and high; ``None``: too few are expected."""
+        """Return the limit for a background of two rates, low and high; ``None``: no test, ``is_testable``."""
         t_b_s = estimate.counting_s
         low, high = (round(cps * t_b_s) for cps in estimate.cps)
         if not is_testable(low, high, t_b_s, config.window_s):
@@ -112,6 +116,7 @@ class RatioRun(Run):
             "design_windows": config.design_windows,
             "windows": self._windows,
             "p_window": float(f"{p_window:.4g}"),
+            "p_by": "normal approximation",
             "false_alarm_bound": float(f"{min(1.0, self._windows * p_window):.4g}"),
         }
         peak = None if self._peak is None else round(self._peak, 4)

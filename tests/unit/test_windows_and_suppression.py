@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from imaging.radiation.opinion import StationOpinion
 from imaging.radiation.suppression import Suppression, half_detected, null_limit
@@ -149,6 +150,25 @@ def test_a_window_that_is_missing_is_no_smaller_number(hole: Windows) -> None:
 def test_a_window_that_counts_nothing_is_not_judged() -> None:
     _, _, split = passes(portal(), [(140, 0)] * 20)
     assert (split.outcome, split.reason) == (Outcome.NOT_POSSIBLE, "too_short")
+
+
+def test_a_low_window_that_is_the_smaller_one_is_not_tested() -> None:
+    """Its upper tail is heavier than is claimed: 6.4e-5 for 3.2e-5 at z = 4 with 110 and 2,000 counts."""
+    told, _, split = passes(portal(low=300, high=700), [(160, 40)] * 20)
+    assert told == []
+    assert (split.outcome, split.reason) == (Outcome.NOT_POSSIBLE, "windows_unequal")
+
+
+@pytest.mark.parametrize(("low", "high"), [(500, 500), (700, 300), (2000, 110)])
+def test_where_it_is_tested_no_more_than_the_claim_alarms_by_chance(low: int, high: int) -> None:
+    """Exact sums at the limit in use; the background of 20 s is known nearly, and is taken as known."""
+    z = ratio_limit(1e-4, 46, 2)
+    lows = np.arange(max(1, round(low - 10 * low**0.5)), round(low + 12 * low**0.5))
+    highs = np.arange(max(1, round(high - 10 * high**0.5)), round(high + 10 * high**0.5))
+    change = np.log(lows[:, None] / highs) - math.log(low / high)
+    score = change / np.sqrt(1 / lows[:, None] + 1 / highs + 1 / (20 * low) + 1 / (20 * high))
+    weight = scipy.stats.poisson.pmf(lows, low)[:, None] * scipy.stats.poisson.pmf(highs, high)
+    assert float(weight[score > z].sum()) <= 1e-4 / 46 / 2
 
 
 def test_few_counts_and_none_are_told_apart() -> None:
