@@ -73,6 +73,8 @@ class StationOpinion:
         self._sequential: sprt.SprtConfig | None = None
         self._refusals = dict.fromkeys(sorted(channels), "no_background")
         """Why there is no limit of a channel, where there is none."""
+        self._doubts: dict[str, tuple[str, ...]] = {}
+        """What speaks against a background that was taken."""
         self._setup: tuple[float, int, str] | None = None
         """The device's own nsigma, intervals and algorithm."""
         self._outdated = False
@@ -121,10 +123,13 @@ class StationOpinion:
             self._renew(channel, known.estimate())
         return refused
 
-    def take_background(self, channel: str, counted: BackgroundEstimate) -> None:
-        """Take a background that the device has counted itself, in place of records of it."""
+    def take_background(
+        self, channel: str, counted: BackgroundEstimate, doubts: tuple[str, ...] = ()
+    ) -> None:
+        """Take a background that somebody else has counted, in place of records, and ``doubts`` about it."""
         if (known := self._background.get(channel)) is not None:
             known.take(counted)
+            self._doubts[channel] = doubts
             self._renew(channel, counted)
 
     def _renew(self, channel: str, estimate: BackgroundEstimate | None) -> None:
@@ -244,19 +249,18 @@ class StationOpinion:
         common = tuple(doubt for doubt, stands in told.items() if stands)
         verdicts: list[Verdict] = []
         if "gamma" in self._background:
-            doubts = (*common, *self._old(run, gamma), *self._hidden(suppression))
+            doubts = (*common, *self._poor(run, "gamma"), *self._hidden(suppression))
             why = self._refusals["gamma"]
             verdicts.append(self._answer(run, "gamma", run.gross, gross.ALGORITHM, why, doubts))
             if self._setup:
                 why = why if self._setup[2] in SUM else "algorithm"
                 verdicts.append(self._answer(run, "gamma", run.replica, REPLICA, why, common))
         if "windows" in self._background:
-            split = self._estimate("windows")
-            doubts = (*common, *self._old(run, split))  # what shields takes from both windows alike
+            doubts = (*common, *self._poor(run, "windows"))  # what shields takes from both windows alike
             why = self._refusals["windows"]
             verdicts.append(self._answer(run, "gamma", run.ratio, windows.ALGORITHM, why, doubts))
         if "neutron" in self._background:
-            doubts = (*common, *self._old(run, neutrons))
+            doubts = (*common, *self._poor(run, "neutron"))
             for test, name in ((run.neutron, neutron.ALGORITHM), (run.sequential, sprt.ALGORITHM)):
                 verdicts.append(self._answer(run, "neutron", test, name, self._refusals["neutron"], doubts))
         for background in self._background.values():
@@ -277,9 +281,11 @@ class StationOpinion:
             return Verdict(algorithm, Run.VERSION, channel, reason=unfit or refusal)
         return test.verdict(doubts, self._notes(channel))
 
-    def _old(self, run: _Run, estimate: BackgroundEstimate | None) -> tuple[str, ...]:
+    def _poor(self, run: _Run, channel: str) -> tuple[str, ...]:
+        """Return what speaks against a channel's background."""
+        estimate, taken = self._estimate(channel), self._doubts.get(channel, ())
         old = estimate is not None and run.opened_ns - estimate.newest_ns > self._rules.old_s * 1e9
-        return ("background_old",) if old else ()
+        return (*taken, "background_old") if old else taken
 
     def _hidden(self, suppression: float | None) -> tuple[str, ...]:
         """Return what keeps a source of interest from being seen."""

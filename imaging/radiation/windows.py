@@ -57,7 +57,7 @@ class RatioLimit:
 
     @classmethod
     def of(cls, estimate: BackgroundEstimate, config: GrossConfig) -> RatioLimit | None:
-        """Return the limit for a background of two rates, low and high; ``None``: no test, ``is_testable``."""
+        """Return the limit for a background of two rates, low and high; ``None``: it is not testable."""
         t_b_s = estimate.counting_s
         low, high = (round(cps * t_b_s) for cps in estimate.cps)
         if not is_testable(low, high, t_b_s, config.window_s):

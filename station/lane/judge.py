@@ -1,6 +1,7 @@
 """A passage that a portal told afterwards as one occupancy: measured, judged, drawn; work for a thread.
 
-Its samples are those of the document, its background is what the portal counted before the vehicle came.
+Its samples are those of the document, its background is what the portal counted before the vehicle came; one
+that was counted beside or behind it is used where there is no other, and "no alarm" is then not plain.
 Neutrons are summed to records of a second, which is what their tests are made for.
 """
 
@@ -49,13 +50,16 @@ def judged(work: KeepReport) -> Judged:
         else replace(work.gross, interval_s=interval_s, window_intervals=window)
     )
     opinion = StationOpinion(gross, BackgroundRules(), frozenset(map(str, work.portal.channels)))
+    start = _start(report, scans)
+    free_ns = start.mono_ns - round(BackgroundRules().guard_s * 1e9)
     for channel in Channel:
-        if (counted := _background(report, channel)) is not None:
-            opinion.take_background(channel, counted)
+        learnt = _background(report, channel, free_ns)
+        if (counted := learnt or _background(report, channel)) is not None:
+            opinion.take_background(channel, counted, () if learnt else ("background_beside",))
     seconds = list(_seconds([each for each in scans if each.channel is Channel.NEUTRON]))
     occupancy = Occupancy(
         work.occupancy_id,
-        _start(report, scans),
+        start,
         start_known=True,
         close_reason="reported",
         alarms=set(report.alarms),
@@ -94,12 +98,18 @@ def _common(records: list[Counts]) -> float | None:
     return first_s if same and INTERVALS_S[0] <= first_s <= INTERVALS_S[1] else None
 
 
-def _background(report: PortalReport, channel: Channel) -> BackgroundEstimate | None:
-    """Return what the portal counted without a vehicle; records of which a panel is missing do not count."""
+def _background(
+    report: PortalReport, channel: Channel, before_ns: int | None = None
+) -> BackgroundEstimate | None:
+    """Return what the portal counted without a vehicle, by ``before_ns`` if that is given.
+
+    Records of which a panel is missing do not count.
+    """
     records = [
         each
         for each in report.counts
         if each.phase is Phase.BACKGROUND and each.channel is channel and not each.partial and each.interval_s
+        if before_ns is None or _mono(each) <= before_ns
     ]
     counting_s = sum(each.interval_s for each in records)
     columns = zip(*(each.counts for each in records), strict=True)

@@ -44,7 +44,7 @@ def activity(reading: Reading) -> int | None:
 
 
 def device_faults(reading: Reading) -> dict[str, bool]:
-    """Return the codes of what the device itself says is wrong with it, and whether each is set or cleared."""
+    """Return the codes of what the device itself says is wrong, and whether each is set or cleared."""
     match reading:
         case Counts(channel=channel, flag=DeviceFlag.FAULT_HIGH | DeviceFlag.FAULT_LOW):
             return {f"{channel}_fault": True}

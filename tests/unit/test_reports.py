@@ -9,6 +9,7 @@ import pytest
 
 from drivers.api import PortalFacts
 from drivers.formats.n42.document import Fault
+from drivers.formats.n42.write import write
 from drivers.readings import Channel, PortalReport
 from drivers.rpm.drop.codec import decode
 from station.domain.events import Event
@@ -17,7 +18,7 @@ from station.lane.core import Core
 from station.lane.effects import BlobKept
 from tests.support.lane_facts import DEVICES, facts
 from tests.support.lane_rig import Memory, Rig
-from tests.support.n42_documents import document
+from tests.support.n42_documents import document, measured, passage
 
 PORTAL = replace(DEVICES[0], portal=PortalFacts(channels=frozenset(Channel), reported_within_s=30.0))
 LANE = facts(devices=(PORTAL, *DEVICES[1:]), scanner_disturbs=False)
@@ -161,6 +162,32 @@ def test_without_background_or_a_common_interval_there_is_no_opinion(
     assert {
         (verdict.outcome, verdict.reason) for verdict in ended.verdicts if verdict.channel == "gamma"
     } == {("not_possible", reason)}
+
+
+def with_backgrounds(rig: Rig, begin_s: float, *ends_s: tuple[float, int]) -> PortalReport:
+    """A report whose backgrounds of 20 s end so many seconds after the vehicle came, with such counts."""
+    stamp = rig.stamp()
+    begin_ns = stamp.utc_ns + round((begin_s - rig.now_s) * 1e9)
+    found = passage(begin_ns, background=False)
+    more = [
+        measured(begin_ns + round((end_s - 20) * 1e9), 20.0, gamma, 20, occupied=False)
+        for end_s, gamma in ends_s
+    ]
+    return decode(write(replace(found, measurements=(*found.measurements, *more))), "passage.n42", stamp)
+
+
+@pytest.mark.parametrize("end_s", [30.0, -1.0])
+def test_a_background_beside_the_vehicle_is_taken_only_where_there_is_no_other(end_s: float) -> None:
+    lane = rig()
+    lane.read("rpm1", with_backgrounds(lane, drive(lane), (-10.0, 12_000), (end_s, 15_000)))
+    (ended,) = told(lane, "occupancy.ended")
+    assert ended.gamma_background == 2_400
+    assert {(v.outcome, v.reason) for v in ended.verdicts} == {("no_alarm", None)}
+    lane = rig()
+    lane.read("rpm1", with_backgrounds(lane, drive(lane), (end_s, 12_000)))
+    (ended,) = told(lane, "occupancy.ended")
+    assert ended.gamma_background == 2_400
+    assert {(v.outcome, v.reason) for v in ended.verdicts} == {("low_confidence", "background_beside")}
 
 
 def test_a_portal_with_a_fault_has_measured_nothing_and_an_open_one_is_a_tamper() -> None:
