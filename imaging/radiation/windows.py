@@ -107,7 +107,7 @@ class RatioRun(Run):
     def _figures(self) -> Figures:
         limit, config = self._limit, self._config
         p_window = config.p_occupancy / (config.tests * config.design_windows)
-        params = {
+        params: dict[str, float | int | str] = {
             "background_low": limit.low,
             "background_high": limit.high,
             "background_s": limit.t_b_s,

@@ -277,7 +277,8 @@ def _station(
     """Return the station's second opinion, which never changes the device's."""
     alarms, words = [], []
     for one in seen:
-        start_us = (profiles.get(one.profile or "") or {}).get("panels", {}).get("start_utc_us")
+        told = (profiles.get(one.profile or "") or {}).get("panels", {})
+        start_us, arrived_s = told.get("start_utc_us"), told.get("first_s", 0.0)  # older profiles have no second
         for test in one.verdicts:
             said = f"{test.algo} {test.version} ({test.channel}): {test.outcome}"
             if test.statistic is not None and test.threshold is not None:
@@ -285,7 +286,7 @@ def _station(
             words.append(said + (f", {test.reason}" if test.reason else ""))
             if test.outcome == "alarm":
                 knows = start_us is not None and test.t_first_s is not None
-                first_us = start_us + round((test.t_first_s or 0.0) * 1e6) if knows else None
+                first_us = start_us + round((arrived_s + (test.t_first_s or 0.0)) * 1e6) if knows else None
                 time = None if first_us is None else rfc3339(first_us)
                 alarms.append(Alarm(panels.of(test.channel), CATEGORIES[test.channel], time, said))
     return Analysis("Carril second opinion", tuple(alarms), "; ".join(words) or "not possible: no occupancy")

@@ -16,7 +16,8 @@ def panels(
     """Return the records of both channels, per panel, in seconds after ``start_utc_us``.
 
     ``t_s`` is the middle of each record, ``None`` in ``counts`` a panel that sent no number, ``background``
-    the rate per panel and for how long it was counted.
+    the rate per panel and for how long it was counted. ``first_s`` is the arrival of the first scan record,
+    from which the tests count their seconds.
     """
     backgrounds = {Channel.GAMMA: opinion.gamma_background, Channel.NEUTRON: opinion.neutron_background}
 
@@ -34,6 +35,7 @@ def panels(
 
     return {
         "start_utc_us": occupancy.start.utc_ns // 1000,
+        "first_s": 0.0 if occupancy.first_ns is None else round(occupancy.offset_s(occupancy.first_ns), 6),
         "gamma": channel(Channel.GAMMA),
         "neutron": channel(Channel.NEUTRON),
         "speeds": [[round(t_s, 3), round(speed_mps, 3)] for t_s, speed_mps in occupancy.speeds],
