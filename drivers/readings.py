@@ -162,11 +162,7 @@ class OccupancyEnd:
 
 @dataclass(frozen=True, slots=True)
 class PortalStatus:
-    """What a portal that is polled says of itself now: levels, not events; ``None`` is not fitted.
-
-    An alarm without counts is an alarm. With a ``fault`` it does not measure; with a ``warning`` it does, and
-    somebody should see to it. ``occupancy_count`` is a running number of 16 bits.
-    """
+    """Levels of a polled portal; ``None``: unfitted. With a ``warning`` it measures, with a ``fault`` not."""
 
     stamp: Stamp
     occupied: bool | None = None
@@ -176,6 +172,7 @@ class PortalStatus:
     warning: bool | None = None
     tamper: bool | None = None
     occupancy_count: int | None = None
+    """A running number of 16 bits."""
     raw: bytes = b""
 
 

@@ -278,7 +278,7 @@ def _station(
     alarms, words = [], []
     for one in seen:
         told = (profiles.get(one.profile or "") or {}).get("panels", {})
-        start_us, arrived_s = told.get("start_utc_us"), told.get("first_s", 0.0)  # older profiles have no second
+        start_us, arrived_s = told.get("start_utc_us"), told.get("first_s", 0.0)  # old ones do not tell
         for test in one.verdicts:
             said = f"{test.algo} {test.version} ({test.channel}): {test.outcome}"
             if test.statistic is not None and test.threshold is not None:
