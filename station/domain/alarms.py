@@ -42,6 +42,7 @@ PRIORITY = {
     "lane_file_refused": 2,
     "order_unreadable": 2,
     "station_only": 2,
+    "late_station_only": 2,
     "panel_stuck": 3,
     "panel_silent": 3,
     "panel_drift": 3,
@@ -188,7 +189,7 @@ LATE = {"gamma": "late_gamma_alarm", "neutron": "late_neutron_alarm"}
 """Alarm of a portal's report on a vehicle that is not in the lane, by the channel."""
 EVENTS = frozenset(
     {"tailgate", "vehicle_left_undecided", "wrong_way", "vehicle_stalled", "portal_rule", "report_refused"}
-    | {"consumer_ahead", "blob_damaged"}
+    | {"consumer_ahead", "blob_damaged", "late_station_only"}
     | set(LATE.values())
 )
 """What happened and is over at once: to have seen it is all that can be done."""

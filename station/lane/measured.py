@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from drivers.api import PortalFacts
 from drivers.readings import Channel, Counts
 from imaging.radiation.verdict import OpinionResult, Verdict
-from station.domain.events import OccupancyEnded, RadiationAlarmRaised, RadiationOpinionDisagreed
+from station.domain import alarms
+from station.domain.events import (
+    LaneAlarmRaised,
+    OccupancyEnded,
+    RadiationAlarmRaised,
+    RadiationOpinionDisagreed,
+)
 from station.domain.occupancy_record import Occupancy
 from station.domain.rules import Alarm
 from station.domain.second_opinion import opinions, uncounted
@@ -58,15 +64,47 @@ def measured(core: Core, passage: Passage, summary: OccupancySummary, blobs: Map
     uses, inspection = passage.keep(blobs), passage.inspection
     summary = summary.on(passage.scan)
     passage.occupancies.append(summary)
-    for opinion, relation in opinions(summary):
+    for opinion, _ in opinions(summary):
         inspection.opine(opinion)
-        if relation in ("device_only", "station_only"):
-            told = {"device": summary.device, "channel": opinion.channel, "relation": relation}
-            core.tell(RadiationOpinionDisagreed, **told)
-        if relation == "station_only":
-            core.lane_alarm("station_only", summary.device)
+    if _disagreed(core, inspection.inspection_id, summary):
+        core.lane_alarm("station_only", summary.device)
     inspection.finish("rpm", core.now_s, summary.reason, float(summary.complete))
     core.tell(OccupancyEnded, **summary.model_dump(), blobs=uses)
+
+
+def told_late(core: Core, inspection_id: str | None, plate: str, summary: OccupancySummary) -> None:
+    """Tell what the station alone sees of a vehicle that is sealed, or that no inspection knows."""
+    if _disagreed(core, inspection_id, summary):
+        late_alarm(core, "late_station_only", summary.device, inspection_id, plate)
+
+
+def late_alarm(core: Core, code: str, device: str, inspection_id: str | None, plate: str) -> None:
+    """Raise an alarm about a vehicle that is not in the lane; one that sounds already is not repeated."""
+    for known in core.book:
+        if (known.code, known.device, known.inspection_id) == (code, device, inspection_id) and known.active:
+            return
+    values: Args = {"plate": plate} if plate else {}
+    alarm = alarms.Alarm(core.new_id(), code, device, inspection_id, core.now.utc_ns // 1000, values=values)
+    core.book.add(alarm)
+    core.emit(
+        LaneAlarmRaised,
+        alarm_id=alarm.alarm_id,
+        code=code,
+        device=device,
+        priority=alarm.priority,
+        inspection_id=inspection_id,
+        version=None if inspection_id is None else 0,
+    )
+
+
+def _disagreed(core: Core, inspection_id: str | None, summary: OccupancySummary) -> bool:
+    """Tell where the station's tests contradict the device; return whether they alone alarm."""
+    found = [(opinion.channel, relation) for opinion, relation in opinions(summary)]
+    for channel, relation in found:
+        if relation in ("device_only", "station_only") and inspection_id is not None:
+            told = {"device": summary.device, "channel": channel, "relation": relation}
+            core.emit(RadiationOpinionDisagreed, inspection_id=inspection_id, version=0, **told)
+    return any(relation == "station_only" for _, relation in found)
 
 
 def summary_of(

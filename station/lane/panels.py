@@ -17,6 +17,7 @@ from station.domain.second_opinion import contradicted
 from station.domain.values import Args, OccupancySummary, PanelFinding, PanelsLearnt, StandingPortal
 from station.lane.core import Core
 from station.lane.effects import Suspect
+from station.lane.measured import late_alarm
 
 CODES = ("stuck", "silent", "drift", "dispersion")
 Key = tuple[str, Channel]
@@ -52,13 +53,14 @@ class PanelWatch:
             health.learnt.dispersions,
         )
 
-    def judged(self, summary: OccupancySummary) -> None:
+    def judged(self, summary: OccupancySummary, inspection_id: str, plate: str) -> None:
         """A portal's occupancy was judged: hold what it did against what its own rule says."""
         core, device = self._core, summary.device
         if (relation := contradicted(summary)) is not None:
-            core.tell(ReplicaDisagreed, device=device, relation=relation)
+            subject = {"inspection_id": inspection_id, "version": 0}
+            core.emit(ReplicaDisagreed, **subject, device=device, relation=relation)
             if core.book.find("portal_rule", device) is None:
-                core.lane_alarm("portal_rule", device)
+                late_alarm(core, "portal_rule", device, inspection_id, plate)
 
     # --- over a restart -------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from station.domain.device_events import CountsMissed, DeviceSetupChanged, Porta
 from station.domain.events import (
     OccupancyStarted,
 )
+from station.domain.inspection import Inspection
 from station.domain.occupancy_effects import (
     AlarmRaised,
     Amended,
@@ -44,7 +45,7 @@ from station.domain.values import OccupancySummary, StandingPortal
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, Show, TraceKept
 from station.lane.hotspot import seek
-from station.lane.measured import WINDOW_S, measured, radiation_alarm, summary_of
+from station.lane.measured import WINDOW_S, measured, radiation_alarm, summary_of, told_late
 from station.lane.panels import PanelWatch
 from station.lane.profile import panels
 from station.lane.sequencer import open_inspection, tamper
@@ -64,7 +65,7 @@ class _Portal:
     opinion: StationOpinion
     setup: dict[str, float | str] = field(default_factory=dict)
     """What the device has told of its set-up, all its records together."""
-    inspections: dict[str, str] = field(default_factory=dict)
+    inspections: dict[str, Inspection] = field(default_factory=dict)
     """Inspection of each occupancy that is open or closed lately: an end marker may come up to 60 s late."""
 
 
@@ -210,7 +211,7 @@ class Portals:
     def _started(self, device: str, portal: _Portal, occupancy: Occupancy) -> None:
         core = self._core
         passage = core.passage or open_inspection(core, "occupancy")
-        portal.inspections[occupancy.occupancy_id] = passage.inspection.inspection_id
+        portal.inspections[occupancy.occupancy_id] = passage.inspection
         while len(portal.inspections) > KEPT_OCCUPANCIES:
             del portal.inspections[next(iter(portal.inspections))]
         core.begin("rpm")
@@ -255,7 +256,7 @@ class Portals:
 
     def _closed(self, device: str, portal: _Portal, occupancy: Occupancy, opinion: OpinionResult) -> None:
         core, passage = self._core, self._core.passage
-        inspection_id = portal.inspections.get(occupancy.occupancy_id)
+        inspection_id = _subject(portal, occupancy.occupancy_id)
         mine = passage is not None and passage.inspection.inspection_id == inspection_id
         if passage is not None and mine:
             self._maxima(device, occupancy, passage)
@@ -267,7 +268,7 @@ class Portals:
         strips = trace(passage if mine else None, occupancy, core.facts.geometry.portal_m)
         strips["panels"] = panels(occupancy, dict.fromkeys(Channel, portal.facts.detectors), opinion)
         self._closing[occupancy.occupancy_id] = summary
-        work = KeepTrace(inspection_id or "", occupancy.occupancy_id, device, strips, sought)
+        work = KeepTrace(inspection_id, occupancy.occupancy_id, device, strips, sought)
         if portal.machine.fitted:
             core.effects.append(work)
         else:  # there is no profile to be kept
@@ -282,34 +283,45 @@ class Portals:
             return
         summary = with_places(summary, result)
         if passage is None or passage.inspection.inspection_id != result.work.inspection_id:
-            self._amend(result.work.inspection_id, summary, {"trace": result.blob} if result.blob else {})
+            self._amend(summary, {"trace": result.blob} if result.blob else {})
             return
         if result.found.wants_length:
             passage.unplaced.append(result.work)
-        self._panels.judged(summary)
+        self._panels.judged(summary, passage.inspection.inspection_id, "")
         passage.inspection.work(-1, core.now_s)
         measured(core, passage, summary, {"trace": result.blob} if result.blob else {})
 
-    def _amend(self, inspection_id: str, summary: OccupancySummary, blobs: Mapping[str, BlobKept]) -> None:
-        if inspection_id:
-            self._core.amend(
-                inspection_id,
-                "occupancy",
-                device=summary.device,
-                fields={name: getattr(summary, name) for name in AMENDED},
-                blobs=blob_uses(blobs),
-                occupancy=summary,
-            )
+    def _amend(self, summary: OccupancySummary, blobs: Mapping[str, BlobKept]) -> None:
+        """Its vehicle is sealed: what was measured, and what the station alone saw, is told all the same."""
+        inspection = self._portals[summary.device].inspections.get(summary.occupancy_id)
+        if inspection is None:
+            return
+        subject, plate = inspection.inspection_id, inspection.identity.plate
+        self._core.amend(
+            subject,
+            "occupancy",
+            device=summary.device,
+            fields={name: getattr(summary, name) for name in AMENDED},
+            blobs=blob_uses(blobs),
+            occupancy=summary,
+        )
+        told_late(self._core, subject, plate.text if plate else "", summary)
+        self._panels.judged(summary, subject, plate.text if plate else "")
 
     def _amended(self, device: str, portal: _Portal, effect: Amended) -> None:
-        inspection_id = portal.inspections.get(effect.occupancy_id)
-        if inspection_id is not None:
+        if inspection_id := _subject(portal, effect.occupancy_id):
             self._core.amend(
                 inspection_id,
                 "device_count",
                 device=device,
                 fields={"occupancy_id": effect.occupancy_id, "device_count": effect.device_count},
             )
+
+
+def _subject(portal: _Portal, occupancy_id: str) -> str:
+    """Return the inspection of an occupancy; empty where it is long gone."""
+    inspection = portal.inspections.get(occupancy_id)
+    return "" if inspection is None else inspection.inspection_id
 
 
 def _hold_in_s(portal: _Portal, occupancy: Occupancy) -> float | None:

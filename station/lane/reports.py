@@ -17,11 +17,10 @@ from station.domain import alarms
 from station.domain.alarms import LATE
 from station.domain.attribution import Match, Vehicle, contradicted, match
 from station.domain.device_events import ReportRefused, ReportUnattributed
-from station.domain.events import LaneAlarmRaised
 from station.domain.values import Args, CoverageState, Identity, OccupancySummary
 from station.lane.core import Core, Passage, Pending, blob_uses
 from station.lane.effects import BlobKept, KeepReport, ReportKept, Show, TakeReport
-from station.lane.measured import measured, radiation_alarm
+from station.lane.measured import late_alarm, measured, radiation_alarm, told_late
 from station.lane.restart import Record, spared
 from station.lane.sequencer import open_inspection
 
@@ -168,7 +167,9 @@ class Reports:
                 uncertain = passage is None or (found is not None and not found.certain)
                 radiation_alarm(self._core, here, device, channel, uncertain=uncertain)
             if passage is None and (found is not None or not fresh):
-                self._late_alarm(device, LATE[channel], found.vehicle if found is not None else None)
+                vehicle = found.vehicle if found is not None else None
+                subject, plate = (vehicle.inspection_id, vehicle.plate) if vehicle is not None else (None, "")
+                late_alarm(self._core, LATE[channel], device, subject, plate)
 
     def _perhaps(self, report: PortalReport, found: Match | None) -> Passage | None:
         """Return the passage in the lane if the report may be its own after all."""
@@ -181,24 +182,6 @@ class Reports:
         waits = here.inspection.checks["rpm"].state != CoverageState.DONE
         other = contradicted(report.item, self._vehicle(here))
         return here if waits and not other and self._age_us(report) <= LATE_US else None
-
-    def _late_alarm(self, device: str, code: str, vehicle: Vehicle | None) -> None:
-        core, subject = self._core, vehicle.inspection_id if vehicle is not None else None
-        for known in core.book:
-            if (known.code, known.device, known.inspection_id) == (code, device, subject) and known.active:
-                return  # it sounds already
-        values: Args = {"plate": vehicle.plate} if vehicle is not None and vehicle.plate else {}
-        alarm = alarms.Alarm(core.new_id(), code, device, subject, core.now.utc_ns // 1000, values=values)
-        core.book.add(alarm)
-        core.emit(
-            LaneAlarmRaised,
-            alarm_id=alarm.alarm_id,
-            code=code,
-            device=device,
-            priority=alarm.priority,
-            inspection_id=subject,
-            version=None if subject is None else 0,
-        )
 
     # --- its record -------------------------------------------------------------------------------
 
@@ -219,6 +202,8 @@ class Reports:
                 self._count(passage, result.summary, result.blobs)
             else:
                 self._amend(work, result.summary, result.blobs)
+                if not work.known:
+                    told_late(core, work.inspection_id, self._plate(work.inspection_id), result.summary)
             self._core.settled.append((work.device, key, stored))
 
     def _count(self, passage: Passage, summary: OccupancySummary, blobs: Mapping[str, BlobKept]) -> None:
@@ -231,6 +216,9 @@ class Reports:
         if alarms.measured(core.book, summary.device, vehicle, passage.maxima, passage.peak_limits):
             core.effects.append(Show())
         measured(core, passage, summary, blobs)
+
+    def _plate(self, inspection_id: str | None) -> str:
+        return next((gone.plate for gone in self._gone if gone.inspection_id == inspection_id), "")
 
     def _amend(self, work: KeepReport, summary: OccupancySummary, blobs: Mapping[str, BlobKept]) -> None:
         core, report, span = self._core, work.report, _span_us(work.report)
