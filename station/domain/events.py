@@ -88,6 +88,8 @@ class OccupancyStarted(InspectionEvent):
     """A portal sees the vehicle."""
 
     device: str
+    occupancy_id: str | None = None
+    """``None`` in records of earlier versions."""
 
 
 class OccupancyEnded(InspectionEvent, OccupancySummary):

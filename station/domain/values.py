@@ -242,7 +242,8 @@ class OccupancySummary(Value):
         """Why the check has failed by it; ``None``: it is done."""
         if self.complete:
             return None
-        codes = {"link_lost": "link", "fault": "fault"}
+        stopped = dict.fromkeys(("station_stop", "station_restart"), "station_restart")
+        codes = {"link_lost": "link", "fault": "fault", **stopped}
         return next((reason for code, reason in codes.items() if code in self.missing), "partial")
 
 

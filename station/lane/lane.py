@@ -239,7 +239,7 @@ class Lane:
                 passage.inspection.abort("station_restart")
         for scan in before.cut:
             self._scans.cut_off(scan)
-        self._portals.restore(before.portals)
+        self._portals.restore(before.portals, before.told)
         self._reports.restore(before.told)
         self._unrepeated = STANDING_EVERY
         return effects + self._finish()
@@ -248,6 +248,7 @@ class Lane:
     def stop(self, now: Stamp) -> list[Effect]:
         """The station ends: what was counted and is in no record yet becomes one."""
         self.core.now = now
+        self._portals.stop()
         self.hours.tick()
         self.hours.record(whole=True)
         return [self._append()] if self.core.events else []
@@ -388,8 +389,7 @@ class Lane:
         core.mode, core.mode_cause = "open", None
         if core.inspection is not None:
             core.inspection.set_lane(in_service=True)
-        alarm = core.book.find("cannot_record")
-        if alarm is not None:
+        if (alarm := core.book.find("cannot_record")) is not None:
             core.end_alarm(alarm.alarm_id)
 
     def _required_device(self, device: DeviceView, *, up: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from drivers.api import PortalFacts
@@ -22,9 +22,7 @@ from imaging.radiation.opinion import StationOpinion, device_rule
 from imaging.radiation.verdict import OpinionResult
 from station.domain import alarms
 from station.domain.device_events import CountsMissed, DeviceSetupChanged, PortalNoted
-from station.domain.events import (
-    OccupancyStarted,
-)
+from station.domain.events import OccupancyEnded, OccupancyStarted
 from station.domain.inspection import Inspection
 from station.domain.occupancy_effects import (
     AlarmRaised,
@@ -48,9 +46,11 @@ from station.lane.hotspot import seek
 from station.lane.measured import WINDOW_S, measured, radiation_alarm, summary_of, told_late
 from station.lane.panels import PanelWatch
 from station.lane.profile import panels
+from station.lane.restart import Record
 from station.lane.sequencer import open_inspection, tamper
 from station.lane.strips import trace
 from station.lane.track import Track
+from station.lane.unended import unended
 from station.lane.unplaced import located, with_places
 
 KEPT_OCCUPANCIES = 16
@@ -77,7 +77,7 @@ class Portals:
         self._core = core
         self._portals = {d.name: self._portal(d) for d in core.facts.of_role("PortalMonitor")}
         self._panels = PanelWatch(core)
-        self._closing: dict[str, OccupancySummary] = {}
+        self._closing: dict[str, tuple[OccupancySummary, KeepTrace]] = {}
 
     def _portal(self, device: DeviceFacts) -> _Portal:
         facts, portal = self._core.facts, device.portal
@@ -159,8 +159,25 @@ class Portals:
             for device, portal in self._portals.items()
         )
 
-    def restore(self, before: Mapping[str, StandingPortal]) -> None:
-        """Go on from what the journal says of each portal: its last number, and whether it stood open."""
+    def stop(self) -> None:
+        """The station ends: what is open closes, and is recorded without waiting for its profile."""
+        for device, portal in self._portals.items():
+            self._do(device, portal.machine.stop())
+        for _, work in tuple(self._closing.values()):
+            self.kept(TraceKept(work, None))
+
+    def restore(self, before: Mapping[str, StandingPortal], told: Iterable[Record]) -> None:
+        """Go on from what the journal says of each portal: its last number, and whether it stood open.
+
+        An occupancy that ``told``, the newest records, leave open was cut off.
+        """
+        for cut in unended(told):
+            passage, summary = self._core.passage, cut.summary()
+            if passage is not None and passage.inspection.inspection_id == cut.inspection_id:
+                passage.occupancies.append(summary)
+                self._core.tell(OccupancyEnded, **summary.model_dump(), blobs=())
+            else:
+                self._told_afterwards(cut.inspection_id, summary, {})
         for device, known in before.items():
             portal = self._portals.get(device)
             if portal is not None:
@@ -220,7 +237,7 @@ class Portals:
             passage.limits[channel] = self._limit(portal, channel)
         passage.backgrounds["gamma"] = portal.opinion.background_cps("gamma")
         passage.backgrounds["neutron"] = portal.opinion.background_cps("neutron")
-        core.tell(OccupancyStarted, device=device)
+        core.tell(OccupancyStarted, device=device, occupancy_id=occupancy.occupancy_id)
 
     def _begin_track(self, track: Track, occupancy: Occupancy) -> None:
         facts, start_s = self._core.facts, occupancy.start.mono_ns / 1e9
@@ -267,8 +284,8 @@ class Portals:
             sought = seek(core.facts, passage, occupancy, summary, _hold_in_s(portal, occupancy))
         strips = trace(passage if mine else None, occupancy, core.facts.geometry.portal_m)
         strips["panels"] = panels(occupancy, dict.fromkeys(Channel, portal.facts.detectors), opinion)
-        self._closing[occupancy.occupancy_id] = summary
         work = KeepTrace(inspection_id, occupancy.occupancy_id, device, strips, sought)
+        self._closing[occupancy.occupancy_id] = summary, work
         if portal.machine.fitted:
             core.effects.append(work)
         else:  # there is no profile to be kept
@@ -277,11 +294,11 @@ class Portals:
     def kept(self, result: TraceKept) -> None:
         """The profile is durable (or failed): now the occupancy counts as measured."""
         core, passage = self._core, self._core.passage
-        summary = self._closing.pop(result.work.occupancy_id, None)
-        if summary is None:
+        closing = self._closing.pop(result.work.occupancy_id, None)
+        if closing is None:
             located(core, result)
             return
-        summary = with_places(summary, result)
+        summary = with_places(closing[0], result)
         if passage is None or passage.inspection.inspection_id != result.work.inspection_id:
             self._amend(summary, {"trace": result.blob} if result.blob else {})
             return
@@ -297,16 +314,21 @@ class Portals:
         if inspection is None:
             return
         subject, plate = inspection.inspection_id, inspection.identity.plate
+        self._told_afterwards(subject, summary, blobs)
+        told_late(self._core, subject, plate.text if plate else "", summary)
+        self._panels.judged(summary, subject, plate.text if plate else "")
+
+    def _told_afterwards(
+        self, inspection_id: str, summary: OccupancySummary, blobs: Mapping[str, BlobKept]
+    ) -> None:
         self._core.amend(
-            subject,
+            inspection_id,
             "occupancy",
             device=summary.device,
             fields={name: getattr(summary, name) for name in AMENDED},
             blobs=blob_uses(blobs),
             occupancy=summary,
         )
-        told_late(self._core, subject, plate.text if plate else "", summary)
-        self._panels.judged(summary, subject, plate.text if plate else "")
 
     def _amended(self, device: str, portal: _Portal, effect: Amended) -> None:
         if inspection_id := _subject(portal, effect.occupancy_id):
