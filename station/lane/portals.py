@@ -35,6 +35,7 @@ from station.domain.occupancy_effects import (
     Orphaned,
     SetupChanged,
     Started,
+    StationAlarm,
     TamperChanged,
 )
 from station.domain.occupancy_record import Occupancy
@@ -54,6 +55,8 @@ from station.lane.unended import unended
 from station.lane.unplaced import located, with_places
 
 KEPT_OCCUPANCIES = 16
+STATION_WAIT_S = 3.0
+"""The device has so long to alarm itself, before the officer is told that the station alone does."""
 AMENDED = ("occupancy_id", "complete", "close_reason", "gamma_alarm", "neutron_alarm", "suppression")
 """What is told of an occupancy that ended when its inspection was sealed."""
 
@@ -63,6 +66,8 @@ class _Portal:
     facts: PortalFacts
     machine: PolledMachine
     opinion: StationOpinion
+    crossed_s: dict[Channel, float] = field(default_factory=dict)
+    """Since when the station's own tests alarm on the vehicle that stands there, by channel."""
     setup: dict[str, float | str] = field(default_factory=dict)
     """What the device has told of its set-up, all its records together."""
     inspections: dict[str, Inspection] = field(default_factory=dict)
@@ -146,6 +151,18 @@ class Portals:
         for device, portal in self._portals.items():
             portal.machine.presence = self._core.passage is not None
             self._do(device, portal.machine.tick(self._core.now.mono_ns))
+            self._station_alone(device, portal)
+
+    def _station_alone(self, device: str, portal: _Portal) -> None:
+        """Do not wait until a vehicle has left the portal to tell that the station alone alarms on it."""
+        core, occupancy = self._core, portal.machine.open
+        due = [c for c, since_s in portal.crossed_s.items() if core.now_s - since_s >= STATION_WAIT_S]
+        for channel in due:
+            del portal.crossed_s[channel]
+            if occupancy is None or channel in occupancy.alarms or core.inspection is None:
+                continue
+            if _subject(portal, occupancy.occupancy_id) == core.inspection.inspection_id:
+                core.lane_alarm("station_only", device)
 
     def standing(self) -> tuple[StandingPortal, ...]:
         """Return what each portal will not say again by itself."""
@@ -197,6 +214,8 @@ class Portals:
                 self._started(device, portal, effect.occupancy)
             elif isinstance(effect, AlarmRaised):
                 self._alarm(device, portal, effect)
+            elif isinstance(effect, StationAlarm):
+                portal.crossed_s.setdefault(Channel(effect.verdict.channel), core.now_s)
             elif isinstance(effect, BackgroundTaken):
                 self._panels.background(device, portal.facts, effect.reading)
             elif isinstance(effect, Closed):
@@ -227,6 +246,7 @@ class Portals:
 
     def _started(self, device: str, portal: _Portal, occupancy: Occupancy) -> None:
         core = self._core
+        portal.crossed_s.clear()
         passage = core.passage or open_inspection(core, "occupancy")
         portal.inspections[occupancy.occupancy_id] = passage.inspection
         while len(portal.inspections) > KEPT_OCCUPANCIES:

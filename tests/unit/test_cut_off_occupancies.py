@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from station.domain.hours import Hours
+from station.domain.hours import COUNTED, Hours
+from station.domain.statistics import total
 from tests.support.lane_rig import Rig
 
 
@@ -25,9 +26,9 @@ def counted_incomplete(rig: Rig) -> dict[str, int]:
     """Incomplete occupancies of all records, as the day's statistics count them."""
     hours = Hours({"rpm1": ()})
     for _, kind, data in rig.records():
-        hours.take(kind, data)
-    tallies = [part.tally for part in hours.parts()]
-    return {name: count for tally in tallies for name, count in tally.incomplete.items()}
+        if kind != COUNTED:
+            hours.take(kind, data)
+    return total(tally for _, tally in hours.all()).incomplete
 
 
 def test_a_stop_ends_what_is_open_and_what_waits_for_its_profile(rig: Rig) -> None:
@@ -39,6 +40,7 @@ def test_a_stop_ends_what_is_open_and_what_waits_for_its_profile(rig: Rig) -> No
     assert "station_stop" in told.missing
     assert told.gamma_max_1s == 2400, "what was counted so far is kept"
     assert told.verdicts
+    assert counted_incomplete(rig) == {"station_stop": 1}
     rig.restart()
     assert len(ended(rig)) == 1, "it is told once"
     assert (rig.seen.coverage.rpm.state, rig.seen.coverage.rpm.reason) == ("failed", "station_restart")
@@ -55,6 +57,7 @@ def test_a_start_records_what_a_kill_cut_off(rig: Rig) -> None:
     assert (told.close_reason, told.missing) == ("station_restart", ("station_restart",))
     assert (told.gamma_alarm, told.neutron_alarm, told.gamma_max_1s) == (True, False, None)
     assert (rig.seen.coverage.rpm.state, rig.seen.coverage.rpm.reason) == ("failed", "station_restart")
+    assert counted_incomplete(rig) == {"station_restart": 1}
     rig.restart()
     assert len(ended(rig)) == 1, "a second start does not tell it again"
     assert rig.seen.coverage.rpm.reason == "station_restart"
@@ -73,5 +76,6 @@ def test_a_start_records_what_was_cut_off_of_a_vehicle_that_had_left(rig: Rig) -
     assert (told.inspection_id, told.what) == (gone, "occupancy")
     assert told.occupancy.close_reason == "station_restart"
     amended = rig.types().count("inspection.amended")
+    assert counted_incomplete(rig) == {"station_restart": 1}
     rig.restart()
     assert rig.types().count("inspection.amended") == amended

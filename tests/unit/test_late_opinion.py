@@ -89,3 +89,32 @@ def test_a_portal_against_its_own_rule_is_told_of_a_vehicle_that_left(rig: Rig) 
     told = rig.last("replica.disagreed")
     assert (told.inspection_id, told.relation) == (gone, "replica_only")
     assert raised(rig, "portal_rule") == [gone]
+
+
+def test_the_officer_is_told_while_the_vehicle_still_stands_in_the_portal(rig: Rig) -> None:
+    rig.enter()
+    scans(rig, 2, 170)
+    assert not raised(rig, "station_only"), "the device may still alarm itself"
+    scans(rig, 3, 170)
+    assert raised(rig, "station_only") == [rig.seen.inspection_id]
+    assert "occupancy.ended" not in rig.types()
+    end(rig)
+    assert len(raised(rig, "station_only")) == 1, "at the end it is not told again"
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_where_the_device_alarms_itself_the_station_alone_says_nothing(rig: Rig, seconds: int) -> None:
+    rig.enter()
+    scans(rig, seconds, 170)
+    rig.counts(Channel.GAMMA, Phase.SCAN, (170,) * 4, "alarm")
+    scans(rig, 6, 170)
+    end(rig)
+    assert "gamma_alarm" in rig.codes()
+    assert not raised(rig, "station_only")
+
+
+def test_a_crossing_is_not_laid_on_the_next_vehicle(rig: Rig) -> None:
+    gone = leaves_before_the_end_is_told(rig, 170)
+    rig.enter()
+    rig.wait(5.0)
+    assert raised(rig, "station_only") == [gone], "told while it was still in the lane"
