@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from imaging.radiation.verdict import Outcome
 from imaging.radiograph.model import D16_WINDOW
 from station.domain.events import InspectionSealed
-from station.domain.values import ScanSummary
+from station.domain.second_opinion import opinions
+from station.domain.values import OccupancySummary, ScanSummary
 from station.lane.export import n42, occupancies
 from station.lane.host import LaneHost
 from station.lane.image import from_npy, reduced, reduced_flags
@@ -45,6 +47,17 @@ async def document(store: Store, lane_id: str, told: Sequence[Record]) -> bytes 
         return n42(lane_id, told, {sha256: json.loads(data) for sha256, data in kept.items()})
 
     return await asyncio.to_thread(made)
+
+
+def most_telling(seen: Sequence[OccupancySummary]) -> str | None:
+    """Return the profile of the occupancy that alarmed, else of one with a hot spot, else of the first."""
+
+    def weight(one: OccupancySummary) -> tuple[bool, bool, bool, bool]:
+        stations = any(opinion.outcome == Outcome.ALARM for opinion, _ in opinions(one))
+        return one.neutron_alarm, one.gamma_alarm, stations, bool(one.hot_spots)
+
+    kept = [one for one in seen if one.profile is not None]
+    return max(kept, key=weight).profile if kept else None
 
 
 class Evidence:
@@ -107,15 +120,13 @@ class Evidence:
         return arrays[what]
 
     async def profile(self, inspection_id: str) -> dict[str, Any] | None:
-        """Return the strips of an inspection."""
+        """Return the strips of a vehicle in the lane, or those that tell most of one that is sealed."""
         passage = self._host.lane.core.passage
         if passage is not None and passage.inspection.inspection_id == inspection_id:
             gamma, neutron = self._host.live.samples(inspection_id)
             return strips(passage, gamma, neutron, self._portal_m)
-        record = await self._sealed(inspection_id)
-        occupancies = record["radiation"]["occupancies"] if record else ()
-        traces = [occupancy["profile"] for occupancy in occupancies if occupancy["profile"]]
-        data = await self._read_blob(traces[0]) if traces else None
+        trace = most_telling(occupancies(await self._told(inspection_id)))
+        data = await self._read_blob(trace) if trace is not None else None
         if data is None:
             return None
         found: dict[str, Any] = json.loads(data)
@@ -129,11 +140,14 @@ class Evidence:
         record = await self._sealed(inspection_id) if inspection_id else None
         return ScanSummary.model_validate(record["scan"]) if record and record["scan"] else None
 
-    async def _sealed(self, inspection_id: str) -> dict[str, Any] | None:
+    async def _sealed(self, inspection_id: str) -> Mapping[str, Any] | None:
         """Return the data of an inspection's sealed record."""
-        _, rows = await self._store.read(lambda view: read_inspection(view, inspection_id))
-        told = [row.told() for row in rows]
+        told = await self._told(inspection_id)
         return next((data for _, kind, data in reversed(told) if kind == InspectionSealed.type_name()), None)
+
+    async def _told(self, inspection_id: str) -> list[Record]:
+        _, rows = await self._store.read(lambda view: read_inspection(view, inspection_id))
+        return [row.told() for row in rows]
 
     async def _read_blob(self, sha256: str) -> bytes | None:
         return await whole_blob(self._store, sha256)
