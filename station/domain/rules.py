@@ -47,6 +47,8 @@ class Opinion:
     channel: str = "gamma"
     one_in: int | None = None
     """Of an alarm: in so many empty vehicles chance alone gives one."""
+    reason: str | None = None
+    """Why none was possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,9 @@ def _second_opinion(facts: Facts) -> Iterator[tuple[Level, Reason]]:
             }
             args |= {} if opinion.one_in is None else {"one_in": opinion.one_in}
             yield Level.REVIEW_IMAGE, Reason(rule="R6", code="second_opinion", args=args)
+        elif opinion.outcome == "not_possible":  # told, and nothing more: the device has answered
+            why: Args = {"device": opinion.device, "channel": opinion.channel, "reason": opinion.reason}
+            yield Level.CLEAR, Reason(rule="R6", code="second_opinion_not_possible", args=why)
 
 
 def _scan(facts: Facts) -> Iterator[tuple[Level, Reason]]:
@@ -263,7 +268,7 @@ RULES = (
 )
 """R1 to R7, R10, R11 and R11b; R0 is what remains when none asks for anything."""
 
-RULE_SET = "carril-rules 4: R0 R1 R2 R3 R4 R5 R6 R7 R10 R11 R11b"
+RULE_SET = "carril-rules 5: R0 R1 R2 R3 R4 R5 R6 R7 R10 R11 R11b"
 RULES_SHA256 = hashlib.sha256(RULE_SET.encode()).hexdigest()
 
 

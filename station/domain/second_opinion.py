@@ -24,7 +24,13 @@ def opinions(summary: OccupancySummary) -> Iterator[tuple[Opinion, str]]:
             worst = min(tests, key=lambda verdict: GRAVITY.index(Outcome(verdict.outcome)))
             answers = (Outcome(test.outcome) for test in tests)
             opinion = Opinion(
-                summary.device, worst.outcome, worst.statistic, worst.threshold, channel, _one_in(worst)
+                summary.device,
+                worst.outcome,
+                worst.statistic,
+                worst.threshold,
+                channel,
+                _one_in(worst),
+                worst.reason if worst.outcome == Outcome.NOT_POSSIBLE else None,
             )
             yield opinion, relation(alarm, answers)
 

@@ -1,7 +1,7 @@
 """Is each panel of a portal well, and does the portal follow its own rule? For the technician.
 
-What is found is recorded once until it ends, is an alarm of the lowest rank and degrades the portal. It
-doubts no measurement: whether a portal still measures, the portal says.
+What is found is recorded once until it ends, is an alarm of the lowest rank and degrades the portal. Whether
+a portal still measures, the portal says; but neutron panels that are all silent measure nothing (``blind``).
 """
 
 from __future__ import annotations
@@ -61,6 +61,13 @@ class PanelWatch:
             core.emit(ReplicaDisagreed, **subject, device=device, relation=relation)
             if core.book.find("portal_rule", device) is None:
                 late_alarm(core, "portal_rule", device, inspection_id, plate)
+
+    def blind(self, device: str, portal: PortalFacts) -> bool:
+        """Whether all neutron panels of a portal are silent."""
+        key = (device, Channel.NEUTRON)
+        panels = self._health[key].detectors if key in self._health else len(portal.detectors)
+        silent = [found for found in self._learnt(key).standing if found[0] == "silent"]
+        return bool(silent) and len(silent) >= panels
 
     # --- over a restart -------------------------------------------------------------------------
 

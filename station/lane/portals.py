@@ -252,6 +252,8 @@ class Portals:
         while len(portal.inspections) > KEPT_OCCUPANCIES:
             del portal.inspections[next(iter(portal.inspections))]
         core.begin("rpm")
+        if self._panels.blind(device, portal.facts):
+            core.doubt("rpm", "fault")
         self._begin_track(passage.track, occupancy)
         for channel in ("gamma", "neutron"):
             passage.limits[channel] = self._limit(portal, channel)

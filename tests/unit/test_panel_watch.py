@@ -174,3 +174,21 @@ def test_a_portal_against_its_own_rule_is_told(flag: str, counts: int, told: str
     found = [event.relation for event in rig.events if event.type_name() == "carril.replica.disagreed"]  # type: ignore[attr-defined]
     assert found == ([told] if told else [])
     assert ("portal_rule" in alarms(rig)) == bool(told)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_vehicle_is_not_measured_where_all_neutron_panels_are_silent(rig: Rig, restarted: bool) -> None:
+    vacant(rig, 100, neutron=(0, 0, 0, 0))
+    assert len(faults(rig)) == 4
+    if restarted:
+        rig.restart()
+    rig.arrive()
+    assert (rig.seen.coverage.rpm.state, rig.seen.coverage.rpm.reason) == ("failed", "fault")
+    assert rig.seen.level == "secondary"
+
+
+def test_a_vehicle_is_measured_where_some_neutron_panels_count(rig: Rig) -> None:
+    vacant(rig, 100, neutron=(1, 0, 0, 0))
+    assert len(faults(rig)) == 3
+    rig.arrive()
+    assert rig.seen.coverage.rpm.state == "done"

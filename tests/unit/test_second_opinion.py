@@ -141,3 +141,14 @@ def test_of_several_tests_the_gravest_answer_counts(rig: Rig) -> None:
         (Opinion("rpm1", "low_confidence", 5, 4, "neutron"), "undecided"),
     ]
     assert list(opinions(summary.model_copy(update={"verdicts": ()}))) == []
+
+
+def test_that_no_second_opinion_was_possible_is_told_and_changes_no_level() -> None:
+    rig = Rig()
+    rig.background(1)  # the portal is vacant, and that is all that is known
+    rig.arrive()
+    told = {reason.args["channel"]: reason for reason in rig.seen.reasons if reason.rule == "R6"}
+    assert set(told) == {"gamma", "neutron"}
+    for reason in told.values():
+        assert (reason.code, reason.args["reason"]) == ("second_opinion_not_possible", "no_background")
+    assert (rig.seen.level, rig.seen.reasons[-1].code) == ("clear", "clear")
