@@ -234,6 +234,9 @@ class StationOpinion:
         run, self._run = self._run or _Run(mono_ns), None
         gamma, neutrons = self._estimate("gamma"), self._estimate("neutron")
         suppression = run.suppression.of(gamma.total_cps) if gamma else None
+        s50 = None
+        if suppression is not None and self._gamma is not None:
+            s50 = half_detected(self._gamma.background, self._gamma.k, suppression)
         result = OpinionResult(
             verdicts=(),
             gamma_background=gamma,
@@ -244,12 +247,13 @@ class StationOpinion:
             suppression_limit=(
                 null_limit(gamma.total_cps, gamma.counting_s, run.suppression.intervals) if gamma else None
             ),
+            s50=s50,
         )
         told = {"scanner_active": scanner_active, "setup_changed": self._outdated}
         common = tuple(doubt for doubt, stands in told.items() if stands)
         verdicts: list[Verdict] = []
         if "gamma" in self._background:
-            doubts = (*common, *self._poor(run, "gamma"), *self._hidden(suppression))
+            doubts = (*common, *self._poor(run, "gamma"), *self._hidden(suppression, s50))
             why = self._refusals["gamma"]
             verdicts.append(self._answer(run, "gamma", run.gross, gross.ALGORITHM, why, doubts))
             if self._setup:
@@ -287,13 +291,12 @@ class StationOpinion:
         old = estimate is not None and run.opened_ns - estimate.newest_ns > self._rules.old_s * 1e9
         return (*taken, "background_old") if old else taken
 
-    def _hidden(self, suppression: float | None) -> tuple[str, ...]:
+    def _hidden(self, suppression: float | None, s50: float | None) -> tuple[str, ...]:
         """Return what keeps a source of interest from being seen."""
-        if suppression is None or self._gamma is None:
+        if suppression is None or s50 is None:
             return ()
         doubts = ("suppression",) if suppression >= STRONG else ()
-        least = half_detected(self._gamma.background, self._gamma.k, suppression)
-        blind = self._s50_max is not None and least > self._s50_max
+        blind = self._s50_max is not None and s50 > self._s50_max
         return (*doubts, "s50") if blind else doubts
 
     def _notes(self, channel: str) -> tuple[str, ...]:

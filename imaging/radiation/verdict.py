@@ -72,6 +72,8 @@ class OpinionResult:
     """Largest fraction of the gamma background that the vehicle kept from the panels."""
     suppression_limit: float | None = None
     """What an empty portal shows once in a thousand occupancies of this length."""
+    s50: float | None = None
+    """Net counts in a window of a source that is found in half of all cases behind this suppression."""
 
 
 def relation(device_alarm: bool, outcomes: Iterable[Outcome]) -> str:

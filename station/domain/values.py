@@ -222,6 +222,10 @@ class OccupancySummary(Value):
     sigma_max: float | None
     suppression: float | None = None
     """Largest fraction of the gamma background that the vehicle kept from the panels, over two seconds."""
+    suppression_limit: float | None = None
+    """What an empty portal shows once in a thousand occupancies of this length."""
+    s50: float | None = None
+    """Net gamma counts of a source that the station's test finds in half of all cases, so suppressed."""
     gamma_alarm: bool
     neutron_alarm: bool
     tamper: bool

@@ -131,14 +131,20 @@ def summary_of(
         gamma_limit=limit,
         neutron_max=occupancy.neutron.best_total,
         neutron_limit=opinion.neutron_limit,
-        sigma_max=None if sigma is None else round(sigma, 3),
-        suppression=None if opinion.suppression is None else round(opinion.suppression, 3),
+        sigma_max=_rounded(sigma, 3),
+        suppression=_rounded(opinion.suppression, 3),
+        suppression_limit=_rounded(opinion.suppression_limit, 3),
+        s50=_rounded(opinion.s50, 1),
         gamma_alarm=Channel.GAMMA in occupancy.alarms,
         neutron_alarm=Channel.NEUTRON in occupancy.alarms,
         tamper=occupancy.tamper,
         gaps=len(occupancy.gaps),
         verdicts=(*map(_verdict, opinion.verdicts), *uncounted(portal.alarms - portal.channels)),
     )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _verdict(verdict: Verdict) -> AlgorithmVerdict:

@@ -152,3 +152,12 @@ def test_that_no_second_opinion_was_possible_is_told_and_changes_no_level() -> N
     for reason in told.values():
         assert (reason.code, reason.args["reason"]) == ("second_opinion_not_possible", "no_background")
     assert (rig.seen.level, rig.seen.reasons[-1].code) == ("clear", "clear")
+
+
+def test_the_record_says_what_the_doubts_about_a_shielding_vehicle_rest_on(rig: Rig) -> None:
+    passes(rig, panel=70)
+    told = rig.last("occupancy.ended")
+    assert told.suppression > 0.3 > told.suppression_limit > 0
+    (test,) = [verdict for verdict in told.verdicts if verdict.algo == "gross_ksigma_calibrated"]
+    assert test.reason == "suppression"
+    assert told.s50 == pytest.approx(test.threshold - 2400 * (1 - told.suppression), rel=0.05)
