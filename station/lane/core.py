@@ -12,7 +12,7 @@ from typing import Any
 
 from drivers.api import PortalFacts
 from drivers.geometry import LaneGeometry
-from drivers.readings import Stamp
+from drivers.readings import Counts, Stamp
 from station.domain import alarms
 from station.domain.coverage import REQUIRABLE
 from station.domain.events import (
@@ -112,6 +112,10 @@ class LaneFacts:
     def averaging_s(self, portal: PortalFacts) -> float:
         """Return the counting time behind one background record of a portal."""
         return self.gb_averaging_s if portal.averaging_s is None else portal.averaging_s
+
+    def averaged(self, portal: PortalFacts, reading: Counts) -> bool:
+        """Whether a background record of a portal is a mean over more than it counts."""
+        return self.averaging_s(portal) > reading.interval_s
 
     def mode_of(self, name: str) -> str:
         """Return what stands behind a device: real or emulated."""

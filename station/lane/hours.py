@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from drivers.readings import Counts, PortalReading
+from drivers.api import PortalFacts
+from drivers.readings import Counts
 from station.domain.day_events import DailyFileClosed, HourCounted
 from station.domain.events import Event
 from station.domain.hours import COUNTED, Hours, hour_name
@@ -14,8 +15,6 @@ from station.lane.core import Core, blob_uses
 from station.lane.effects import DayKept
 from station.lane.restart import Record, spared
 
-CADENCE_S = 5.0
-"""Between two background records: what was counted for longer is a running mean."""
 KEPT = 64
 Part = tuple[str, Kind, int]
 """A part of an hour: its name, what it is of, when it was recorded (monotonic, microseconds; -1: not yet)."""
@@ -32,9 +31,6 @@ class LaneHours:
         """The last that became records, durable by now or not."""
         self.turns = 0
         """How often any did."""
-        self._averaged = {
-            device.name: core.facts.averaging_s(device.portal) > CADENCE_S for device in core.facts.devices
-        }
 
     @property
     def _kind(self) -> Kind:
@@ -51,11 +47,10 @@ class LaneHours:
         now = self._core.now
         self._hours.tick(now.utc_ns // 1000, now.mono_ns // 1000, now.boot_id, self._kind)
 
-    def reading(self, device: str, reading: PortalReading) -> None:
-        """Take what a portal says."""
-        if isinstance(reading, Counts):
-            averaged = self._averaged[device]
-            self._hours.background(device, reading, self._core.now, self._kind, averaged=averaged)
+    def background(self, device: str, portal: PortalFacts, reading: Counts) -> None:
+        """Take a record that entered the background of a portal."""
+        averaged = self._core.facts.averaged(portal, reading)
+        self._hours.background(device, reading, self._core.now, self._kind, averaged=averaged)
 
     def told(self, events: Sequence[Event]) -> None:
         """Take what the lane has just recorded."""

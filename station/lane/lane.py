@@ -78,7 +78,8 @@ class Lane:
         """Begin closed, with no device up and no vehicle."""
         self.core = Core(facts, new_id, now)
         self._sequencer = Sequencer(self.core)
-        self._portals = Portals(self.core)
+        self.hours = LaneHours(self.core)
+        self._portals = Portals(self.core, self.hours)
         self._contacts = Contacts(self.core)
         self._reports = Reports(self.core)
         self._scans = Scans(self.core)
@@ -86,7 +87,6 @@ class Lane:
         self._directives = Directives(self.core)
         self._commands = Commands(self.core, self._directives, self._portals)
         self._suspicion = Suspicion(self.core)
-        self.hours = LaneHours(self.core)
         self._token = 0
         self._reopens = 0
         self._pending: dict[int, Pending] = {}
@@ -105,7 +105,6 @@ class Lane:
             self._reports.reading(device, reading)
         elif isinstance(reading, PortalReading):
             self._portals.reading(device, reading)
-            self.hours.reading(device, reading)
         elif isinstance(reading, Inputs):
             if self._sequencer.inputs(device, reading.values):
                 self._suspicion.input_changed()

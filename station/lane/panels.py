@@ -38,7 +38,7 @@ class PanelWatch:
         key, counts = (device, reading.channel), reading.counts
         health = self._health.get(key)
         if health is None:
-            averaged = self._core.facts.averaging_s(portal) > reading.interval_s
+            averaged = self._core.facts.averaged(portal, reading)
             neutron = reading.channel == Channel.NEUTRON
             before = self._before.pop(key, None)
             health = PanelHealth(len(counts), averaged=averaged, neutron=neutron, before=before)

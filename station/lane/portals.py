@@ -44,6 +44,7 @@ from station.domain.values import OccupancySummary, StandingPortal
 from station.lane.core import Core, DeviceFacts, Passage, blob_uses
 from station.lane.effects import BlobKept, KeepTrace, LiveSample, Show, TraceKept
 from station.lane.hotspot import seek
+from station.lane.hours import LaneHours
 from station.lane.measured import WINDOW_S, measured, radiation_alarm, summary_of, told_late
 from station.lane.panels import PanelWatch
 from station.lane.profile import panels
@@ -77,11 +78,12 @@ class _Portal:
 class Portals:
     """All portals of the lane."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, hours: LaneHours) -> None:
         """Build one machine per portal."""
         self._core = core
         self._portals = {d.name: self._portal(d) for d in core.facts.of_role("PortalMonitor")}
         self._panels = PanelWatch(core)
+        self._hours = hours
         self._closing: dict[str, tuple[OccupancySummary, KeepTrace]] = {}
 
     def _portal(self, device: DeviceFacts) -> _Portal:
@@ -218,6 +220,7 @@ class Portals:
                 portal.crossed_s.setdefault(Channel(effect.verdict.channel), core.now_s)
             elif isinstance(effect, BackgroundTaken):
                 self._panels.background(device, portal.facts, effect.reading)
+                self._hours.background(device, portal.facts, effect.reading)
             elif isinstance(effect, Closed):
                 self._closed(device, portal, effect.occupancy, effect.opinion)
                 if effect.occupancy.close_reason == "device_restart":

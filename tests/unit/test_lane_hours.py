@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pytest
+
 from drivers.readings import Channel, Phase, Tamper
+from imaging.radiation.health import BLOCK, block_dispersion
 from station.domain.day_events import HourCounted
 from station.domain.statistics import Tally, total
 from station.lane.drafts import draft
 from station.lane.effects import BlobKept, DayKept
 from station.lane.lane import STANDING_EVERY
+from tests.support.lane_facts import facts
 from tests.support.lane_rig import Rig
 
 HOUR_S = 3600.0
@@ -139,8 +144,7 @@ def test_an_ending_station_records_what_it_counted() -> None:
 def test_a_portal_with_running_means_has_the_dispersion_of_those() -> None:
     found: dict[float, Any] = {}
     for averaging_s in (1.0, 20.0):
-        rig = Rig()
-        rig.lane.hours._averaged["rpm1"] = averaging_s > 5
+        rig = Rig(facts(gb_averaging_s=averaging_s))
         for number in range(60):
             counts = 600 + number
             rig.counts(Channel.GAMMA, Phase.BACKGROUND, (counts, counts, counts, counts))
@@ -162,3 +166,32 @@ def test_a_kept_day_becomes_a_record_with_its_blobs() -> None:
     assert (event.simulated, event.test) == (False, True)
     (reference,) = draft(event, rig.appends[-1]).blobs
     assert (reference.role, reference.sha256) == ("daily", "ab" * 32)
+
+
+def test_the_background_of_the_day_is_what_the_station_takes_as_background() -> None:
+    rig = Rig()
+    rig.background()
+    rig.counts(Channel.GAMMA, Phase.BACKGROUND, (9000, 9000, 9000, 9000), "fault_high")
+    rig.board(entry_loop=True)
+    rig.occupancy(end=False)
+    rig.counts(Channel.GAMMA, Phase.BACKGROUND, (5000, 5000, 5000, 5000))
+    jump(rig, HOUR_S)
+    (hour,) = counted(rig)
+    assert hour.panels["rpm1"]["gamma"]["ML"].counts == 3 * (600 + 601)
+
+
+def test_means_over_three_seconds_are_running_means_for_the_day_and_for_the_technician() -> None:
+    lane = facts(gb_averaging_s=3.0)
+    portal = next(device.portal for device in lane.devices if device.name == "rpm1")
+    rig = Rig(lane)
+    chance = np.random.default_rng(1)
+    walk = [int(count) for count in np.cumsum(chance.integers(-3, 4, 70)) + 600]
+    for count in walk:
+        rig.counts(Channel.GAMMA, Phase.BACKGROUND, (count,) * 4)
+        rig.now_s += 5.0
+    jump(rig, HOUR_S)
+    (hour,) = counted(rig)
+    (figure,) = hour.panels["rpm1"]["gamma"]["ML"].dispersions
+    taken = walk[-hour.panels["rpm1"]["gamma"]["ML"].records :][:BLOCK]
+    assert portal.averaging_s is None
+    assert figure == pytest.approx(block_dispersion(taken, averaged=True), abs=1e-3)
