@@ -248,9 +248,10 @@ class Lane:
         """The station ends: what was counted and is in no record yet becomes one."""
         self.core.now = now
         self._portals.stop()
+        ended: list[Effect] = [self._append()] if self.core.events else []
         self.hours.tick()
         self.hours.record(whole=True)
-        return [self._append()] if self.core.events else []
+        return [*ended, self._append()] if self.core.events else ended
 
     # --- what became of appends -----------------------------------------------------------------
 

@@ -40,6 +40,7 @@ def test_a_stop_ends_what_is_open_and_what_waits_for_its_profile(rig: Rig) -> No
     assert "station_stop" in told.missing
     assert told.gamma_max_1s == 2400, "what was counted so far is kept"
     assert told.verdicts
+    assert rig.last("hour.counted").incomplete == {"station_stop": 1}
     assert counted_incomplete(rig) == {"station_stop": 1}
     rig.restart()
     assert len(ended(rig)) == 1, "it is told once"
