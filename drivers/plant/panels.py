@@ -1,7 +1,8 @@
 """Counts of a portal's panels: Poisson and seeded, interval by interval, and the background learnt from them.
 
 What every emulated portal does before its own protocol begins. A portal has been counting for a while when
-it is switched on.
+it is switched on. All that is told of an interval is as it was in its middle, however late it is asked for: a
+truck breaks the beams on average one whole interval before its first record is sent.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,9 @@ BACKGROUND_TIME_S = 20.0
 NEUTRON_BACKGROUND_TIME_S = 120.0
 NSIGMA = 7.0
 ALPHA = 1e-6
-ROUNDING_S = 1e-6
-"""Two clocks that say the same time may differ by the rounding of their seconds."""
+FAR_M = 1.0
+"""A truck that moves further within one interval is looked at more than once: a point source passes the
+panels in a few metres."""
 
 
 def poisson_limit(mean: float, probability: float) -> int:
@@ -54,17 +56,33 @@ class Panels:
         self.gamma = deque(itertools.islice(self._gamma_past, self.intervals), self.intervals)
         """Counts per panel (int64) of the last intervals, one second of them."""
         self.neutron = deque(itertools.islice(self._neutron_past, self.intervals), self.intervals)
+        self.seen = plant.at()
+        """The vehicle in the middle of the last interval."""
+        self.occupied = plant.occupied()
+        """Whether it was in the beams then."""
 
     def _known(self, cps: Sequence[float], length: int) -> deque[NDArray[np.int64]]:
         return deque(self._random.poisson(np.array(cps) * self._interval_s, (length, len(cps))), length)
 
-    def count(self, *, gain: float = 1.0, noise_cps: float = 0.0) -> None:
-        """Count one interval; the first gamma panel has ``gain``, the first neutron panel ``noise_cps``."""
-        gamma_cps, neutron_cps = np.array(self.plant.gamma_cps()), np.array(self.plant.neutron_cps())
+    def count(self, end_s: float, *, gain: float = 1.0, noise_cps: float = 0.0) -> None:
+        """Count the interval that ended at ``end_s`` (monotonic seconds of the plant, now or before).
+
+        The first gamma panel has ``gain``, the first neutron panel ``noise_cps``.
+        """
+        middle_s = end_s - self._interval_s / 2
+        self.seen, self.occupied = self.plant.at(middle_s), self.plant.occupied(middle_s)
+        looks = self._looks(end_s)
+        gamma_cps, neutron_cps = _mean(self.plant.gamma_cps, looks), _mean(self.plant.neutron_cps, looks)
         gamma_cps[0] *= gain
         neutron_cps[0] += noise_cps
         self.gamma.append(self._random.poisson(gamma_cps * self._interval_s))
         self.neutron.append(self._random.poisson(neutron_cps * self._interval_s))
+
+    def _looks(self, end_s: float) -> list[float]:
+        """Return the middles of the parts of an interval in which the truck moves no more than ``FAR_M``."""
+        way_m = abs(self.seen.speed_mps) * self._interval_s
+        parts = max(1, math.ceil(way_m / FAR_M))
+        return [end_s - self._interval_s * (part + 0.5) / parts for part in range(parts)]
 
     def learn(self) -> None:
         """Take the last interval into the background."""
@@ -100,3 +118,9 @@ class Panels:
     def neutron_alarm(self) -> bool:
         """Whether the last second has reached the limit."""
         return float(np.sum(self.neutron)) >= self.neutron_limit
+
+
+def _mean(rates: Callable[[float], tuple[float, ...]], looks: list[float]) -> NDArray[np.float64]:
+    """Return the mean rate of each panel, counts per second."""
+    mean: NDArray[np.float64] = np.mean([rates(at_s) for at_s in looks], axis=0)
+    return mean

@@ -14,8 +14,8 @@ import numpy as np
 from drivers.api import Clock
 from drivers.plant.modbus import FAULTS as WIRE_FAULTS
 from drivers.plant.modbus import ModbusServer
-from drivers.plant.panels import ROUNDING_S, Panels
-from drivers.plant.world import Plant
+from drivers.plant.panels import Panels
+from drivers.plant.world import ROUNDING_S, Plant
 
 INTERVAL_S = 0.2
 HOLD_S = 1.0
@@ -73,7 +73,7 @@ class PolledPortal:
         return panels.gamma_background / panels.intervals, panels.neutron_background * self.interval_s
 
     def step(self, now_s: float) -> None:
-        """Count up to ``now_s``, and look at the beams then."""
+        """Count every interval that has ended by ``now_s``."""
         while self._tick_s <= now_s + ROUNDING_S:
             self.plant.advance()
             self._interval(self._tick_s)
@@ -92,10 +92,11 @@ class PolledPortal:
 
     def _interval(self, at_s: float) -> None:
         self.panels.count(
+            at_s,
             gain=10.0 if "gamma_high" in self.faults else 0.0 if "gamma_low" in self.faults else 1.0,
             noise_cps=50.0 if "neutron_high" in self.faults else 0.0,
         )
-        before, self.occupied = self.occupied, self.plant.occupied or "stuck_beam" in self.faults
+        before, self.occupied = self.occupied, self.panels.occupied or "stuck_beam" in self.faults
         if self.occupied:
             self._cleared_s = at_s
             self.gamma_alarm |= self.panels.gamma_alarm

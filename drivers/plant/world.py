@@ -2,19 +2,24 @@
 
 Positions are metres along the lane, growing in the direction of travel; ``s`` is metres behind the nose.
 The world moves when somebody asks: ``advance`` integrates up to the clock in fixed steps, so that the
-same clock readings give the same passage.
+same clock readings give the same passage. Who asks late asks for the moment that he means: the last
+``PAST_S`` are remembered.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from drivers.api import Clock
 from drivers.geometry import LaneGeometry
 from drivers.plant.vehicle import Halt, Scenario, Vehicle
 
 STEP_S = 0.005
+ROUNDING_S = 1e-6
+"""Two clocks that say the same time may differ by the rounding of their seconds."""
 APPROACH_S = 6.5
 """Time that a truck needs from where it appears to the first occupancy beam."""
 BRAKE_MPS2 = 1.8
@@ -25,6 +30,8 @@ ARM_TRAVEL_S = 1.8
 GONE_M = 12.0
 """A truck leaves the world when its tail is so far beyond the exit loop."""
 EYE_HALF_M = 0.3
+PAST_S = 60.0
+"""So long the truck's way is remembered: a pause of 12 s where the clock runs five times too fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,23 @@ class Background:
 
     gamma_cps: tuple[float, ...] = (612.0, 588.0, 604.0, 596.0)
     neutron_cps: tuple[float, ...] = (0.8, 0.7, 0.8, 0.7)
+
+
+class Moment(NamedTuple):
+    """Where the vehicle is at one time."""
+
+    vehicle: Vehicle | None
+    nose_m: float
+    speed_mps: float
+
+    @property
+    def tail_m(self) -> float:
+        """Place of the vehicle's tail, or minus infinity."""
+        return self.nose_m - self.vehicle.length_m if self.vehicle else -math.inf
+
+    def covers(self, from_m: float, to_m: float) -> bool:
+        """Whether any part of the vehicle stands over the stretch between two places."""
+        return self.vehicle is not None and self.nose_m > from_m and self.tail_m < to_m
 
 
 class Plant:
@@ -63,17 +87,30 @@ class Plant:
         self._arm_up_since_s: float | None = None
         self._halts: list[Halt] = []
         self._stands_until_s: float | None = None
+        self._past: deque[Moment] = deque(maxlen=round(PAST_S / STEP_S))
+        """One moment for each step, the last one now."""
 
     # --- time ---------------------------------------------------------------------------------
 
     def advance(self) -> float:
         """Move the world up to the clock and return that time (monotonic seconds)."""
         target_s = self._clock.monotonic_s()
-        while self._now_s + STEP_S <= target_s:
+        while self._now_s + STEP_S <= target_s + ROUNDING_S:
             self._now_s += STEP_S
             self._move_arm()
             self._move_vehicle()
+            self._past.append(self.at())
         return self._now_s
+
+    def at(self, at_s: float | None = None) -> Moment:
+        """Return where the vehicle was at ``at_s`` (monotonic seconds), or is now.
+
+        Before all that is remembered it is the oldest moment; what is still to come is as now.
+        """
+        back = 0 if at_s is None else round((self._now_s - at_s) / STEP_S)
+        if back <= 0 or not self._past:
+            return Moment(self.vehicle, self.nose_m, self.speed_mps)
+        return self._past[max(0, len(self._past) - 1 - back)]
 
     def _move_arm(self) -> None:
         step = STEP_S / ARM_TRAVEL_S
@@ -146,20 +183,19 @@ class Plant:
     @property
     def tail_m(self) -> float:
         """Place of the vehicle's tail, or minus infinity."""
-        return self.nose_m - self.vehicle.length_m if self.vehicle else -math.inf
+        return self.at().tail_m
 
     def covers(self, from_m: float, to_m: float) -> bool:
         """Whether any part of the vehicle stands over the stretch between two places."""
-        return self.vehicle is not None and self.nose_m > from_m and self.tail_m < to_m
+        return self.at().covers(from_m, to_m)
 
     def over_loop(self, loop_m: float) -> bool:
         """Whether the vehicle stands over the loop that begins at ``loop_m``."""
         return self.covers(loop_m, loop_m + self.geometry.loop_length_m)
 
-    @property
-    def occupied(self) -> bool:
-        """Whether the portal's occupancy beams see the vehicle."""
-        return self.covers(*self.geometry.portal_beams_m)
+    def occupied(self, at_s: float | None = None) -> bool:
+        """Whether the portal's occupancy beams saw the vehicle at ``at_s``, or see it now."""
+        return self.at(at_s).covers(*self.geometry.portal_beams_m)
 
     @property
     def eye_blocked(self) -> bool:
@@ -171,26 +207,27 @@ class Plant:
         """Metres behind the nose that stand in the scan plane now (negative: nose not there yet)."""
         return self.nose_m - self.geometry.scan_plane_m
 
-    def gamma_cps(self) -> tuple[float, ...]:
-        """Return the true gamma rate of each panel now, in counts per second."""
-        vehicle = self.vehicle
+    def gamma_cps(self, at_s: float | None = None) -> tuple[float, ...]:
+        """Return the true gamma rate of each panel at ``at_s``, or now, in counts per second."""
+        vehicle, nose_m, _ = self.at(at_s)
         rates = self.background.gamma_cps
         if vehicle is None:
             return rates
-        s_m = self.nose_m - self.geometry.portal_m
+        s_m = nose_m - self.geometry.portal_m
         net = sum(source.gamma_cps * source.response(s_m) for source in vehicle.sources)
         if vehicle.recorded is not None:
             net += vehicle.recorded.response_cps(s_m)
         share = 1 - vehicle.suppression * self._shadow(s_m, vehicle.length_m)
         return tuple(rate * share + net / len(rates) for rate in rates)
 
-    def neutron_cps(self) -> tuple[float, ...]:
-        """Return the true neutron rate of each panel now, in counts per second."""
+    def neutron_cps(self, at_s: float | None = None) -> tuple[float, ...]:
+        """Return the true neutron rate of each panel at ``at_s``, or now, in counts per second."""
+        vehicle, nose_m, _ = self.at(at_s)
         rates = self.background.neutron_cps
-        if self.vehicle is None:
+        if vehicle is None:
             return rates
-        s_m = self.nose_m - self.geometry.portal_m
-        net = sum(source.neutron_cps * source.response(s_m) for source in self.vehicle.sources)
+        s_m = nose_m - self.geometry.portal_m
+        net = sum(source.neutron_cps * source.response(s_m) for source in vehicle.sources)
         return tuple(rate + net / len(rates) for rate in rates)
 
     @staticmethod

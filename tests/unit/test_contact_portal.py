@@ -113,7 +113,7 @@ def test_a_lost_board_is_a_lost_portal_and_radiation_is_not_measured() -> None:
     assert told == [], "one cause, one alarm: that of the board, which the daemon calls required"
     drive.rig.health("io1", "online")
     assert drive.portal.state == "online"
-    while not drive.plant.occupied:
+    while not drive.plant.occupied():
         drive.run(STEP_S)
     drive.run(1.0)
     drive.rig.health("io1", "backoff", "refused")

@@ -100,7 +100,7 @@ def test_an_occupancy_has_its_cadence_and_ends_with_gx() -> None:
     assert gamma == pytest.approx(np.arange(gamma[0], gamma[-1] + 0.1, 0.2))
     assert neutron == pytest.approx(np.arange(gamma[4], gamma[-1] + 0.1, 1.0))
     assert speed == gamma[5::6]
-    assert gamma[0] == pytest.approx(APPROACH_S, abs=0.21)
+    assert gamma[0] == pytest.approx(APPROACH_S + INTERVAL_S, abs=0.11), "an interval counts by its middle"
     assert isinstance(end[1], EndLine)
     assert end[1].occupancy_count == 1
     assert end[1].neutron_background == pytest.approx(3.0, abs=0.6)
@@ -113,7 +113,7 @@ def test_the_scan_goes_on_ten_intervals_after_vacancy() -> None:
     while not over:
         for s, item in bench.run(INTERVAL_S):
             over = over or isinstance(item, EndLine)
-            if bench.plant.occupied:
+            if bench.portal.panels.occupied:
                 last_occupied_s = s
             elif last_occupied_s and isinstance(item, CountsLine) and item.tag == "GS":
                 scans_after += 1

@@ -29,8 +29,8 @@ from drivers.formats.n42.document import (
     Instrument,
     Measurement,
 )
-from drivers.plant.panels import ROUNDING_S, Panels
-from drivers.plant.world import Plant
+from drivers.plant.panels import Panels
+from drivers.plant.world import ROUNDING_S, Plant
 
 INTERVAL_S = 0.2
 HOLD_IN = 10
@@ -103,13 +103,13 @@ class DropPortal:
 
     def _interval(self, end_ns: int) -> Document | None:
         off_s = CLOCK_OFF_S if "clock_off" in self.faults else 0.0
-        self._panels.count()
+        self._panels.count(self._tick_s)
         gamma, neutron = self._panels.gamma[-1], self._panels.neutron[-1]
         begin_ns = end_ns + round((off_s - INTERVAL_S) * 1e9)
-        interval = _Interval(begin_ns, gamma, neutron, self.plant.speed_mps)
-        if self.plant.occupied:
+        interval = _Interval(begin_ns, gamma, neutron, self._panels.seen.speed_mps)
+        if self._panels.occupied:
             self.occupied, self._left = True, 0
-            vehicle = self.plant.vehicle
+            vehicle = self._panels.seen.vehicle
             known = {"plate": vehicle.plate, "container": vehicle.container} if vehicle is not None else {}
             self._item = {name: text for name, text in known.items() if text}
         elif not self.occupied:

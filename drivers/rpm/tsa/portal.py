@@ -23,8 +23,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.plant.panels import NSIGMA, ROUNDING_S, Panels
-from drivers.plant.world import Plant
+from drivers.plant.panels import NSIGMA, Panels
+from drivers.plant.world import ROUNDING_S, Plant
 from drivers.rpm.tsa.codec import CountsLine, EndLine, Record, SetupLine, SpeedLine, TamperLine, encode
 
 INTERVAL_S = 0.2
@@ -153,13 +153,14 @@ class TsaPortal:
 
     def _interval(self, at_s: float) -> Iterable[Record]:
         self.panels.count(
+            at_s,
             gain=10.0 if "gamma_high" in self.faults else 0.0 if "gamma_low" in self.faults else 1.0,
             noise_cps=50.0 if "neutron_high" in self.faults else 0.0,
         )
         if at_s >= self._day_ends_s:
             self.count = 0
             self._day_ends_s += DAY_S
-        if self.plant.occupied:
+        if self.panels.occupied:
             if not self.occupied:
                 self.occupied, self._scans = True, 0
             self._vacant_intervals = 0
@@ -183,7 +184,7 @@ class TsaPortal:
         if self._scans % INTERVALS == 0 and "missing_ns" not in self.faults:
             yield self._counts("NA" if panels.neutron_alarm else "NS", np.sum(panels.neutron, axis=0))
         if self._scans % SCANS_PER_SPEED == 0:
-            yield _speed(abs(self.plant.speed_mps))
+            yield _speed(abs(panels.seen.speed_mps))
 
     def _end(self) -> Iterable[Record]:
         self.occupied = False
