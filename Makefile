@@ -34,8 +34,8 @@ run: setup
 	@$(MAKE) web || echo 'carril: the station runs without its screen.' >&2
 	exec $(BIN)/carril run --port $(PORT) --state .state
 
-# Four streams on two cores, since what runs in real time mostly waits: the screen and the bench; whole lanes;
-# single devices and the journal on sockets; and behind what only computes, with the coverage gate, broken disks.
+# Four streams on two cores, since what runs in real time mostly waits: the screen and the bench, and behind them
+# broken disks; whole lanes; single devices and the journal on sockets; and what only computes, with the coverage gate.
 # What fails in real time beside the others is tried once more, alone: failing twice it has failed.
 tests = $(wildcard $(foreach name,$(2),tests/$(1)/test_$(name).py))
 GLASS := tests/browser $(call tests,integration,demo_lane hil_io hil_lane_full tutorial)
@@ -54,12 +54,13 @@ test: check web
 		$(BIN)/pytest --last-failed --last-failed-no-failures none -o cache_dir=.venv/again-$$1 "$${@:2}"; }
 	beside lanes 0 $(LANES) & lanes=$$!
 	beside wire 5 $(WIRE) & wire=$$!
-	{ beside pure 19 $(PURE) --cov --timeout 300 && pure=0 || pure=1; beside disks 19 $(DISKS) && exit $$pure; } & rest=$$!
+	beside pure 19 $(PURE) --cov --timeout 300 & pure=$$!
 	failed=0 again=()
 	nice -n 3 $(BIN)/pytest -o cache_dir=.venv/again-glass $(GLASS) || again+=(glass)
+	beside disks 5 $(DISKS) || failed=1
 	wait $$lanes || again+=(lanes)
 	wait $$wire || again+=(wire)
-	wait $$rest || failed=1
+	wait $$pure || failed=1
 	cat .venv/{lanes,wire,pure,disks}.log
 	for stream in "$${again[@]}"; do
 		case $$stream in glass) set -- $(GLASS) ;; lanes) set -- $(LANES) ;; wire) set -- $(WIRE) ;; esac

@@ -37,6 +37,16 @@ def test_what_is_no_integer_is_refused(wrong: Any) -> None:
         Numbers.model_validate({"whole": wrong})
 
 
+def test_a_body_of_very_many_unknown_members_is_refused_as_a_whole() -> None:
+    few, many = ({"whole": 1} | {f"m{n}": 1 for n in range(count)} for count in (10, 10_000))
+    with pytest.raises(ValidationError) as each:
+        Numbers.model_validate(few)
+    assert each.value.error_count() == 10
+    with pytest.raises(ValidationError, match="has 10001 members; known are whole, real") as whole:
+        Numbers.model_validate(many)
+    assert whole.value.error_count() == 1
+
+
 @pytest.mark.parametrize("wrong", [True, "0.5", None])
 def test_what_is_no_number_is_refused(wrong: Any) -> None:
     with pytest.raises(ValidationError):
