@@ -57,13 +57,13 @@ test: check web
 	beside pure 19 $(PURE) --cov --timeout 300 & pure=$$!
 	failed=0 again=()
 	nice -n 3 $(BIN)/pytest -o cache_dir=.venv/again-glass $(GLASS) || again+=(glass)
-	beside disks 5 $(DISKS) || failed=1
+	beside disks 5 $(DISKS) || again+=(disks)
 	wait $$lanes || again+=(lanes)
 	wait $$wire || again+=(wire)
 	wait $$pure || failed=1
 	cat .venv/{lanes,wire,pure,disks}.log
 	for stream in "$${again[@]}"; do
-		case $$stream in glass) set -- $(GLASS) ;; lanes) set -- $(LANES) ;; wire) set -- $(WIRE) ;; esac
+		case $$stream in glass) set -- $(GLASS) ;; lanes) set -- $(LANES) ;; wire) set -- $(WIRE) ;; disks) set -- $(DISKS) ;; esac
 		alone $$stream "$$@" || failed=1
 	done
 	exit $$failed
