@@ -221,7 +221,7 @@ def _second_opinion(facts: Facts) -> Iterator[tuple[Level, Reason]]:
             args |= {} if opinion.one_in is None else {"one_in": opinion.one_in}
             yield Level.REVIEW_IMAGE, Reason(rule="R6", code="second_opinion", args=args)
         elif opinion.outcome == "not_possible":  # told, and nothing more: the device has answered
-            why: Args = {"device": opinion.device, "channel": opinion.channel, "reason": opinion.reason}
+            why: Args = {"device": opinion.device, "channel": opinion.channel, "lack": opinion.reason}
             yield Level.CLEAR, Reason(rule="R6", code="second_opinion_not_possible", args=why)
 
 

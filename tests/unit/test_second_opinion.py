@@ -150,7 +150,7 @@ def test_that_no_second_opinion_was_possible_is_told_and_changes_no_level() -> N
     told = {reason.args["channel"]: reason for reason in rig.seen.reasons if reason.rule == "R6"}
     assert set(told) == {"gamma", "neutron"}
     for reason in told.values():
-        assert (reason.code, reason.args["reason"]) == ("second_opinion_not_possible", "no_background")
+        assert (reason.code, reason.args["lack"]) == ("second_opinion_not_possible", "no_background")
     assert (rig.seen.level, rig.seen.reasons[-1].code) == ("clear", "clear")
 
 

@@ -15,6 +15,7 @@ const quiet = (reason?: Reason) => reason?.code === "directive_hit" && reason.ar
 /** Arguments whose values are codes, and their words; all others are text. */
 const WORDS: Record<string, (text: string) => string> = {
   reason: (text) => code("why", text),
+  lack: (text) => code("lack", text),
   why: (text) => code("difference", text),
   outcome: (text) => code("outcome", text),
   channel: (text) => code("channel", text),
