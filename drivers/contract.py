@@ -309,6 +309,8 @@ async def one_byte_segments(case: DriverCase) -> None:
             _, hearing = await rig.open()
             await rig.hear(hearing, case.readings, "in segments of one byte")
             sliced = [case.essence(reading) for reading in hearing.readings[: case.readings]]
+        if not case.in_order:
+            whole, sliced = sorted(set(whole), key=repr), sorted(set(sliced), key=repr)
     expect(bool(whole), "nothing was read in whole segments")
     expect(whole == sliced, f"whole segments give\n{whole}\nsingle bytes give\n{sliced}")
 

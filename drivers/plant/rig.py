@@ -97,6 +97,8 @@ class DriverCase:
     replayable: bool = True
     """The device speaks by itself, so that its recorded bytes can be served again."""
     essence: Callable[[object], object] = essence
+    in_order: bool = True
+    """Two visits hear the same in the same order (false: polled, so when each comes is of the moment)."""
 
     def emulator(self) -> type[Emulator]:
         """Import the emulator named by the spec."""

@@ -95,7 +95,7 @@ def test_another_day_and_the_other_channel(trend: Screen, fixture: Fixture) -> N
     trend.tap(BEFORE)
     trend.until(f"{TOLD}.includes('{today(1)} UTC')")
     trend.tap(AFTER)
-    trend.until(f"{TOLD}.includes('{today()} UTC')")
+    trend.until(f"{TOLD}.includes('{today()} UTC') && {TOLD}.includes('{40 + NOW} occupancies')")
     assert [day for day, _ in fixture.days] == [today(), today(1), today()]
     trend.tap(CHANNEL)
     trend.until(f"{TOLD}.includes('Neutrons')")

@@ -12,7 +12,7 @@ from tests.support.portal_map import KNOWN, WHOLE
 
 
 def kind(reading: object) -> object:
-    """Counts are of the moment; what kinds of readings come, and in which order, is not."""
+    """Counts are of the moment; what kinds of readings come is not."""
     return type(reading).__name__
 
 
@@ -25,6 +25,7 @@ POLLED: dict[str, Any] = {
     "cut_is_counted": False,  # half an answer is a poll that failed
     "replayable": False,
     "essence": kind,
+    "in_order": False,
 }
 
 CASES = (

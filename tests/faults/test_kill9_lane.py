@@ -22,7 +22,7 @@ SLOW = 1.5
 
 @pytest.fixture
 def rate() -> float:
-    return 5.0
+    return 2.0
 
 
 @pytest.fixture

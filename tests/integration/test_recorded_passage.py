@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.station import ROOT, Station, running_station
 
-RATE = 5.0
+RATE = 2.0
 LENGTH_M = 12.0
 
 
