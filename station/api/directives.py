@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from station.api.answered import Answered
 from station.api.directive_rules import check_end, check_name
-from station.api.orders import KeyIfAny
+from station.api.orders import KeyIfAny, Place
 from station.api.problems import Problem, from_store, invalid, refusals
 from station.domain.decision import Refused, VersionConflict
 from station.domain.directives import (
@@ -60,13 +60,6 @@ class Issuer:
 
     key: Ed25519PublicKey
     kinds: frozenset[str]
-
-
-class Place(BaseModel):
-    """Where a record stands in the feed."""
-
-    epoch: str
-    seq: int
 
 
 class Taken(BaseModel):

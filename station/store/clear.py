@@ -15,8 +15,7 @@ from station.domain.events import LaneEvent
 from station.domain.store_events import ConsumerDropped, NackCleared
 from station.store import nacks, schema
 from station.store.draft import Receipt, encode
-from station.store.errors import StoreRefused, UnknownConsumer
-from station.store.nacks import NotRefused
+from station.store.errors import StoreRefused
 from station.store.ops import Small, Transaction, next_row
 from station.store.own import common, own_draft
 from station.store.place import Place
@@ -64,8 +63,7 @@ class Drop(Small):
 
     def apply(self, tx: Transaction) -> Receipt:
         """Raise ``UnknownConsumer`` or ``StillNamed``, or write."""
-        if self.consumer not in tx.acked:
-            raise UnknownConsumer(f"There is no consumer {self.consumer!r}.")
+        tx.expect(self.consumer)
         if any(each.name == self.consumer for each in self.place.consumers):
             raise StillNamed(
                 f"The lane file names consumer {self.consumer!r}: take it out, start the station again, and "
@@ -90,11 +88,8 @@ class Clear(Small):
 
     def apply(self, tx: Transaction) -> Receipt:
         """Raise ``UnknownConsumer`` or ``NotRefused``, or write."""
-        if self.consumer not in tx.acked:
-            raise UnknownConsumer(f"There is no consumer {self.consumer!r}.")
-        refused = nacks.find(tx.connection, self.consumer, self.seq)
-        if refused is None:
-            raise NotRefused(f"{self.consumer} has no refused record {self.seq}.")
+        tx.expect(self.consumer)
+        refused = nacks.expect(tx.connection, self.consumer, self.seq)
         tx.connection.execute(_CLEAR, {"who": self.consumer, "at": self.seq})
         own = {"consumer": self.consumer, "refused_seq": self.seq, "why": refused.reason}
         own |= {"tries": refused.tries, **self.persons.told()}

@@ -81,6 +81,14 @@ def find(connection: sqlite3.Connection, consumer: str, seq: int) -> Refused | N
     return Refused(*row) if row else None
 
 
+def expect(connection: sqlite3.Connection, consumer: str, seq: int) -> Refused:
+    """Return the open nack of a record; raises ``NotRefused``."""
+    refused = find(connection, consumer, seq)
+    if refused is None:
+        raise NotRefused(f"{consumer} has no refused record {seq}.")
+    return refused
+
+
 def targets(
     connection: sqlite3.Connection, consumer: str, upto: int, nacks: Sequence[Nack], oldest: int
 ) -> list[tuple[Nack, int]]:

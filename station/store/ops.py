@@ -56,6 +56,11 @@ class Transaction:
         for files, digest in self.named:
             files.named(digest)
 
+    def expect(self, consumer: str) -> None:
+        """Raise ``UnknownConsumer`` unless there is one of that name."""
+        if consumer not in self.acked:
+            raise UnknownConsumer(f"There is no consumer {consumer!r}.")
+
     def add_blob(self, row: dict[str, Any]) -> None:
         """Enter a blob; one that is entered already changes nothing, unless its file had been removed."""
         added = self.connection.execute(schema.ADD_BLOB, row).rowcount
@@ -272,8 +277,7 @@ class Ack(Small):
 
     def apply(self, tx: Transaction) -> Acked:
         """Raise ``UnknownConsumer``, ``WrongEpoch``, ``BeyondHead`` or ``BadNack``, or move the cursor."""
-        if self.consumer not in tx.acked:
-            raise UnknownConsumer(f"There is no consumer {self.consumer!r}.")
+        tx.expect(self.consumer)
         if self.epoch != tx.epoch.hex():
             raise WrongEpoch(tx.epoch.hex())
         if self.seq > tx.published:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from station.store import nacks, schema
 from station.store.blobs import find_blob
-from station.store.errors import StoreRefused, UnknownConsumer
+from station.store.errors import StoreRefused
 from station.store.ops import Small, Transaction
 from station.store.readers import View
 
@@ -52,8 +52,7 @@ class KeepReceipt(Small):
 
     def apply(self, tx: Transaction) -> None:
         """Raise ``UnknownConsumer``, ``UnknownBlob`` or ``OtherLength``, or write."""
-        if self.consumer not in tx.acked:
-            raise UnknownConsumer(f"There is no consumer {self.consumer!r}.")
+        tx.expect(self.consumer)
         row = find_blob(tx.connection, self.digest)
         if row is None:
             raise UnknownBlob(f"There is no blob {self.digest.hex()}.")

@@ -10,8 +10,7 @@ from station.store import nacks, schema
 from station.store.canonical import canonical
 from station.store.chain import FLAGS, REOFFERED, WRAPPERS, Row, frame
 from station.store.draft import Draft, Encoded
-from station.store.errors import StoreRefused, UnknownConsumer
-from station.store.nacks import NotRefused
+from station.store.errors import StoreRefused
 from station.store.ops import Transaction, next_row
 from station.store.own import common, first_original
 from station.store.place import Place
@@ -49,11 +48,8 @@ class Reoffer:
 
     def apply(self, tx: Transaction) -> Offer:
         """Raise ``UnknownConsumer``, ``NotRefused`` or ``Damaged``, or append."""
-        if self.consumer not in tx.acked:
-            raise UnknownConsumer(f"There is no consumer {self.consumer!r}.")
-        refused = nacks.find(tx.connection, self.consumer, self.seq)
-        if refused is None:
-            raise NotRefused(f"{self.consumer} has no refused record {self.seq}.")
+        tx.expect(self.consumer)
+        refused = nacks.expect(tx.connection, self.consumer, self.seq)
         if refused.offered_seq is not None:
             return Offer(tx.epoch.hex(), self.seq, refused.offered_seq, new=False)
         found = tx.connection.execute(schema.GET_RECORD, {"seq": self.seq}).fetchone()

@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from station.store.chain import REOFFERED
 from station.store.feed import read_page, read_record
-from station.store.nacks import BadNack, Nack, page
+from station.store.nacks import BadNack, Nack, NotRefused, page
 from station.store.ops import Ack, Op
-from station.store.reoffer import NotRefused, Reoffer
+from station.store.reoffer import Reoffer
 from station.store.verify import verify
 from tests.support.epochs import distrusted, salvage_ends
 from tests.support.journal import MEMORY, draft, left_by_a_kill, open_small
