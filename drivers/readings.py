@@ -256,7 +256,7 @@ class ScanKey:
 
 @dataclass(frozen=True, slots=True)
 class ScanOpened:
-    """A scan began, or (``resent``) goes on after a broken link."""
+    """A scan began, or (``resent``) goes on after a broken link; ``wire`` is its message as it came."""
 
     stamp: Stamp
     key: ScanKey
@@ -269,9 +269,10 @@ class ScanOpened:
     resent: bool
     geometry: ScannerGeometry
     wire: bytes = b""
-    """The message exactly as received, for the acquisition journal."""
     invented: bool = False
     """The device itself says that these lines are simulated or a test."""
+    directed: bool = True
+    """Travel grows forward along the vehicle; false where the device does not know the direction."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,8 +66,3 @@ class VehicleFinder:
             if self._run >= LEAST_LINES:
                 self.nose = self._run_start if self.nose is None else self.nose
                 self.tail = line
-
-
-def area_m2(pixels: int, detector_pitch_m: float, line_pitch_m: float) -> float:
-    """Return the area that so many pixels cover at the lane plane."""
-    return pixels * detector_pitch_m * line_pitch_m

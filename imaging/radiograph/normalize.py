@@ -15,7 +15,6 @@ from imaging.radiograph.model import (
     INTERPOLATED,
     MAX_LINES,
     NO_DATA,
-    STARVED,
     U16,
     Calibration,
     Columns,
@@ -49,7 +48,6 @@ class ScanChain:
                 f"the scan has {detectors} detectors, the calibration {calibration.detectors}: "
                 "calibrate again"
             )
-        self.starved_pixels = 0
         self._grid = LineGrid(detectors, max_lines)
         self._kernel = kernel_for(calibration, full_scale)
         self._brightness = Brightness(calibration, decay)
@@ -99,7 +97,6 @@ class ScanChain:
             d16[blank] = D16_NO_DATA
             flags[blank] = NO_DATA
             flags[dead] |= DEAD_LINE
-        self.starved_pixels += int(np.count_nonzero(flags & STARVED))
         return Columns(block.first, d16, flags)
 
 

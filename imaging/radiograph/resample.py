@@ -21,6 +21,7 @@ from imaging.radiograph.model import (
     U8,
     U16,
     Columns,
+    Mask,
     RadiographError,
 )
 
@@ -56,19 +57,21 @@ class Resampler:
         """Of the column in work: weighted D16, weight of what has data (one for all detectors while all have
         data), flags."""
 
-    def push(self, lines: Columns, x_m: F64, *, assumed: bool = False) -> Columns | None:
+    def push(self, lines: Columns, x_m: F64, assumed: Mask | None = None) -> Columns | None:
         """Take lines and return the columns that they complete.
 
         ``x_m`` float64 (lines,): how far the vehicle had come at the start of each line, growing in its
-        direction of travel. ``assumed``: by a speed that was not measured here. Raises ``RadiographError``
-        beyond ``max_columns``.
+        direction of travel. ``assumed`` bool (lines,): by a speed that was not measured here. Raises
+        ``RadiographError`` beyond ``max_columns``.
         """
         if not x_m.size:
             return None
         if self._origin_m is None:
             self._origin_m = float(x_m[0])
         place = np.maximum.accumulate(np.maximum((x_m - self._origin_m) / self.pitch_m, self._reached))
-        flags = lines.flags | np.uint8(SPEED_ASSUMED) if assumed else lines.flags
+        flags = lines.flags
+        if assumed is not None and assumed.any():
+            flags = flags | (assumed * np.uint8(SPEED_ASSUMED))[:, None]
         d16 = lines.d16
         if self._held is not None:
             held_d16, held_flags, held_at = self._held

@@ -260,6 +260,8 @@ class ScanSummary(Value):
     cause: str | None = None
     lines: int = 0
     lines_lost: int = 0
+    width: int = 0
+    """Columns of the image, each ``px_mm_x`` wide; older records, whose columns are lines, have none."""
     height: int = 0
     px_mm_x: float = 0.0
     px_mm_y: float = 0.0

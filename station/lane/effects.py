@@ -92,6 +92,8 @@ class OpenScan:
     device: str
     opened: ScanOpened
     inspection_id: str | None
+    speed_mps: float | None = None
+    """What the portal last measured: it counts where the scanner's encoder does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,9 @@ class ScanProgress:
     """What the imaging thread knows of a running scan."""
 
     scan_id: str
-    cols_done: int
+    lines: int
+    width: int
+    """Columns made so far."""
     col_nose: int | None
 
 

@@ -75,7 +75,7 @@ class Evidence:
         if scan is None:
             return None
         image = self._host.image(scan_id)
-        done = image.width if image is not None else scan.lines + scan.lines_lost
+        done = image.width if image is not None else scan.width or scan.lines + scan.lines_lost
         complete = image.complete if image is not None else scan.state != "scanning"
         return {
             "id": scan_id,

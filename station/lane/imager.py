@@ -12,14 +12,17 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
+import numpy as np
+
+from drivers.formats.linestream.codes import LineFlag
 from drivers.readings import LineBlock, LinesLost, ScanKey, ScanKind
 from imaging.radiograph.calibrate import AirScan, Dark, DarkScan, compare
-from imaging.radiograph.measure import VehicleFinder, area_m2
-from imaging.radiograph.model import Calibration, Columns, RadiographError
-from imaging.radiograph.normalize import ScanChain
-from imaging.radiograph.render import JPEG_SIDE, preview_jpeg
+from imaging.radiograph.chain import ImageChain
+from imaging.radiograph.measure import VehicleFinder
+from imaging.radiograph.model import MAX_LINES, STARVED, U16, Calibration, Columns, RadiographError
+from imaging.radiograph.render import preview_jpeg
 from station.domain.values import ScanSummary
 from station.lane.effects import (
     BlobKept,
@@ -33,6 +36,7 @@ from station.lane.effects import (
 )
 from station.lane.image import Image, as_npy
 from station.lane.rawfile import journal_head
+from station.lane.scanrun import MAX_PIXELS, ScanRun, most_columns, pixel_m, summary_of
 from station.lane.worker import Worker
 from station.store.errors import StoreError
 
@@ -40,8 +44,6 @@ log = logging.getLogger("carril.imager")
 
 KEPT_IMAGES = 4
 """Finished images that stay in memory for the screen; older ones come from their blobs."""
-MAX_PIXELS = 64 * 1024 * 1024
-"""Of one image, and of all finished ones in memory: 65,536 lines of 1,024 detectors, 128 MiB."""
 WAITING_BYTES = 64 * 1024 * 1024
 """Samples that wait for one scanner's thread at most."""
 CLOSE_S = 3.0
@@ -77,40 +79,6 @@ class _Overrun:
     device: str
 
 
-@dataclass(slots=True)
-class _Run:
-    work: OpenScan
-    limit: int
-    """Number of lines that are taken at most."""
-    image: Image
-    chain: ScanChain | None = None
-    finder: VehicleFinder | None = None
-    dark: DarkScan | None = None
-    air: AirScan | None = None
-    calibration: Calibration | None = None
-    trouble: str | None = None
-    """Why the scan is not whole, as a code of coverage; no column is made after it."""
-    taking: bool = True
-    """False after a hole in the raw lines: nothing behind it is kept or acknowledged."""
-    track: tuple[int, float, int, float] | None = None
-    """First and last line with a known place, and the places in metres."""
-    written: int = 0
-    durable: int = 0
-    """Messages given to the raw file, and those that are on the disk: counted by one thread each."""
-
-    @property
-    def pitch_m(self) -> float:
-        """Mean travel from line to line; 0 when unknown."""
-        if self.track is None or self.track[2] == self.track[0]:
-            return 0.0
-        first, from_m, last, to_m = self.track
-        return abs(to_m - from_m) / (last - first)
-
-    def spoil(self, cause: str) -> None:
-        """Take note of trouble; the first one counts."""
-        self.trouble = self.trouble or cause
-
-
 class Imager:
     """All scans of the lane; ``report`` and ``acknowledge`` are called from its threads."""
 
@@ -127,7 +95,7 @@ class Imager:
         self._acknowledge = acknowledge
         self._grown = grown
         self._workers: dict[str, Worker[Work | _Overrun]] = {}
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, ScanRun] = {}
         self._images: dict[str, Image] = {}
         self._dark: dict[str, Dark] = {}
         self._calibrations: dict[str, Calibration] = {}
@@ -177,15 +145,14 @@ class Imager:
             if (run := self._runs.get(work.scan_id)) is not None:
                 run.spoil("fault")
                 if isinstance(work, EndScan):
-                    self._tell(run, work, _summary(run, work), {})
+                    self._tell(run, work, summary_of(run, work), {})
 
     def _open(self, work: OpenScan) -> None:
         run = self._runs.get(work.scan_id)
         if run is None:
             detectors = work.opened.detectors
-            limit = min(JPEG_SIDE, MAX_PIXELS // max(1, detectors))
             vehicle = work.opened.kind not in (ScanKind.DARK, ScanKind.AIR)
-            run = _Run(work, limit, Image(detectors, limit if vehicle else 0))
+            run = ScanRun(work, Image(detectors, most_columns(detectors) if vehicle else 0))
             self._runs[work.scan_id] = run
             if vehicle:
                 self._images[work.scan_id] = run.image
@@ -207,7 +174,7 @@ class Imager:
                 return
             self._images.pop(next(iter(finished)), None)
 
-    def _prepare(self, run: _Run) -> None:
+    def _prepare(self, run: ScanRun) -> None:
         opened, device = run.work.opened, run.work.device
         geometry = opened.geometry
         if opened.kind == ScanKind.DARK:
@@ -226,26 +193,31 @@ class Imager:
             run.spoil("not_calibrated")
         else:
             run.calibration = self._calibrations[device]
-            run.chain = ScanChain(run.calibration, opened.detectors, opened.full_scale, max_lines=run.limit)
+            run.chain = ImageChain(
+                run.calibration,
+                opened.detectors,
+                opened.full_scale,
+                pitch_m=pixel_m(geometry),
+                max_columns=most_columns(opened.detectors),
+                directed=opened.directed,
+                speed_mps=run.work.speed_mps,
+            )
             run.finder = VehicleFinder(run.calibration)
 
-    def _feed(self, run: _Run, reading: LineBlock | LinesLost) -> None:
+    def _feed(self, run: ScanRun, reading: LineBlock | LinesLost) -> None:
         if isinstance(reading, LinesLost):
             next_line = reading.first_line + reading.count
         else:
             next_line = reading.next_line
-        if next_line > run.limit:
-            self._stop(run, "partial", f"it has more than {run.limit:,} lines")
+        if next_line > MAX_LINES:
+            self._stop(run, "partial", f"it has more than {MAX_LINES:,} lines")
             return
         self._keep_wire(run, reading.wire, next_line)
         if isinstance(reading, LinesLost):
-            if run.chain is not None and run.trouble is None:
-                self._add(run, run.chain.lost(reading.first_line, reading.count))
+            if run.chain is not None:
+                run.chain.lost(reading.first_line, reading.count)
             return
         samples = reading.samples[:, 0, :]
-        if reading.x_m is not None and len(reading.x_m):
-            first = run.track or (reading.first_line, float(reading.x_m[0]))
-            run.track = (first[0], first[1], reading.next_line - 1, float(reading.x_m[-1]))
         if run.trouble is not None:
             return
         if run.dark is not None:
@@ -253,9 +225,21 @@ class Imager:
         elif run.air is not None:
             run.air.push(samples, reading.flags, reading.monitor)
         elif run.chain is not None:
-            self._add(run, run.chain.push(reading.first_line, samples, reading.flags, reading.monitor))
+            self._draw_lines(run, run.chain, samples, reading)
 
-    def _keep_wire(self, run: _Run, wire: bytes, next_line: int | None = None) -> None:
+    def _draw_lines(self, run: ScanRun, chain: ImageChain, samples: U16, block: LineBlock) -> None:
+        doubted = (block.flags & np.uint16(LineFlag.TIME_JUMP)) != 0
+        try:
+            made = chain.push(
+                block.first_line, samples, block.flags, block.monitor, block.t_ns, block.x_m, doubted
+            )
+        except RadiographError as error:
+            log.error("scan %s of %s is not drawn to its end: %s", run.work.scan_id, run.work.device, error)
+            run.spoil("partial")  # its raw lines are kept all the same
+        else:
+            self._add(run, made)
+
+    def _keep_wire(self, run: ScanRun, wire: bytes, next_line: int | None = None) -> None:
         """Append to the raw file; lines are acknowledged once they are on the disk."""
         if not wire or not run.taking:
             return
@@ -272,26 +256,28 @@ class Imager:
         except OSError as error:
             self._stop(run, "storage", str(error))
 
-    def _stop(self, run: _Run, cause: str, why: str) -> None:
+    def _stop(self, run: ScanRun, cause: str, why: str) -> None:
         """Take no more lines of a scan: what comes behind a hole is neither kept nor acknowledged."""
         if run.taking:
             log.error("scan %s of %s is cut short: %s", run.work.scan_id, run.work.device, why)
         run.taking = False
         run.spoil(cause)
 
-    def _add(self, run: _Run, columns: list[Columns]) -> None:
+    def _add(self, run: ScanRun, columns: list[Columns]) -> None:
         if not columns or run.finder is None:
             return
         before = run.image.width
         for part in columns:
             run.image.add(part.d16, part.flags)
             run.finder.push(part)
+            run.starved += int(np.count_nonzero(part.flags & STARVED))
         self._grown(run.work.scan_id, before, run.image.width)
-        self._report(ScanProgress(run.work.scan_id, run.image.width, run.finder.nose))
+        lines = run.chain.next_line - run.chain.lines_lost if run.chain is not None else 0
+        self._report(ScanProgress(run.work.scan_id, lines, run.image.width, run.finder.nose))
 
     # --- the end of a scan ----------------------------------------------------------------------
 
-    def _end(self, run: _Run, work: EndScan) -> None:
+    def _end(self, run: ScanRun, work: EndScan) -> None:
         """Make raw lines and image durable, report once whatever happened, acknowledge what is safe."""
         if work.closed is not None:
             self._keep_wire(run, work.closed.wire)
@@ -314,7 +300,7 @@ class Imager:
         if work.closed is not None and run.taking:
             self._acknowledge(work.device, work.key, work.closed.lines_total, True)
 
-    def _calibrate(self, run: _Run, work: EndScan) -> None:
+    def _calibrate(self, run: ScanRun, work: EndScan) -> None:
         dark, air, device = run.dark, run.air, work.device
         try:
             if (cause := work.cause or run.trouble) is not None:
@@ -337,22 +323,20 @@ class Imager:
         state = "provisional" if calibration.provisional else "full"
         self._report(CalibrationReady(device, state, calibration.dark_lines, calibration.air_lines, digest))
 
-    def _finish(self, run: _Run, work: EndScan, blobs: dict[str, BlobKept], *, unspoilt: bool) -> None:
+    def _finish(self, run: ScanRun, work: EndScan, blobs: dict[str, BlobKept], *, unspoilt: bool) -> None:
         try:
             self._draw(run, work, blobs, unspoilt=unspoilt)
         except (RadiographError, OSError) as error:
             log.error("scan %s has no whole image: %s", work.scan_id, error)
             run.spoil("storage" if isinstance(error, OSError) else "partial")
-        self._tell(run, work, _summary(run, work), blobs)
+        self._tell(run, work, summary_of(run, work), blobs)
 
-    def _draw(self, run: _Run, work: EndScan, blobs: dict[str, BlobKept], *, unspoilt: bool) -> None:
+    def _draw(self, run: ScanRun, work: EndScan, blobs: dict[str, BlobKept], *, unspoilt: bool) -> None:
         """Make the last columns, and keep what there is of an image."""
         if run.chain is None:
             return
         if unspoilt:
-            total = run.chain.next_line if work.closed is None else work.closed.lines_total
-            self._add(run, run.chain.lost(run.chain.next_line, total - run.chain.next_line))
-            self._add(run, run.chain.close())
+            self._add(run, run.chain.close(0 if work.closed is None else work.closed.lines_total))
         d16 = run.image.d16()
         if d16.size:
             flags = run.image.flags()
@@ -360,40 +344,9 @@ class Imager:
             blobs["image"] = self._vault.keep(as_npy(d16), "application/x-npy")
             blobs["flags"] = self._vault.keep(as_npy(flags), "application/x-npy")
 
-    def _tell(self, run: _Run, work: EndScan, summary: ScanSummary, blobs: dict[str, BlobKept]) -> None:
+    def _tell(self, run: ScanRun, work: EndScan, summary: ScanSummary, blobs: dict[str, BlobKept]) -> None:
         """Report the end of a vehicle's scan, once."""
         del self._runs[work.scan_id]
         run.image.complete = True
         names = {role: blob.sha256 for role, blob in blobs.items()}
         self._report(ScanReady(work.scan_id, summary.model_copy(update=names), blobs))
-
-
-def _summary(run: _Run, work: EndScan) -> ScanSummary:
-    """Return what is true of the scan; it is complete only when nothing at all speaks against it.
-
-    ``lines_lost`` are lines without data: those that never came, or along the vehicle without beam.
-    """
-    geometry, chain, finder = run.work.opened.geometry, run.chain, run.finder
-    without = max(chain.lines_lost if chain else 0, finder.blind if finder else 0)
-    nose = finder.nose if finder else None
-    starved = chain.starved_pixels if chain else 0
-    cause = work.cause or run.trouble or (None if work.closed is not None and chain is not None else "fault")
-    cause = cause or ("partial" if without else None) or ("no_vehicle" if nose is None else None)
-    provisional = run.calibration is not None and run.calibration.provisional
-    measured: Literal["full", "none"] = "none" if run.calibration is None else "full"
-    return ScanSummary(
-        scan_id=work.scan_id,
-        device=work.device,
-        state="incomplete" if cause else "complete",
-        cause=cause,
-        lines=run.image.width - without,
-        lines_lost=without,
-        height=geometry.detectors,
-        px_mm_x=round(run.pitch_m * 1000, 4),
-        px_mm_y=round(geometry.pitch_m * 1000, 4),
-        col_nose=nose,
-        col_tail=finder.tail if finder else None,
-        calibration="provisional" if provisional else measured,
-        # Without an encoder the pixels are taken as square: an unknown area must not read as none.
-        starved_m2=round(area_m2(starved, geometry.pitch_m, run.pitch_m or geometry.pitch_m), 3),
-    )

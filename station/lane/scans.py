@@ -22,6 +22,7 @@ from station.domain.values import ScanSummary
 from station.lane.core import Core, Passage, blob_uses
 from station.lane.effects import CalibrationReady, EndScan, FeedScan, OpenScan, ScanProgress, ScanReady
 from station.lane.rawfile import LeftOver
+from station.lane.scanrun import pixel_m
 from station.lane.sequencer import open_inspection
 
 LINK_LIMIT_S = 120.0
@@ -97,10 +98,11 @@ class Scans:
         self._running[device] = running
         if inspection_id is not None:
             remember(core.scanned, running.scan_id, inspection_id)
-        core.effects.append(OpenScan(running.scan_id, device, opened, inspection_id))
         passage = self._passage(running)
+        speed_mps = passage.track.speed_mps if passage is not None else None
+        core.effects.append(OpenScan(running.scan_id, device, opened, inspection_id, speed_mps))
         if passage is not None:
-            passage.scan = _begun(running, core.calibrated.get(device, "none"))
+            passage.scan = _begun(running, core.calibrated.get(device, "none"), speed_mps)
             core.tell(ScanStarted, scan_id=running.scan_id, device=device)
 
     def _owner(self, device: str, opened: ScanOpened) -> str:
@@ -146,9 +148,8 @@ class Scans:
         delay_s = block.stamp.mono_ns / 1e9 - float(block.t_ns[-1]) / 1e9
         running.device_offset_s = min(running.device_offset_s, delay_s)
         scan = passage.scan
-        if scan is not None and scan.px_mm_x == 0 and len(block.x_m) > 1:
-            pitch_m = float(block.x_m[-1] - block.x_m[0]) / (len(block.x_m) - 1)
-            scan = passage.scan = scan.model_copy(update={"px_mm_x": round(pitch_m * 1000, 4)})
+        if scan is not None and scan.px_mm_x == 0:
+            scan = passage.scan = scan.model_copy(update={"px_mm_x": scan.px_mm_y})
         plane_m = self._core.facts.geometry.scan_plane_m
         lead_m = 0.0 if scan is None else self._lead_m(scan)
         for index in range(0, len(block.t_ns), TRACK_STEP_LINES):
@@ -189,7 +190,7 @@ class Scans:
             return
         first_nose = passage.scan.col_nose is None and progress.col_nose is not None
         passage.scan = passage.scan.model_copy(
-            update={"lines": progress.cols_done, "col_nose": progress.col_nose}
+            update={"lines": progress.lines, "width": progress.width, "col_nose": progress.col_nose}
         )
         if first_nose:
             lead_m = self._lead_m(passage.scan)
@@ -285,14 +286,16 @@ def remember(owners: dict[K, str], key: K, inspection_id: str) -> None:
         del owners[next(iter(owners))]
 
 
-def _begun(running: Running, calibration: str) -> ScanSummary:
+def _begun(running: Running, calibration: str, speed_mps: float | None) -> ScanSummary:
     geometry = running.opened.geometry
+    pixel_mm = round(pixel_m(geometry) * 1000, 4)
     begun = {
         "scan_id": running.scan_id,
         "device": running.device,
         "state": "scanning",
         "height": geometry.detectors,
-        "px_mm_y": geometry.pitch_m * 1000,
+        "px_mm_x": 0.0 if speed_mps is None else pixel_mm,
+        "px_mm_y": pixel_mm,
         "calibration": calibration,
     }
     return ScanSummary.model_validate(begun)

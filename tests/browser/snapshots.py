@@ -64,6 +64,7 @@ def scan(**other: Any) -> ScanSummary:
         "device": "scanner1",
         "state": "complete",
         "lines": 3900,
+        "width": 3900,
         "height": 1024,
         "px_mm_x": 4.2,
         "px_mm_y": 4.2,

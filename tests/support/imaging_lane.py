@@ -30,7 +30,7 @@ PITCH_M = 0.008
 
 def geometry(column: Column) -> ScannerGeometry:
     return ScannerGeometry(
-        column.detectors, PITCH_M, 0.3, 5.0, 7.0, 0.001, column.full_scale, "counts", 1.0, 0.0,
+        column.detectors, PITCH_M * 7 / 5, 0.3, 5.0, 7.0, 0.001, column.full_scale, "counts", 1.0, 0.0,
         column.refs, "Co-60", b'{"format":"linestream"}', 0,
     )  # fmt: skip
 

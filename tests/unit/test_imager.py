@@ -17,8 +17,9 @@ from drivers.readings import (
     ScanKind,
 )
 from imaging.radiograph.model import D16_NO_DATA
-from imaging.radiograph.normalize import ScanChain
+from imaging.radiograph.chain import ImageChain
 from station.lane import imager as module
+from station.lane import scanrun
 from station.lane.effects import FeedScan, ScanReady
 from station.lane.image import as_npy, from_npy, reduced, reduced_flags
 from tests.support.detector_column import beam_on, steel
@@ -46,8 +47,8 @@ def test_a_whole_scan_is_complete_and_its_live_columns_are_those_of_the_stored_i
     lane.settle()
     image = lane.imager.image("v")
     assert image is not None
-    live = reduced(image.d16(), 0, 24, 3)
-    assert (image.width, image.complete) == (192, False)
+    live = reduced(image.d16(), 0, 23, 3)
+    assert (image.width, image.complete) == (191, False), "the last line ends where the next begins"
     lane.feed("v", lane.truck[200:], beam_on(200), first=200)
     lane.end("v", 400)
     ready = lane.ready()
@@ -57,8 +58,8 @@ def test_a_whole_scan_is_complete_and_its_live_columns_are_those_of_the_stored_i
     assert (summary.px_mm_x, summary.px_mm_y, image.complete) == (8.0, 8.0, True)
     stored = from_npy(lane.shelf.blobs[ready.blobs["image"].sha256])
     np.testing.assert_array_equal(stored, image.d16())
-    assert reduced(stored, 0, 24, 3) == live
-    assert lane.grown[0] == (0, 64)
+    assert reduced(stored, 0, 23, 3) == live
+    assert lane.grown[0] == (0, 63)
     assert [first for first, _ in lane.grown[1:]] == [last for _, last in lane.grown[:-1]]
     assert lane.acks == [(line, False) for line in range(50, 401, 50)] + [(400, True)]
 
@@ -102,23 +103,23 @@ def test_the_pitch_is_that_of_the_whole_scan_and_an_unknown_one_does_not_make_st
 def test_a_bug_while_columns_are_made_makes_the_image_incomplete(
     lane: Lane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    push = ScanChain.push
+    push = ImageChain.push
 
-    def broken(chain: ScanChain, first: int, *rest: Any) -> Any:
+    def broken(chain: ImageChain, first: int, *rest: Any) -> Any:
         if first == 150:
             raise TypeError("a bug")
         return push(chain, first, *rest)
 
-    monkeypatch.setattr(ScanChain, "push", broken)
+    monkeypatch.setattr(ImageChain, "push", broken)
     lane.scan("v", lane.truck)
     ready = lane.ready()
-    assert (ready.summary.state, ready.summary.cause, ready.summary.lines) == ("incomplete", "fault", 128)
+    assert (ready.summary.state, ready.summary.cause, ready.summary.lines) == ("incomplete", "fault", 150)
     assert ready.blobs.keys() == {"raw", "preview", "image", "flags"}
     assert lane.acks[-2:] == [(400, False), (400, True)]  # the raw lines are safe
     assert "a bug in the imager" in caplog.text
 
 
-@pytest.mark.parametrize("where", ["preview_jpeg", "_summary", "area_m2"])
+@pytest.mark.parametrize("where", ["preview_jpeg", "summary_of", "as_npy"])
 def test_a_bug_at_the_end_is_an_incomplete_image_and_one_report(
     lane: Lane, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -142,12 +143,24 @@ def test_a_bug_at_the_end_is_an_incomplete_image_and_one_report(
 def test_a_scan_longer_than_the_limit_is_cut_short_and_never_complete(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_PIXELS", 48 * 310)
+    monkeypatch.setattr(module, "MAX_LINES", 310)
     lane.scan("v", lane.truck)
     ready = lane.ready()
     assert (ready.summary.state, ready.summary.cause) == ("incomplete", "partial")
     assert b"<300>" not in lane.shelf.blobs[ready.blobs["raw"].sha256]
     assert lane.acks == [(line, False) for line in range(50, 301, 50)]  # neither lines behind it nor the end
+
+
+def test_an_image_longer_than_fits_is_cut_short_and_its_raw_lines_are_kept(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanrun, "MAX_PIXELS", 48 * 310)
+    lane.scan("v", lane.truck)
+    ready = lane.ready()
+    assert (ready.summary.state, ready.summary.cause) == ("incomplete", "partial")
+    assert ready.summary.width == 255, "whole blocks of lines that fit"
+    assert b"<350>" in lane.shelf.blobs[ready.blobs["raw"].sha256]
+    assert lane.acks[-1] == (400, True)
 
 
 def test_a_gap_without_end_costs_no_memory(lane: Lane) -> None:

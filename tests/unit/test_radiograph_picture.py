@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imaging.radiograph.measure import VehicleFinder, area_m2
+from imaging.radiograph.measure import VehicleFinder
 from imaging.radiograph.model import D16_AIR, D16_WINDOW, NO_DATA, Columns, RadiographError
 from imaging.radiograph.normalize import ScanChain
 from imaging.radiograph.render import preview_jpeg, render, window_table
@@ -131,7 +131,3 @@ def test_a_vehicle_across_block_edges_is_one() -> None:
     assert finder.nose is None
     finder.push(Columns(64, d16[64:], flags[64:]))
     assert (finder.nose, finder.tail) == (63, 65)
-
-
-def test_area_at_the_lane_plane() -> None:
-    assert area_m2(1000, 0.008, 0.008) == pytest.approx(0.064)

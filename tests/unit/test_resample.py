@@ -16,6 +16,7 @@ from imaging.radiograph.model import (
     U8,
     U16,
     Columns,
+    Mask,
     RadiographError,
 )
 from imaging.radiograph.resample import Resampler
@@ -25,7 +26,7 @@ ROWS = 6
 
 
 def resampled(
-    d16: U16, x_m: F64, end_m: float | None, flags: U8 | None = None, *, assumed: bool = False
+    d16: U16, x_m: F64, end_m: float | None, flags: U8 | None = None, assumed: Mask | None = None
 ) -> tuple[U16, U8]:
     """All columns of these lines, given in blocks of 64."""
     resampler = Resampler(d16.shape[1], PITCH_M, max_columns=100_000)
@@ -33,7 +34,11 @@ def resampled(
     made = []
     for at in range(0, len(d16), 64):
         block = slice(at, at + 64)
-        made.append(resampler.push(Columns(at, d16[block], marks[block]), x_m[block], assumed=assumed))
+        made.append(
+            resampler.push(
+                Columns(at, d16[block], marks[block]), x_m[block], None if assumed is None else assumed[block]
+            )
+        )
     made.append(resampler.close(end_m))
     parts = [part for part in made if part is not None]
     assert [part.first for part in parts] == [0, *np.cumsum([len(part.d16) for part in parts])[:-1]]
@@ -132,9 +137,10 @@ def test_without_an_end_the_last_line_is_as_long_as_a_column() -> None:
     assert len(made) == 10
 
 
-def test_an_assumed_speed_is_said_in_every_pixel() -> None:
-    _, marks = resampled(lines(10), np.arange(10) * PITCH_M, None, assumed=True)
-    assert set(marks.ravel()) == {SPEED_ASSUMED}
+def test_an_assumed_speed_is_said_in_every_pixel_of_it() -> None:
+    _, marks = resampled(lines(10), np.arange(10) * PITCH_M, None, assumed=np.arange(10) < 3)
+    assert set(marks[:3].ravel()) == {SPEED_ASSUMED}
+    assert not marks[3:].any()
 
 
 def test_nothing_gives_nothing() -> None:

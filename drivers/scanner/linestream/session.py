@@ -186,6 +186,7 @@ class StationSession:
             invented=bool(frame.flags & (HeaderFlag.SIMULATED | HeaderFlag.TEST)),
             geometry=geometry,
             wire=frame.wire,
+            directed=begin.direction != 0,
         )
 
     def _current(self, frame: Frame) -> Scan | None:

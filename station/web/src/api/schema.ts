@@ -371,6 +371,7 @@ export interface ScanSummary {
   scan_id: string;
   starved_m2: number;
   state: "scanning" | "complete" | "incomplete";
+  width: number;
 }
 
 export interface ScreenBody {

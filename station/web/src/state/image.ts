@@ -44,7 +44,7 @@ export function table(lo: number, hi: number, inverse = false): Uint8ClampedArra
 /** What of the scan changes its image; a snapshot alone does not. */
 const version = computed(() => {
   const scan = inspection.value?.scan;
-  return scan ? [scan.scan_id, scan.state, scan.lines, scan.col_nose].join() : "";
+  return scan ? [scan.scan_id, scan.state, scan.width, scan.col_nose].join() : "";
 });
 
 /** Follows the scan of the vehicle in the lane, fetching only what is new. */

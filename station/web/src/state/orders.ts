@@ -157,7 +157,7 @@ effect(() => {
 function seenShare(): number {
   const [scan, image] = [inspection.peek()?.scan, picture.peek()];
   if (!scan || !image) return 0;
-  return Math.min(1, (image.width << image.level) / Math.max(1, scan.lines + scan.lines_lost));
+  return Math.min(1, (image.width << image.level) / Math.max(1, scan.width || scan.lines + scan.lines_lost));
 }
 
 /** The radiograph was read: for so long, and that share of its columns was on the screen. */

@@ -32,7 +32,7 @@ export const scannedM = computed(() => {
   const image = picture.value;
   if (image) return Math.max(0, image.width * image.mPerCol - image.noseM);
   const scan = inspection.value?.scan;
-  return scan ? Math.max(0, ((scan.lines - (scan.col_nose ?? 0)) * scan.px_mm_x) / 1000) : 0;
+  return scan ? Math.max(0, ((scan.width - (scan.col_nose ?? 0)) * scan.px_mm_x) / 1000) : 0;
 });
 
 export const lengthM = computed(() => {
