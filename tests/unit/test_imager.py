@@ -16,8 +16,8 @@ from drivers.readings import (
     LinesLost,
     ScanKind,
 )
-from imaging.radiograph.model import D16_NO_DATA
 from imaging.radiograph.chain import ImageChain
+from imaging.radiograph.model import D16_NO_DATA
 from station.lane import imager as module
 from station.lane import scanrun
 from station.lane.effects import FeedScan, ScanReady
