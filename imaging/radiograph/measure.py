@@ -14,6 +14,12 @@ LEAST_ROWS = 4
 LEAST_LINES = 3
 
 
+def matter_below(calibration: Calibration) -> int:
+    """Return the D16 value below which a pixel sees more than air and its noise."""
+    attenuation = max(LEAST_ATTENUATION, NOISE_SIGMA * calibration.air_noise)
+    return max(0, math.floor(D16_AIR - D16_PER_NEPER * attenuation))
+
+
 class VehicleFinder:
     """Watches columns arrive and knows the vehicle's first line as soon as it was seen.
 
@@ -23,8 +29,7 @@ class VehicleFinder:
     """
 
     def __init__(self, calibration: Calibration) -> None:
-        attenuation = max(LEAST_ATTENUATION, NOISE_SIGMA * calibration.air_noise)
-        self._below = max(0, math.floor(D16_AIR - D16_PER_NEPER * attenuation))
+        self._below = matter_below(calibration)
         self.nose: int | None = None
         """First line of the vehicle."""
         self.tail: int | None = None
