@@ -28,7 +28,7 @@ from imaging.radiograph.model import (
 F32 = NDArray[np.float32]
 
 TOGETHER = 16
-"""So many columns are one product: the weights are a band, and a wider product would be of zeros."""
+"""So many columns are one product: the weights are a band, and a wider product would be of zeroes."""
 LEAST_COVERED = 1e-6
 """Of a pitch; less is rounding."""
 ROUNDING = 1e-4
@@ -142,31 +142,36 @@ class Resampler:
 class _Band:
     """Which share of each column each line covers: ``weights`` float32 (columns, lines).
 
-    Lines and columns are both in order, so that a column's lines are those from ``lo`` to ``hi``.
+    Lines and columns are both in order, so that a column's lines are those from ``lo`` to ``hi``: mostly two.
     """
 
     def __init__(self, place: F64, first: int, count: int) -> None:
         left = np.arange(first, first + count, dtype=np.float64)
         lines = place.size - 1
-        self.lo = np.clip(np.searchsorted(place, left, side="right") - 1, 0, lines - 1)
-        self.hi = np.clip(np.searchsorted(place, left + 1, side="left") - 1, 0, lines - 1)
-        shares = np.minimum(place[1:], left[:, None] + 1) - np.maximum(place[:-1], left[:, None])
-        self.weights = np.maximum(shares, 0, out=shares).astype(np.float32)
+        self._lo = np.minimum(np.maximum(np.searchsorted(place, left, side="right") - 1, 0), lines - 1)
+        self._hi = np.minimum(np.maximum(np.searchsorted(place, left + 1) - 1, 0), lines - 1)
+        self._steps = range(int((self._hi - self._lo).max()) + 1)
+        self.weights = np.zeros((count, lines), dtype=np.float32)
+        columns = np.arange(count)
+        for step in self._steps:
+            line = np.minimum(self._lo + step, self._hi)
+            share = np.minimum(place[line + 1], left + 1) - np.maximum(place[line], left)
+            self.weights[columns, line] = np.maximum(share, 0)
 
     def product(self, values: F32) -> F32:
         """Return weights @ values, float32 (columns, detectors), without the zeroes beside the band."""
-        out = np.empty((self.lo.size, values.shape[1]), dtype=np.float32)
-        for at in range(0, self.lo.size, TOGETHER):
+        out = np.empty((self._lo.size, values.shape[1]), dtype=np.float32)
+        for at in range(0, self._lo.size, TOGETHER):
             columns = slice(at, at + TOGETHER)
-            lines = slice(self.lo[at], self.hi[columns][-1] + 1)
+            lines = slice(self._lo[at], self._hi[columns][-1] + 1)
             np.matmul(self.weights[columns, lines], values[lines], out=out[columns])
         return out
 
     def joined(self, flags: U8) -> U8:
         """Return every flag of the lines in each column, uint8 (columns, detectors)."""
-        if not flags.any():
-            return np.zeros((self.lo.size, flags.shape[1]), dtype=np.uint8)
-        joined: U8 = np.bitwise_or.reduceat(flags, self.lo, axis=0) | flags[self.hi]
+        joined: U8 = flags[self._lo]
+        for step in self._steps[1:]:
+            joined |= flags[np.minimum(self._lo + step, self._hi)]
         if not self.weights[-1].any():
             joined[-1] = 0
         return joined
