@@ -20,6 +20,20 @@ def matter_below(calibration: Calibration) -> int:
     return max(0, math.floor(D16_AIR - D16_PER_NEPER * attenuation))
 
 
+def least_attenuation(
+    sample_sum: float, air_sum: float, units_per_quantum: float, read_variance: float
+) -> float:
+    """Return what a region that was not penetrated attenuates at least, with 95 % confidence.
+
+    ``sample_sum`` samples of the region, dark taken off, ``air_sum`` what they would be in air, both summed
+    over its pixels; ``read_variance`` the sum of their read noise variances. The upper bound of the counts is
+    Wilson's: s + 1.353·k + 1.645·√(k·s + 0.676·k² + σ²).
+    """
+    k, s = units_per_quantum, max(sample_sum, 0.0)
+    most = s + 1.353 * k + 1.645 * math.sqrt(k * s + 0.676 * k * k + read_variance)
+    return math.log(air_sum / most)
+
+
 class VehicleFinder:
     """Watches columns arrive and knows the vehicle's first line as soon as it was seen.
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imaging.radiograph.measure import VehicleFinder
+from imaging.radiograph.measure import VehicleFinder, least_attenuation
 from imaging.radiograph.model import D16_AIR, D16_WINDOW, NO_DATA, Columns, RadiographError
 from imaging.radiograph.normalize import ScanChain
 from imaging.radiograph.render import preview_jpeg, render, window_table
@@ -131,3 +131,17 @@ def test_a_vehicle_across_block_edges_is_one() -> None:
     assert finder.nose is None
     finder.push(Columns(64, d16[64:], flags[64:]))
     assert (finder.nose, finder.tail) == (63, 65)
+
+
+@pytest.mark.parametrize("quanta", [2, 3, 5, 8, 15])
+@pytest.mark.parametrize(("k", "sigma"), [(1.0, 0.0), (1.0, 2.0), (20.0, 5.0)])
+def test_what_a_starved_region_attenuates_at_least_is_right_in_95_of_100(
+    quanta: int, k: float, sigma: float
+) -> None:
+    rng = np.random.default_rng(quanta)
+    tries = 4_000
+    read = k * rng.poisson(quanta, tries) + rng.normal(0, sigma, tries)
+    true = np.log(k * 10_000 / (k * quanta))
+    held = sum(least_attenuation(float(s), k * 10_000, k, sigma**2) <= true for s in read)
+    assert held >= 0.94 * tries
+    assert held < tries or quanta < 5, "a bound that always holds says nothing"
