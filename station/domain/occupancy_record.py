@@ -42,8 +42,8 @@ class Samples:
     times_s: list[float] = field(default_factory=list)
     counts: list[tuple[int | None, ...]] = field(default_factory=list)
     totals: list[int | None] = field(default_factory=list)
-    lows: list[int | None] = field(default_factory=list)
-    """Counts in the low one of two energy windows, as many as ``totals``."""
+    windows: list[tuple[int | None, int | None] | None] = field(default_factory=list)
+    """Counts in two energy windows, low and high, as many as ``totals``; ``None``: it has none."""
     interval_s: float = 0.0
     """Counting time of a record, as the last one says."""
     first_read: int = 1
@@ -71,7 +71,7 @@ class Samples:
             self.times_s.append(round(middle_s, 3))
             self.counts.append(reading.counts)
             self.totals.append(total)
-            self.lows.append(reading.windows[0] if reading.windows else None)
+            self.windows.append(reading.windows)
         if total is None:
             self.partial += 1
             self.break_window()
@@ -92,6 +92,11 @@ class Samples:
     def break_window(self) -> None:
         """No sliding sum may reach over missing records."""
         self._window.clear()
+
+    @property
+    def lows(self) -> list[int | None]:
+        """Counts in the low one of two energy windows, as many as ``totals``."""
+        return [pair[0] if pair else None for pair in self.windows]
 
     @property
     def truncated(self) -> bool:

@@ -15,8 +15,9 @@ def panels(
 ) -> dict[str, Any]:
     """Return the records of both channels, per panel, in seconds after ``start_utc_us``.
 
-    ``t_s`` is the middle of each record, ``None`` in ``counts`` a panel that sent no number, ``background``
-    the rate per panel and for how long it was counted. ``first_s`` is the arrival of the first scan record,
+    ``t_s`` is the middle of each record, ``None`` in ``counts`` a panel that sent no number, ``windows`` what
+    all panels counted in the low and the high energies, where the portal tells it, ``background`` the rate
+    per panel and for how long it was counted. ``first_s`` is the arrival of the first scan record,
     from which the tests count their seconds.
     """
     backgrounds = {Channel.GAMMA: opinion.gamma_background, Channel.NEUTRON: opinion.neutron_background}
@@ -28,6 +29,7 @@ def panels(
             "interval_s": samples.interval_s,
             "t_s": samples.times_s,
             "counts": samples.counts,
+            **({"windows": samples.windows} if any(samples.windows) else {}),
             "background": None
             if background is None
             else {"cps": background.cps, "counting_s": background.counting_s},

@@ -13,20 +13,18 @@ from station.lane.drafts import draft
 from tests.support.journal import append, put_blob
 from tests.support.lane_rig import Rig
 from tests.support.served import Served, problem
-from tests.unit.test_export import Shelf
 
 
 async def recorded(central: Served, rig: Rig) -> None:
     """Put everything that the lane recorded into the station's store."""
-    assert isinstance(rig.vault, Shelf)
-    for data in rig.vault.kept.values():
+    for data in rig.vault.blobs.values():
         await put_blob(central.store, data, "application/json")
     for each in rig.appends:
         await append(central.store, [draft(event, each) for event in each.events])
 
 
 def arrived() -> Rig:
-    rig = Rig(vault=Shelf())
+    rig = Rig()
     rig.background()
     rig.arrive(gamma="alarm")
     return rig

@@ -15,7 +15,7 @@ from drivers.rpm.aspect.driver import SPEC as ASPECT
 from drivers.rpm.aspect.driver import UNITS
 from drivers.rpm.modbus.driver import SPEC as GENERIC
 from tests.support.modbus_wire import Wire, asked, foreign_board, refusal, registers
-from tests.support.polled import driver_at, emulated, opened, take
+from tests.support.polled import counted, driver_at, emulated, opened, take
 from tests.support.portal_map import KNOWN, WHOLE, entry
 
 DESCRIPTOR = [0x4153, 121, 1, 100, 21, 0, 0, 0]
@@ -86,7 +86,7 @@ async def test_the_block_is_where_the_descriptor_says_if_that_is_plausible(
     assert portal.asked[1][1:] == block
 
 
-async def test_unit_32_is_found() -> None:
+async def test_row_12_unit_32_is_found() -> None:
     """Defect 12 of the peer driver (radiation.md, section 8): its search ended at 31."""
     async with emulated(unit_id=32) as (_, port):
         driver, memory = driver_at(port, memory={}), {}
@@ -165,7 +165,7 @@ async def test_a_unit_of_the_lane_file_that_is_no_portal_is_named() -> None:
             await driver_at(port, unit_id=5).open()
 
 
-async def test_an_exception_publishes_nothing_and_three_in_a_row_end_the_link() -> None:
+async def test_row_10_an_exception_publishes_nothing_and_three_in_a_row_end_the_link() -> None:
     """Defect 10 of the peer driver (radiation.md, section 8): it told the old values again, as fresh ones."""
     portal = Portal()
     portal.refuses = {3, 4, 6, 7, 8}  # the first one is that of open()
@@ -234,7 +234,7 @@ async def test_numbers_that_are_none_are_bad_frames_and_the_rest_of_the_poll_is_
         emulator.fault("stuck_beam", on=True)
         emulator.fault("negative_count", on=True)
         async with opened(driver_at(port, unit_id=1, **KNOWN)) as driver:
-            await asyncio.sleep(0.25)
+            await counted(emulator)
             items = await take(driver, 12)
     bad = [item for item in items if isinstance(item, BadFrame)]
     assert {frame.kind for frame in bad} == {"negative_count"}
@@ -283,7 +283,7 @@ async def test_a_map_is_read_in_its_few_requests() -> None:
     wire = Wire()
     async with emulated(GENERIC, map=WHOLE, **KNOWN) as (emulator, port):
         emulator.fault("stuck_beam", on=True)
-        await asyncio.sleep(0.3)
+        await counted(emulator)
         async with opened(driver_at(port, GENERIC, wire, map=WHOLE, **KNOWN)) as driver:
             items = await take(driver, 3)
     requests = {wire.tx[start + 6 : start + 12] for start in range(0, len(wire.tx), 12)}
@@ -330,7 +330,7 @@ async def test_numbers_that_are_none_leave_their_panels_unknown() -> None:
     async with emulated(GENERIC, map=WHOLE, **KNOWN) as (emulator, port):
         emulator.fault("stuck_beam", on=True)
         emulator.fault("negative_count", on=True)
-        await asyncio.sleep(0.3)
+        await counted(emulator)
         async with opened(driver_at(port, GENERIC, map=WHOLE, **KNOWN)) as driver:
             items = await take(driver, 6)
     assert [item.kind for item in items if isinstance(item, BadFrame)] == ["negative_count"] * 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from drivers.api import ConnectFailed
 from drivers.readings import Channel, Counts, PortalStatus, Speed
 from drivers.rpm.modbus.driver import SPEC as GENERIC
 from tests.support.modbus_peers import mbpoll, their_board
-from tests.support.polled import driver_at, emulated, opened, take
+from tests.support.polled import counted, driver_at, emulated, opened, take
 from tests.support.portal_map import KNOWN, WHOLE, entry
 
 # --- mbpoll reads our emulators -------------------------------------------------------------------
@@ -27,7 +26,7 @@ async def test_mbpoll_reads_our_aspect_portal_its_low_words_first() -> None:
     async with emulated(unit_id=32, **KNOWN) as (emulator, port):
         emulator.fault("stuck_beam", on=True)
         emulator.fault("counter_jump", on=True)
-        await asyncio.sleep(0.3)
+        await counted(emulator)
 
         async def read(switches: str) -> list[float]:
             return values_of(await mbpoll(port, f"{switches} -1", unit_id=32))
@@ -56,7 +55,7 @@ async def test_mbpoll_reads_every_kind_of_our_mapped_portal() -> None:
     async with emulated(GENERIC, map=WHOLE, **KNOWN) as (emulator, port):
         emulator.fault("stuck_beam", on=True)
         emulator.fault("tamper", on=True)
-        await asyncio.sleep(0.3)
+        await counted(emulator)
 
         async def read(switches: str, unit_id: int = 1) -> list[float]:
             return values_of(await mbpoll(port, f"{switches} -1", unit_id=unit_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ class Shelf:
 
     def keep(self, data: bytes, media: str) -> BlobKept:
         self.before_keep(media)
-        name = f"{len(self.blobs):064x}"
+        name = hashlib.sha256(data).hexdigest()
         self.blobs[name] = data
         return BlobKept(name, media, len(data))
 

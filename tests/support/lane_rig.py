@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +33,6 @@ from station.lane.commands import Command, Decide
 from station.lane.core import LaneFacts, Passage
 from station.lane.effects import (
     Append,
-    BlobKept,
     Effect,
     EndScan,
     KeepPictures,
@@ -45,7 +43,6 @@ from station.lane.effects import (
     Suspect,
     TakeReport,
 )
-from station.lane.imager import Vault
 from station.lane.lane import Lane
 from station.lane.rawfile import LeftOver
 from station.lane.restart import Before, Record, alarms_before, found_open, portals_before
@@ -53,6 +50,7 @@ from station.lane.vault import keep_pictures, keep_report, keep_trace
 from station.store import schema
 from station.store.directives import StoredDirective, note, open_directives
 from station.store.readers import Tip, View
+from tests.support.imaging_lane import Shelf
 from tests.support.lane_facts import REST, SCANNER, facts
 
 
@@ -71,22 +69,6 @@ def directives_before(told: Sequence[Record]) -> list[StoredDirective]:
     """Return the open directives as the journal's own table has them."""
     with projection(told) as connection:
         return open_directives(View(connection, Tip(bytes(16), 1, told[-1][0], bytes(32))))
-
-
-class Memory:
-    """Keeps blobs and forgets them: only their names matter here."""
-
-    def keep(self, data: bytes, media: str) -> BlobKept:
-        return BlobKept(hashlib.sha256(data).hexdigest(), media, len(data))
-
-    def write_lines(self, scan_id: str, wire: bytes, durable: Callable[[], None]) -> None:
-        durable()
-
-    def keep_lines(self, scan_id: str) -> BlobKept | None:
-        return None
-
-    def drop_lines(self, scan_id: str) -> None:
-        pass
 
 
 @dataclass
@@ -108,7 +90,7 @@ class Rig:
     hold_appends: bool = False
     """Whether the disk takes its time."""
     _held: list[Append] = field(default_factory=list)
-    vault: Vault = field(default_factory=lambda: Memory())
+    vault: Any = field(default_factory=Shelf)
     seq: int = 0
     device_count: int = 7
     invented: bool = False

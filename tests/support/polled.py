@@ -11,6 +11,7 @@ from typing import Any, cast
 from drivers.api import BadFrame, Driver, DriverContext, DriverSpec
 from drivers.plant.clock import PlantClock
 from drivers.plant.polled import PolledEmulator
+from drivers.plant.rig import within
 from drivers.readings import Reading
 from drivers.rpm.aspect.driver import SPEC as ASPECT
 from drivers.rpm.aspect.driver import AspectOptions
@@ -46,6 +47,12 @@ async def emulated(spec: DriverSpec = ASPECT, **options: Any) -> AsyncIterator[t
         yield emulator, await emulator.start()
     finally:
         await emulator.stop()
+
+
+async def counted(emulator: PolledEmulator, intervals: int = 2) -> None:
+    """Wait until the portal has counted anew so often: faults show in the next count."""
+    until_s = emulator.portal.due_s + (intervals - 0.5) * emulator.portal.interval_s
+    assert await within(10, lambda: emulator.portal.due_s > until_s)
 
 
 @contextlib.asynccontextmanager

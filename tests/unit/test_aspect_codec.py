@@ -63,7 +63,7 @@ def test_the_fields_of_a_channel(
     assert encode(monitor) == block
 
 
-def test_the_counter_is_not_the_neutron_variance() -> None:
+def test_row_12_the_counter_is_not_the_neutron_variance() -> None:
     """Defect 12 of the peer driver (radiation.md, section 8): it read the counter at offset 16."""
     block = encode(replace(QUIET, object_count=258, neutron=Measured(READY, 1, 0.6, 3.5)))
     assert (block[15], block[16], block[17]) == (0x0000, 0x4060, 258)

@@ -16,26 +16,13 @@ from drivers.api import PortalFacts
 from drivers.formats.n42.document import Document
 from drivers.formats.n42.read import read
 from drivers.readings import Channel, Counts, OccupancyEnd, Phase, Speed, Tamper
-from station.lane.effects import BlobKept
 from station.lane.export import n42, occupancies
 from station.lane.restart import Record
 from tests.support.lane_facts import DEVICES, facts
-from tests.support.lane_rig import Memory, Rig
+from tests.support.lane_rig import Rig
 from tests.unit.test_reports import LANE, drive, gone, report
 
 PANELS = ("ML", "MU", "SL", "SU")
-
-
-class Shelf(Memory):
-    """Keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def keep(self, data: bytes, media: str) -> BlobKept:
-        blob = super().keep(data, media)
-        self.kept[blob.sha256] = data
-        return blob
 
 
 class Exported:
@@ -44,10 +31,9 @@ class Exported:
     def __init__(self, rig: Rig, inspection_id: str) -> None:
         self.told: list[Record] = [r for r in rig.records() if r[2].get("inspection_id") == inspection_id]
         self.profiles: dict[str, Mapping[str, Any]] = {}
-        assert isinstance(rig.vault, Shelf)
         for one in occupancies(self.told):
             if one.profile is not None:
-                self.profiles[one.profile] = json.loads(rig.vault.kept[one.profile])
+                self.profiles[one.profile] = json.loads(rig.vault.blobs[one.profile])
 
     @property
     def bytes(self) -> bytes:
@@ -75,7 +61,7 @@ def validate(root: Path) -> Validate:
 
 def truck(act: Callable[[Rig], object] = lambda rig: None, **change: Any) -> Exported:
     """Seal a truck that passed a portal which counts, with something that happened before its end."""
-    rig = Rig(facts(**change), vault=Shelf())
+    rig = Rig(facts(**change))
     rig.background()
     rig.arrive(gamma="alarm")
     inspection_id = rig.seen.inspection_id
@@ -157,7 +143,7 @@ def test_what_is_simulated_says_so_twice(validate: Validate) -> None:
 
 def test_a_clock_that_nobody_disciplines_is_said() -> None:
     assert "Times are of a clock that was not known to be synchronised." in truck().document.remarks
-    rig = Rig(vault=Shelf())
+    rig = Rig()
     rig.carry(rig.lane.clock("sync", rig.stamp()))
     _, inspection_id = gone(rig)
     assert not any("clock" in remark for remark in Exported(rig, inspection_id).document.remarks)
@@ -200,7 +186,7 @@ def test_tamper_and_what_is_missing_are_faults(validate: Validate) -> None:
 
 
 def test_the_stations_alarm_stands_apart_from_the_devices(validate: Validate) -> None:
-    rig = Rig(LANE, vault=Shelf())
+    rig = Rig(LANE)
     rig.read("rpm1", report(rig, drive(rig), source=400))
     inspection_id = rig.seen.inspection_id
     rig.decide("secondary")
@@ -221,7 +207,7 @@ def test_the_stations_alarm_stands_apart_from_the_devices(validate: Validate) ->
 
 
 def test_a_late_report_is_in_the_document_of_its_inspection(validate: Validate) -> None:
-    rig = Rig(LANE, vault=Shelf())
+    rig = Rig(LANE)
     passed_s, inspection_id = gone(rig)
     before = Exported(rig, inspection_id)
     validate(before.bytes)
@@ -249,7 +235,7 @@ def test_without_its_profile_a_document_has_what_the_record_has(validate: Valida
 
 
 def test_an_occupancy_without_a_record_is_no_count_of_zero(validate: Validate) -> None:
-    rig = Rig(LANE, vault=Shelf())
+    rig = Rig(LANE)
     mine = report(rig, drive(rig))
     rig.read("rpm1", replace(mine, counts=()))
     inspection_id = rig.seen.inspection_id
@@ -284,7 +270,7 @@ def test_counts_of_which_nobody_knows_the_time_are_not_written(validate: Validat
 
 
 def test_a_lane_without_a_portal_has_no_document_and_an_open_inspection_none_yet() -> None:
-    rig = Rig(facts(devices=DEVICES[1:], required=frozenset({"scanner", "lpr"})), vault=Shelf())
+    rig = Rig(facts(devices=DEVICES[1:], required=frozenset({"scanner", "lpr"})))
     rig.board(entry_loop=True)
     inspection_id = rig.seen.inspection_id
     with pytest.raises(ValueError, match="not sealed"):

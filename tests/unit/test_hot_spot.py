@@ -128,6 +128,10 @@ def test_low_energies_have_a_place_of_their_own() -> None:
     assert [spot.kind for spot in truck.ended.hot_spots] == ["gamma", "gamma_low"]
     assert hit(spots(truck)[0])
     assert hit(spots(truck, "gamma_low")[0], 9.5)
+    panels = json.loads(truck.rig.vault.blobs[truck.ended.profile])["panels"]
+    assert len(panels["gamma"]["windows"]) == len(panels["gamma"]["counts"])
+    assert all(high == 0 and low > 0 for low, high in filter(None, panels["gamma"]["windows"]))
+    assert "windows" not in panels["neutron"]
 
 
 def scan(reading: Reading) -> bool:

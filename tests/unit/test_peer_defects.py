@@ -1,7 +1,7 @@
 """What a peer's drivers for portals got wrong, each as a test of its own [OSCAR drivers of OpenSensorHub].
 
-From the bytes on the wire to the record of the vehicle. Rows 10 to 12 are of a portal that is polled: they
-stand with the tests of its driver.
+From the bytes on the wire to the record of the vehicle. Rows 10 and 12 are of a portal that is polled: they
+stand with the tests of its driver and its codec. Row 11, the cost of polling, is a figure of the bench.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from station.domain.events import Event
 from station.lane import lane as lane_module
 from station.lane.core import Core
 from station.lane.effects import BlobKept
+from tests.support.imaging_lane import Shelf
 from tests.support.lane_facts import DEVICES, facts
-from tests.support.lane_rig import Memory, Rig
+from tests.support.lane_rig import Rig
 from tests.support.n42_documents import document, measured, passage
 
 PORTAL = replace(DEVICES[0], portal=PortalFacts(channels=frozenset(Channel), reported_within_s=30.0))
@@ -25,7 +26,7 @@ LANE = facts(devices=(PORTAL, *DEVICES[1:]), scanner_disturbs=False)
 NEVER_S = -(10**6)
 
 
-class Full(Memory):
+class Full(Shelf):
     """A disk without room, until somebody makes some."""
 
     full = True
@@ -520,7 +521,7 @@ def test_a_restart_loses_no_report_and_counts_none_twice(moment: str) -> None:
     elif moment == "bare":
         lane.vault = Full()
         lane.read("rpm1", mine)
-        lane.vault = Memory()
+        lane.vault = Shelf()
     else:
         lane.read("rpm1", mine)
     lane.taken.clear()
