@@ -103,7 +103,10 @@ def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
         with station.officer_away():
             schema = schemathesis.openapi.from_dict(without_tuples(DESCRIBED))
             rejection = schema.config.checks.negative_data_rejection
-            rejection.expected_statuses = [*rejection.expected_statuses, "413"]  # a list too long for any body
+            rejection.expected_statuses = [
+                *rejection.expected_statuses,
+                "413",
+            ]  # a list too long for any body
             operations = {found.ok().label: found.ok() for found in schema.get_all_operations()}
             yield Lane(station, operations, furnished(station))
             station.assert_sound()
