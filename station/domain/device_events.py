@@ -134,3 +134,5 @@ class CalibrationApplied(LaneEvent):
     dark_lines: int
     air_lines: int
     sha256: str
+    """Of the blob with its numbers, role ``calibration``; empty where it found no room."""
+    blobs: tuple[BlobUse, ...] = ()

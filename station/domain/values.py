@@ -123,6 +123,7 @@ class BlobUse(Value):
         "image",
         "flags",
         "raw",
+        "calibration",
         "trace",
         "n42",
         "photo",
@@ -268,6 +269,8 @@ class ScanSummary(Value):
     col_nose: int | None = None
     col_tail: int | None = None
     calibration: Literal["provisional", "full", "none"] = "none"
+    calibration_sha256: str | None = None
+    """Of the blob with the numbers that the image was made with, role ``calibration``."""
     starved_m2: float = 0.0
     preview: str | None = None
     image: str | None = None

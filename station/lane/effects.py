@@ -229,13 +229,13 @@ class ScanReady:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationReady:
-    """Dark and air scans gave a calibration (``sha256`` of it), or a sentence says why not."""
+    """Dark and air scans gave a calibration, or a sentence says why not; ``kept`` where it is stored."""
 
     device: str
     state: str | None
     dark_lines: int
     air_lines: int
-    sha256: str
+    kept: BlobKept | None = None
     failed: str | None = None
 
 

@@ -7,7 +7,6 @@ makes the image incomplete, with the columns and raw lines that there are; it is
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from drivers.formats.linestream.codes import LineFlag
 from drivers.readings import LineBlock, LinesLost, ScanKey, ScanKind
 from imaging.radiograph.calibrate import AirScan, Dark, DarkScan, compare
 from imaging.radiograph.chain import ImageChain
+from imaging.radiograph.kept import as_json
 from imaging.radiograph.measure import VehicleFinder
 from imaging.radiograph.model import MAX_LINES, STARVED, U16, Calibration, Columns, RadiographError
 from imaging.radiograph.render import preview_jpeg
@@ -99,6 +99,8 @@ class Imager:
         self._images: dict[str, Image] = {}
         self._dark: dict[str, Dark] = {}
         self._calibrations: dict[str, Calibration] = {}
+        self._kept: dict[str, BlobKept] = {}
+        """Their blobs."""
 
     def image(self, scan_id: str) -> Image | None:
         """Return a running or recent image."""
@@ -193,6 +195,7 @@ class Imager:
             run.spoil("not_calibrated")
         else:
             run.calibration = self._calibrations[device]
+            run.calibration_kept = self._kept.get(device)
             run.chain = ImageChain(
                 run.calibration,
                 opened.detectors,
@@ -316,12 +319,17 @@ class Imager:
             if not isinstance(error, RadiographError):
                 log.exception("a bug in the calibration of %s", device)
             lines = (dark.lines if dark else 0, air.lines if air else 0)
-            self._report(CalibrationReady(device, None, *lines, "", failed=str(error)))
+            self._report(CalibrationReady(device, None, *lines, failed=str(error)))
             return
         self._calibrations[device] = calibration
-        digest = hashlib.sha256(calibration.gain.tobytes() + calibration.dark_mean.tobytes()).hexdigest()
+        self._kept.pop(device, None)
+        try:
+            self._kept[device] = self._vault.keep(as_json(calibration), "application/json")
+        except (OSError, StoreError) as error:
+            log.error("the calibration of %s is used and not kept: %s", device, error)
         state = "provisional" if calibration.provisional else "full"
-        self._report(CalibrationReady(device, state, calibration.dark_lines, calibration.air_lines, digest))
+        lines = (calibration.dark_lines, calibration.air_lines)
+        self._report(CalibrationReady(device, state, *lines, self._kept.get(device)))
 
     def _finish(self, run: ScanRun, work: EndScan, blobs: dict[str, BlobKept], *, unspoilt: bool) -> None:
         try:
@@ -349,4 +357,7 @@ class Imager:
         del self._runs[work.scan_id]
         run.image.complete = True
         names = {role: blob.sha256 for role, blob in blobs.items()}
+        if run.calibration_kept is not None:
+            blobs = {**blobs, "calibration": run.calibration_kept}
+            names["calibration_sha256"] = run.calibration_kept.sha256
         self._report(ScanReady(work.scan_id, summary.model_copy(update=names), blobs))

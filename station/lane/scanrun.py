@@ -12,7 +12,7 @@ from imaging.radiograph.measure import VehicleFinder
 from imaging.radiograph.model import Calibration
 from imaging.radiograph.render import JPEG_SIDE
 from station.domain.values import ScanSummary
-from station.lane.effects import EndScan, OpenScan
+from station.lane.effects import BlobKept, EndScan, OpenScan
 from station.lane.image import Image
 
 MAX_PIXELS = 64 * 1024 * 1024
@@ -30,6 +30,7 @@ class ScanRun:
     dark: DarkScan | None = None
     air: AirScan | None = None
     calibration: Calibration | None = None
+    calibration_kept: BlobKept | None = None
     starved: int = 0
     """Pixels that were not penetrated."""
     trouble: str | None = None

@@ -246,7 +246,8 @@ class Scans:
             state=result.state,
             dark_lines=result.dark_lines,
             air_lines=result.air_lines,
-            sha256=result.sha256,
+            sha256=result.kept.sha256 if result.kept else "",
+            blobs=blob_uses({"calibration": result.kept} if result.kept else {}),
         )
 
     # --- time and links -------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from drivers.readings import (
     ScanKind,
 )
 from imaging.radiograph.chain import ImageChain
+from imaging.radiograph.kept import from_json
 from imaging.radiograph.model import D16_NO_DATA
 from station.lane import imager as module
 from station.lane import scanrun
-from station.lane.effects import FeedScan, ScanReady
+from station.lane.effects import CalibrationReady, FeedScan, ScanReady
 from station.lane.image import as_npy, from_npy, reduced, reduced_flags
 from tests.support.detector_column import beam_on, steel
 from tests.support.imaging_lane import AT, KEY, MADE, PITCH_M, Lane
@@ -114,7 +115,7 @@ def test_a_bug_while_columns_are_made_makes_the_image_incomplete(
     lane.scan("v", lane.truck)
     ready = lane.ready()
     assert (ready.summary.state, ready.summary.cause, ready.summary.lines) == ("incomplete", "fault", 150)
-    assert ready.blobs.keys() == {"raw", "preview", "image", "flags"}
+    assert ready.blobs.keys() == {"raw", "preview", "image", "flags", "calibration"}
     assert lane.acks[-2:] == [(400, False), (400, True)]  # the raw lines are safe
     assert "a bug in the imager" in caplog.text
 
@@ -254,7 +255,7 @@ def test_where_only_the_preview_finds_room_it_shows_the_whole_vehicle(lane: Lane
     lane.shelf.before_keep = refuse
     lane.scan("v", lane.truck)
     ready = lane.ready()
-    assert set(ready.blobs) == {"preview"}
+    assert set(ready.blobs) == {"preview", "calibration"}
     assert (ready.summary.state, ready.summary.cause) == ("incomplete", "storage")
     assert (ready.summary.lines, ready.summary.lines_lost) == (400, 0)
 
@@ -324,6 +325,32 @@ def test_only_the_newest_images_stay_in_memory(lane: Lane, monkeypatch: pytest.M
 
 
 # --- calibration ------------------------------------------------------------------------------------
+
+
+def test_every_image_names_the_calibration_that_it_was_made_with(lane: Lane) -> None:
+    (applied,) = [r for r in lane.results if isinstance(r, CalibrationReady)]
+    assert applied.kept is not None
+    lane.scan("v", lane.truck)
+    ready = lane.ready()
+    assert ready.blobs["calibration"] == applied.kept
+    assert ready.summary.calibration_sha256 == applied.kept.sha256
+    known = from_json(lane.shelf.blobs[applied.kept.sha256])
+    assert (known.dark_lines, known.air_lines) == (1_000, 2_000)
+
+
+def test_a_calibration_that_finds_no_room_is_used_all_the_same() -> None:
+    lane = Lane(calibrated=False)
+
+    def refuse(media: str) -> None:
+        if media == "application/json":
+            raise OSError("room is scarce")
+
+    lane.shelf.before_keep = refuse
+    lane.scan("d", lane.dark, ScanKind.DARK, np.zeros(1000, dtype=np.uint16))
+    lane.scan("a", lane.air, ScanKind.AIR)
+    lane.scan("v", lane.truck)
+    ready = lane.ready()
+    assert (ready.summary.state, ready.summary.calibration_sha256) == ("complete", None)
 
 
 def test_a_calibration_that_fails_is_said_whatever_failed() -> None:

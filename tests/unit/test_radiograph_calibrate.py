@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from imaging.radiograph.calibrate import AirScan, DarkScan, compare
+from imaging.radiograph.kept import as_json, from_json
 from imaging.radiograph.model import LINE_MONITOR_VALID, LINE_PULSE_MISSED, RadiographError
 from tests.support.detector_column import Column, beam_on
 
@@ -207,3 +208,32 @@ def test_columns_that_cannot_be_compared_are_refused() -> None:
         compare(small, large)
     with pytest.raises(RadiographError, match="no detector works in both"):
         compare(small, replace(small, dead=np.ones(40, dtype=bool)))
+
+
+def test_a_calibration_that_was_kept_gives_the_same_numbers_back() -> None:
+    known = Column(sigma=2.0, dark=100.0).calibrate(air_lines=2_000)
+    again = from_json(as_json(known))
+    assert as_json(again) == as_json(known)
+    for name in ("dark_mean", "dark_sigma", "gain", "dead"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(known, name))
+    assert (again.level, again.reference_detectors, again.monitor_ratio) == (
+        known.level,
+        known.reference_detectors,
+        known.monitor_ratio,
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"format":"carril.calibration/2"}',
+        as_json(Column().calibrate(air_lines=2_000)).replace(b'"dead":[false,', b'"dead":['),
+        as_json(Column().calibrate(air_lines=2_000)).replace(b'"level"', b'"levels"'),
+    ],
+)
+def test_what_is_no_calibration_is_refused(data: bytes) -> None:
+    with pytest.raises(RadiographError, match="no calibration that was kept here"):
+        from_json(data)

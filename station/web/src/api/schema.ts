@@ -16,7 +16,7 @@ export interface AlarmView {
 export interface BlobUse {
   bytes: number;
   media: string;
-  role: "preview" | "image" | "flags" | "raw" | "trace" | "n42" | "photo" | "plate" | "capture" | "event" | "daily" | "daily_events";
+  role: "preview" | "image" | "flags" | "raw" | "calibration" | "trace" | "n42" | "photo" | "plate" | "capture" | "event" | "daily" | "daily_events";
   sha256: string;
 }
 
@@ -355,6 +355,7 @@ export interface ReleaseView {
 
 export interface ScanSummary {
   calibration: "provisional" | "full" | "none";
+  calibration_sha256: string | null;
   cause: string | null;
   col_nose: number | null;
   col_tail: number | null;
