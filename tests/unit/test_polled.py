@@ -18,6 +18,7 @@ from station.domain.occupancy_effects import (
     Started,
     TamperChanged,
 )
+from station.domain.polled import MOST_MISSED
 from tests.support.portal_lines import Portal, stamp
 
 POLL_S = 0.2
@@ -243,3 +244,38 @@ def test_counts_beside_the_levels_are_judged_and_open_nothing() -> None:
     (occupancy,) = portal.closed
     assert (occupancy.close_reason, occupancy.gamma.max_window) == ("cleared", 1000)
     assert occupancy.missing(frozenset({Channel.GAMMA})) == ()
+
+
+def test_the_alarm_is_the_poll_that_told_it(portal: Polled) -> None:
+    portal.poll(occupied=True, gamma_alarm=True, occupancy_count=7, raw=b"poll")
+    (raised,) = portal.told(AlarmRaised)
+    assert isinstance(raised, AlarmRaised)
+    reading = raised.reading
+    assert (reading.stamp, reading.raw, reading.phase) == (stamp(portal.at_s), b"poll", Phase.SCAN)
+    assert (reading.interval_s, reading.counts) == (0.0, ())
+
+
+def test_a_scanner_that_ran_meanwhile_is_noted_also_when_it_has_stopped(portal: Polled) -> None:
+    portal.poll(occupied=True)
+    portal.machine.scanner_active = True
+    portal.poll(occupied=True)
+    portal.machine.scanner_active = False
+    portal.polls(1, occupied=True)
+    portal.polls(3, occupied=False)
+    (closed,) = portal.closed
+    assert closed.scanner_active
+
+
+def test_the_largest_jump_that_is_believed_and_the_first_that_is_not(portal: Polled) -> None:
+    portal.poll(occupied=False, occupancy_count=7 + MOST_MISSED)
+    assert not portal.told(Noted)
+    portal.poll(occupied=False, occupancy_count=8 + 2 * MOST_MISSED)
+    assert portal.told(Noted) == [Noted("counter_reset", 8 + 2 * MOST_MISSED)]
+
+
+def test_a_second_step_within_an_occupancy_that_had_its_own_is_the_next_vehicle(portal: Polled) -> None:
+    portal.poll(occupied=True, occupancy_count=8)
+    portal.poll(occupied=True, occupancy_count=9)
+    portal.polls(3, occupied=False, occupancy_count=9)
+    assert [one.device_count for one in portal.closed] == [8, 9]
+    assert [one.close_reason for one in portal.closed] == ["counter_changed", "cleared"]
