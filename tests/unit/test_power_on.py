@@ -1,4 +1,4 @@
-"""What proves that a portal was switched on: a whole burst, in order, behind silence on a link that was up."""
+"""What proves that a portal was switched on: a whole burst, in order, after silence on a link that was up."""
 
 from __future__ import annotations
 
