@@ -121,7 +121,7 @@ class AirScan:
             ratio = q[valid] / monitor[use][valid]
             self._ratios += [ratio.size, ratio.sum(), ratio @ ratio]
 
-    def result(self) -> Calibration:
+    def result(self, made_us: int = 0) -> Calibration:
         """Return the calibration; ``RadiographError`` with too few lines, no signal or no live reference."""
         n, dark = self.lines, self._dark
         _enough("air", "with the beam on and nothing in it", n, AIR_LINES)
@@ -154,6 +154,7 @@ class AirScan:
             air_lines=n,
             monitor_ratio=ratio,
             monitor_sigma=scatter,
+            made_us=made_us,
         )
 
     def _dead(self, mean: F64, variance: F64) -> Mask:

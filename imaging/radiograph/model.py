@@ -85,6 +85,8 @@ class Calibration:
     air_lines: int
     monitor_ratio: float | None = None
     monitor_sigma: float | None = None
+    made_us: int = 0
+    """When its air lines ended, UTC microseconds; 0 where nobody said."""
 
     @property
     def detectors(self) -> int:

@@ -55,10 +55,21 @@ def preview_jpeg(d16: U16, flags: U8 | None = None, window: tuple[int, int] = D1
             f"the image has {d16.shape[0]:,} lines of {d16.shape[1]:,} detectors; a JPEG holds at most "
             f"{JPEG_SIDE:,} a side: cut the scan into parts"
         )
-    ok, jpeg = cv2.imencode(".jpg", render(d16, flags, window), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return _encoded(".jpg", render(d16, flags, window), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+def whole_png(d16: U16, flags: U8 | None = None, window: tuple[int, int] = D16_WINDOW) -> bytes:
+    """Return the whole image as a grey PNG of 8 bits, drawn as on the screen."""
+    return _encoded(".png", render(d16, flags, window), [])
+
+
+def _encoded(kind: str, drawn: U8, options: list[int]) -> bytes:
+    import cv2
+
+    ok, data = cv2.imencode(kind, drawn, options)
     if not ok:
-        raise RadiographError("the image library refused to write the JPEG preview")
-    return bytes(jpeg)
+        raise RadiographError(f"the image library refused to write the image as {kind}")
+    return bytes(data)
 
 
 def _hatch(shape: tuple[int, ...]) -> NDArray[np.uint8]:

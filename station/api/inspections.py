@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from imaging.radiograph.model import RadiographError
 from station.api.feed import MAX_SEQ
 from station.api.problems import Problem, refusals
 from station.api.services import Lent, Services
-from station.lane.evidence import document
+from station.lane import picture
+from station.lane.evidence import document, whole_blob
 from station.lane.export import sealed_record
+from station.store.blobs import DamagedBlob
 from station.store.chain import FLAGS, Row, rfc3339
 from station.store.feed import read_inspection
 from station.store.search import PAGE, Found, find
@@ -24,6 +29,17 @@ N42_MEDIA = "application/xml"
 _N42: dict[int | str, dict[str, Any]] = {
     200: {"content": {N42_MEDIA: {"schema": {"type": "string", "format": "binary"}}}},
     **refusals("not-found", "trimmed", "store-unavailable"),
+}
+
+
+_IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            media: {"schema": {"type": "string", "format": "binary"}}
+            for media in sorted(set(picture.MEDIA.values()))
+        }
+    },
+    **refusals("bad-parameter", "not-found", "trimmed", "store-unavailable"),
 }
 
 
@@ -121,6 +137,40 @@ async def n42(inspection_id: Annotated[str, Path(max_length=64)], services: Lent
         "Content-Disposition": f'attachment; filename="{found.id}.n42"',
     }
     return Response(body, headers=headers, media_type=N42_MEDIA)
+
+
+@router.get("/{inspection_id}/image", response_class=Response, responses=_IMAGE)
+async def export(
+    inspection_id: Annotated[str, Path(max_length=64)],
+    services: Lent,
+    kind: Annotated[Literal["tiff", "dicos", "dicos-raw", "png"], Query(alias="as")],
+) -> Response:
+    """Return the radiograph for other systems: its raw lines with their calibration, DICOS, or a picture."""
+    found, rows = await _told(services, inspection_id)
+    told = [row.told() for row in rows]
+    names = picture.blobs_of(told)
+    blobs: dict[str, bytes] = {}
+    for role in picture.NEEDS[kind]:
+        with contextlib.suppress(DamagedBlob):
+            if role in names and (data := await whole_blob(services.store, names[role])) is not None:
+                blobs[role] = data
+    if not names:
+        raise Problem(404, "not-found", f"No scan of inspection {inspection_id!r} has ended.")
+    if picture.NEEDS[kind][0] not in blobs:
+        lost = f"What {kind} is made of was removed, is damaged or was never kept: {picture.NEEDS[kind][0]}."
+        raise Problem(410, "trimmed", lost)
+    try:
+        body = await asyncio.to_thread(picture.made, kind, services.station, told, blobs)
+    except RadiographError as error:
+        raise Problem(
+            410, "trimmed", f"The radiograph of {inspection_id!r} is not whole: {error}."
+        ) from error
+    headers = {
+        "ETag": f'"{sha256(body).hexdigest()}"',
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f'attachment; filename="{found.id}.{picture.SUFFIX[kind]}"',
+    }
+    return Response(body, headers=headers, media_type=picture.MEDIA[kind])
 
 
 async def _told(services: Services, inspection_id: str) -> tuple[Found, list[Row]]:

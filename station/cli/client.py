@@ -14,6 +14,8 @@ from http.client import HTTPMessage
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from station.cli.errors import UserError
+
 TIMEOUT_S = 10.0
 MOST_BYTES = 64 * 1024 * 1024
 """Of one body that is held in memory; a page has 4 MiB, or one record of 1 MiB more."""
@@ -132,6 +134,21 @@ def opened(
     finally:
         timer.cancel()
         connection.close()
+
+
+def asked(station: Server, path: str, timeout_s: float = TIMEOUT_S, most_bytes: int = MOST_BYTES) -> Answer:
+    """Return a station's answer for a person; raises ``UserError`` with what is wrong instead."""
+    other = "give the address of one"
+    try:
+        answer = ask(station, "GET", path, timeout_s=timeout_s, most_bytes=most_bytes)
+    except OSError as error:
+        reason = (error.strerror or str(error) or type(error).__name__).lower()
+        raise UserError(f"no station answers at {station.url} ({reason}); {other}", 1) from error
+    except (http.client.HTTPException, ValueError) as error:
+        raise UserError(f"what answers at {station.url} is no Carril station; {other}", 1) from error
+    if answer.status != http.client.OK:
+        raise UserError(f"{station.url}: {answer.problem().get('detail') or answer.told()}", 1)
+    return answer
 
 
 def _cut(sock: socket.socket) -> None:

@@ -24,6 +24,7 @@ COMMANDS = (
     "check",
     "status",
     "stats",
+    "image",
     "probe",
     "verify",
     "bundle",

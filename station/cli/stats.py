@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
-from station.cli.client import Server, ask, server
+from station.cli.client import Server, asked, server
 from station.cli.errors import UserError
 from station.domain.statistics import KINDS
 
@@ -77,17 +76,12 @@ def _day(text: str) -> str:
 
 
 def _asked(station: Server, path: str) -> dict[str, Any]:
-    other = "give the address of one"
     try:
-        answer = ask(station, "GET", path)
-        if answer.status != http.client.OK:
-            raise UserError(f"{station.url}: {answer.problem().get('detail') or answer.told()}", 1)
-        return answer.json()
-    except OSError as error:
-        reason = (error.strerror or str(error) or type(error).__name__).lower()
-        raise UserError(f"no station answers at {station.url} ({reason}); {other}", 1) from error
-    except (http.client.HTTPException, ValueError) as error:
-        raise UserError(f"what answers at {station.url} is no Carril station; {other}", 1) from error
+        return asked(station, path).json()
+    except ValueError as error:
+        raise UserError(
+            f"what answers at {station.url} is no Carril station; give the address of one", 1
+        ) from error
 
 
 # --- for people -----------------------------------------------------------------------------------

@@ -312,7 +312,7 @@ class Imager:
                 self._dark[device] = dark.result()
             if air is None:
                 return
-            calibration = air.result()
+            calibration = air.result(made_us=run.work.opened.stamp.utc_ns // 1000)
             if device in self._calibrations:
                 compare(calibration, self._calibrations[device])
         except Exception as error:
