@@ -83,6 +83,8 @@ class DriverCase:
     """The emulator's ``start_pty()`` is used instead of ``start()``; no proxy stands in between."""
     folder: bool = False
     """The device leaves files in a folder, which ``address`` is given; no proxy stands in between."""
+    datagrams: bool = False
+    """The device speaks UDP; no proxy stands in between."""
     reads_on_connect: bool = True
     """A reading comes soon after every connect."""
     junk: bytes = b"\x00\xffjunk,\r\n"
@@ -174,7 +176,7 @@ class Rig:
     def proxy(self) -> ChaosProxy:
         """The proxy; raises ``NotApplicable`` where no stream of bytes can pass one."""
         if self._proxy is None:
-            raise NotApplicable("a serial line or a folder has no link-fault proxy")
+            raise NotApplicable("a serial line, a folder or datagrams have no link-fault proxy")
         return self._proxy
 
     async def __aenter__(self) -> Rig:
@@ -183,6 +185,8 @@ class Rig:
             self.place = await self.emulator.start_pty()  # type: ignore[attr-defined]  # serial only
         elif self.case.folder:
             await self.emulator.start()
+        elif self.case.datagrams:
+            self.place = await self.emulator.start()
         elif self.dials:
             self.place = free_port()
             self._proxy = ChaosProxy(self.place, device_dials=True)

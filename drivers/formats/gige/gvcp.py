@@ -1,8 +1,8 @@
 """GVCP, the control protocol of GigE Vision: datagrams over UDP to registers of 32 bits, and back.
 
 Big-endian. A request is ``42``, flags, command, length of what follows, and its number; an answer begins with
-a status of 16 bits, then the command plus one, the length and the number of its request. Numbers as in Aravis'
-``arvgvcpprivate.h`` and in the dissector of Wireshark; reading never raises.
+a status of 16 bits, then the command plus one, the length and the number of its request. Numbers as in
+Aravis' ``arvgvcpprivate.h`` and in the dissector of Wireshark; reading never raises.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """GVSP, the stream protocol of GigE Vision: datagrams to blocks of lines, without I/O or clock.
 
-Big-endian. A packet is a status and a block id of 16 bits each, and 32 bits with the format (8) and the packet
+Big-endian. A packet is a status and a block id of 16 bits each, and 32 bits with the format (8) and packet
 id (24); a block is a leader (packet 0), its payload (1 to n) and a trailer (n + 1). Block ids run from 1 to
 65535 and begin again at 1. Layouts as in Aravis' ``arvgvspprivate.h`` and in the dissector of Wireshark.
 
@@ -42,6 +42,8 @@ HEAD_BYTES = 64
 IDS = 65_535
 """Block ids before they begin again; 0 is none."""
 MAX_OPEN = 8
+MAX_CHUNK_BYTES = 65_536
+"""Chunk data that may follow an image."""
 MAX_JUMP = 1_024
 """Blocks that can be missing in a row; a longer jump is another count."""
 MAX_RANGES = 16
