@@ -33,6 +33,7 @@ class Command(IntEnum):
     READ_REGISTER = 0x0080
     WRITE_REGISTER = 0x0082
     READ_MEMORY = 0x0084
+    WRITE_MEMORY = 0x0086
     PENDING = 0x0088
     """Only as an answer (89): the device needs longer."""
 

@@ -97,6 +97,12 @@ class GigeEmulator(asyncio.DatagramProtocol):
             case Command.WRITE_REGISTER if len(body) >= 8:
                 status = self._write(gvcp.word(body), gvcp.word(body, 1), addr)
                 return status, gvcp.words(1 if status == Status.SUCCESS else 0)
+            case Command.WRITE_MEMORY if len(body) >= 8:
+                for index in range(1, len(body) // 4):
+                    status = self._write(gvcp.word(body) + 4 * index - 4, gvcp.word(body, index), addr)
+                    if status != Status.SUCCESS:
+                        return status, gvcp.words(4 * index - 4)
+                return Status.SUCCESS, gvcp.words(len(body) - 4)
             case Command.RESEND if len(body) >= 12:
                 self._resend(gvcp.word(body) & 0xFFFF, gvcp.word(body, 1), gvcp.word(body, 2))
                 return Status.SUCCESS, b""
