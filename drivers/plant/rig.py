@@ -83,8 +83,6 @@ class DriverCase:
     """The emulator's ``start_pty()`` is used instead of ``start()``; no proxy stands in between."""
     folder: bool = False
     """The device leaves files in a folder, which ``address`` is given; no proxy stands in between."""
-    datagrams: bool = False
-    """The device speaks UDP; no proxy stands in between."""
     reads_on_connect: bool = True
     """A reading comes soon after every connect."""
     junk: bytes = b"\x00\xffjunk,\r\n"
@@ -107,6 +105,11 @@ class DriverCase:
         module, _, name = self.spec.simulator.partition(":")
         found: type[Emulator] = getattr(importlib.import_module(module), name)
         return found
+
+    @property
+    def datagrams(self) -> bool:
+        """Whether the device speaks UDP; no proxy stands in between."""
+        return bool(getattr(self.emulator(), "DATAGRAMS", False))
 
     def validated(self, place: int | str) -> Options:
         """Return the driver's options with the address of ``place``."""

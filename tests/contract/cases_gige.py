@@ -7,4 +7,4 @@ from drivers.scanner.gige.driver import SPEC
 from tests.support.gige_lane import WITH_INPUTS
 from tests.support.scanner_lane import plant_with
 
-CASES = [DriverCase(name="gige_vision", spec=SPEC, plant=plant_with(), options=WITH_INPUTS, datagrams=True)]
+CASES = [DriverCase(name="gige_vision", spec=SPEC, plant=plant_with(), options=WITH_INPUTS)]

@@ -35,7 +35,7 @@ COLUMN = {
     "quantity": "counts",
     "full_scale": 4_000,
     "read_noise": 1.0,
-    "reference_detectors": (0, 1, 2, 3),
+    "reference_detectors": (0, 1, 2),
 }
 PLAIN: dict[str, Any] = {
     "detectors": DETECTORS,

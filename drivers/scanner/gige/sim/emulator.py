@@ -27,6 +27,7 @@ class GigeEmulator(asyncio.DatagramProtocol):
 
     FAULTS: ClassVar[frozenset[str]] = Faults.NAMES
     DIALS: ClassVar[bool] = False
+    DATAGRAMS: ClassVar[bool] = True
 
     def __init__(self, options: Options, plant: Plant, clock: Clock, seed: int, *, port: int = 0) -> None:
         """Build it; ``port`` 0 is any."""
