@@ -88,7 +88,7 @@ async def test_dark_and_air_make_a_calibration_and_the_truck_is_in_its_lines() -
 
 
 async def test_a_free_camera_scans_by_the_clock() -> None:
-    async with gige_lane({**PLAIN, "line_pitch_mm": None}) as lane:
+    async with gige_lane({**PLAIN, "line_pitch_mm": 0.0}) as lane:
         _, hearing = await lane.open()
         closed = await truck(lane, hearing)
         assert closed.aborted is None

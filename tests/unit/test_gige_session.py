@@ -135,7 +135,7 @@ def test_lines_are_the_cameras_samples_at_their_places() -> None:
 
 
 def test_lines_by_the_clock_have_no_place() -> None:
-    camera = Camera(line_pitch_mm=None)
+    camera = Camera(line_pitch_mm=0.0)
     camera.frame()
     assert camera.of(LineBlock)[0].x_m is None
     assert camera.of(LineBlock)[0].flags.tolist() == [0, 0, 0]
@@ -206,6 +206,21 @@ def test_inputs_that_are_missing_say_nothing() -> None:
     assert [scan.kind for scan in camera.of(ScanOpened)] == ["air"]
     assert camera.of(ScanClosed)[0].aborted is None
     assert [bool(block.flags[0] & LineFlag.BEAM_ON) for block in camera.of(LineBlock)] == [True, False, False]
+
+
+def test_a_lost_frame_before_a_scan_is_no_vehicle() -> None:
+    """What it showed is known with the next one, at whose beginning it is lost."""
+    camera = Camera(WITH_INPUTS)
+    camera.lost()
+    camera.lost()
+    camera.frame(CALIBRATION)
+    camera.rest()
+    assert [scan.kind for scan in camera.of(ScanOpened)] == ["dark"]
+    assert [(lost.first_line, lost.count) for lost in camera.of(LinesLost)] == [(0, 6)]
+    assert [(scan.lines_total, scan.lines_lost) for scan in camera.of(ScanClosed)] == [(9, 6)]
+    without = Camera()
+    without.lost()
+    assert [scan.kind for scan in without.of(ScanOpened)] == ["vehicle"]
 
 
 def test_the_source_counts_as_on_while_lines_come() -> None:

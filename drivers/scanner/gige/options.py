@@ -79,8 +79,8 @@ class GigeOptions(Options):
     """A scan is over when no frame came for so long."""
     line_period_us: float = Field(gt=0, le=1_000_000)
     """From line to line within a frame; nominal where an encoder triggers them."""
-    line_pitch_mm: float | None = Field(default=None, gt=0, le=100)
-    """Travel from line to line where an encoder triggers each one; without it lines come by the clock."""
+    line_pitch_mm: float = Field(default=0.0, ge=0, le=100)
+    """Travel from line to line where an encoder triggers each one; 0: lines come by the clock."""
     registers: Registers
     column: Column
     inputs: Inputs | None = None

@@ -78,13 +78,15 @@ class ScanSession:
         self._geometry: ScannerGeometry
         self._ticks_per_s = 0
         self._began: Stamp | None = None
+        self._held = 0
+        """Blocks of which nothing came since the last scan; what they showed is known with the next one."""
 
     def begin(self, options: GigeOptions, identity: DeviceIdentity, ticks_per_s: int, stamp: Stamp) -> None:
         """Begin with a link on which acquisition has just been started.
 
         ``ticks_per_s`` is the rate of the camera's clock; 0: it has none, and lines have the station's time.
         """
-        self._options, self._ticks_per_s, self._began = options, ticks_per_s, stamp
+        self._options, self._ticks_per_s, self._began, self._held = options, ticks_per_s, stamp, 0
         _, self._geometry = parse(options.describe(identity))
 
     def greeting(self, stamp: Stamp) -> Iterator[ScannerReading]:
@@ -109,10 +111,16 @@ class ScanSession:
         if scan is not None and (cause := self._over(scan, block, kind, stamp)) is not None:
             yield from self.close(stamp, cause or None)
             scan = None
+        if scan is None and block.payload is None and self._options.inputs is not None:
+            self._held += 1
+            return
         if scan is None:
             scan = self._scan = self._new(kind or ScanKind.VEHICLE, stamp)
             yield self._opened(scan, stamp)
             yield _source(stamp, on=scan.kind is not ScanKind.DARK)
+            if self._held:
+                scan.next_line, self._held = self._held * self._options.lines, 0
+                yield self._lost(scan, 0, scan.next_line, stamp)
         scan.last = stamp
         scan.beam_off |= scan.kind is not ScanKind.DARK and beam is False
         yield from self._lines(scan, block, beam, stamp)
@@ -179,7 +187,7 @@ class ScanSession:
             channels=1,
             detectors=options.detectors,
             sample_format=1,
-            trigger=TIME_TRIGGER if options.line_pitch_mm is None else ENCODER_TRIGGER,
+            trigger=ENCODER_TRIGGER if options.line_pitch_mm else TIME_TRIGGER,
             start_ns=stamp.mono_ns,
             start_utc=stamp.utc_ns,
             clock=CLOCK_FREE,
@@ -197,7 +205,7 @@ class ScanSession:
             channels=1,
             line_period_s=period_ns / 1e9,
             full_scale=geometry.full_scale,
-            encoder_triggered=options.line_pitch_mm is not None,
+            encoder_triggered=options.line_pitch_mm > 0,
             resent=unseen,
             geometry=geometry,
             wire=self._wire(scan, begin),
@@ -245,7 +253,7 @@ class ScanSession:
         start_ns = self._start_ns(block, stamp)
         t_ns = start_ns + np.rint(np.arange(self._options.lines) * self._options.line_period_us * 1e3)
         flags = np.zeros(self._options.lines, np.uint16)
-        if self._options.line_pitch_mm is not None:
+        if self._options.line_pitch_mm:
             flags |= np.uint16(LineFlag.ENCODER_VALID)
         if scan.last_ns is not None and start_ns < scan.last_ns:
             flags |= np.uint16(LineFlag.TIME_JUMP)
@@ -269,12 +277,12 @@ class ScanSession:
         line = np.arange(first, first + len(samples))
         records = np.zeros(len(samples), LINE_RECORD)
         records["t_ns"] = t_ns
-        records["encoder"] = line if options.line_pitch_mm is not None else 0
+        records["encoder"] = line if options.line_pitch_mm else 0
         records["integration_ns"] = min(round(options.line_period_us * 1e3), 0xFFFF_FFFF)
         records["flags"] = flags & LineFlag.WIRE
         lines = Lines(first, self._geometry.crc, stamp.mono_ns, records, samples)
         pitch_mm = options.line_pitch_mm
-        x_m = None if pitch_mm is None else line.astype(np.float64) * (pitch_mm / 1e3)
+        x_m = None if not pitch_mm else line.astype(np.float64) * (pitch_mm / 1e3)
         wire = self._wire(scan, lines)
         return LineBlock(stamp, scan.key, first, samples, t_ns, x_m, None, flags, wire)
 

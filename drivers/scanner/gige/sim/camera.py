@@ -89,7 +89,7 @@ class Camera:
                 self._done_passage = plant.passage
                 pitch_mm = self._options.line_pitch_mm
                 way_m = vehicle.length_m + 2 * MARGIN_M
-                lines = math.inf if pitch_mm is None else self._whole(way_m / (pitch_mm / 1e3))
+                lines = self._whole(way_m / (pitch_mm / 1e3)) if pitch_mm else math.inf
                 phantom = Phantom(truck_solids(vehicle), self._fan)
                 self._scan = _Scan("vehicle", now_s, lines, vehicle.length_m, phantom)
         elif not self.calibrated and now_s >= self._rests_until_s:
@@ -107,7 +107,7 @@ class Camera:
     def _advance(self, scan: _Scan, now_s: float, at_m: float) -> list[tuple[float, bytes]]:
         if scan.kind == "vehicle" and self._plant.vehicle is None:
             at_m = scan.length_m + 10 * MARGIN_M  # it has left between two looks
-        if scan.kind == "vehicle" and self._options.line_pitch_mm is not None:
+        if scan.kind == "vehicle" and self._options.line_pitch_mm:
             self._by_encoder(scan, now_s, at_m, self._options.line_pitch_mm / 1e3)
         else:
             self._by_clock(scan, now_s, at_m)
