@@ -26,6 +26,9 @@ from tests.support.gige_lane import (
 )
 from tests.support.scanner_lane import every_line_once
 
+SLOW_HEART = {**PLAIN, "heartbeat_s": 10.0}
+"""A camera that gives no control up by itself while a test lasts."""
+
 
 def of(hearing: Hearing, kind: type) -> list:
     return [reading for reading in hearing.readings if isinstance(reading, kind)]
@@ -213,12 +216,12 @@ async def test_a_station_that_is_gone_loses_control() -> None:
 
 
 async def test_only_one_application_has_control() -> None:
-    async with gige_lane() as lane:
+    async with gige_lane(SLOW_HEART) as lane:
         first, _ = await lane.open()
         with pytest.raises(ConnectFailed, match="under the control of another application"):
             await lane.driver({}).open()
         await first.close()
-        await until(lambda: not lane.emulator.state()["controlled"])
+        await until(lambda: not lane.emulator.state()["controlled"], 5)
         await lane.open()
 
 
@@ -233,11 +236,11 @@ async def test_only_one_application_has_control() -> None:
 async def test_registers_that_are_not_the_cameras_are_refused(
     registers: dict[str, int], sentence: str
 ) -> None:
-    async with gige_lane() as lane:
-        lane.setup = {**PLAIN, "registers": {**REGISTERS, **registers}}
+    async with gige_lane(SLOW_HEART) as lane:
+        lane.setup = {**SLOW_HEART, "registers": {**REGISTERS, **registers}}
         with pytest.raises(ConfigError, match=sentence):
             await lane.driver().open()
-        await until(lambda: not lane.emulator.state()["controlled"])
+        await until(lambda: not lane.emulator.state()["controlled"], 5)
 
 
 async def test_a_frame_of_another_size_is_refused() -> None:
