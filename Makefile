@@ -47,8 +47,8 @@ PURE  := tests/unit tests/property
 WIRE  := tests/contract tests/interop $(filter-out $(GLASS) $(LANES) $(DISKS),$(call tests,faults,*) $(call tests,integration,*))
 
 test: check web
-	@scripts/debian-packages 'make test drives the screen with chromium, asks mbpoll and curl for a second opinion and breaks disks with gcc' \
-		chromium mbpoll curl gcc libc6-dev || echo 'carril: the tests that need them are skipped.' >&2
+	@scripts/debian-packages 'make test drives the screen with chromium, asks mbpoll, Aravis and curl for a second opinion and breaks disks with gcc' \
+		chromium mbpoll aravis-tools aravis-tools-cli curl gcc libc6-dev || echo 'carril: the tests that need them are skipped.' >&2
 	beside() { nice -n $$2 $(BIN)/pytest -o cache_dir=.venv/again-$$1 "$${@:3}" >.venv/$$1.log 2>&1; }
 	alone() { echo "what failed beside other tests is tried once more, alone: $$1"; \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none -o cache_dir=.venv/again-$$1 "$${@:2}"; }

@@ -292,8 +292,8 @@ async def tap_sees_every_byte(case: DriverCase) -> None:
 
 async def one_byte_segments(case: DriverCase) -> None:
     """The same bytes in segments of one byte give the same readings."""
-    if case.folder:
-        raise NotApplicable("a file has no segments")
+    if case.folder or case.datagrams:
+        raise NotApplicable("files and datagrams have no segments")
     async with Rig(case) as rig:
         _, hearing = await rig.open()
         await rig.hear(hearing, case.readings, "in whole segments")

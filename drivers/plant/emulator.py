@@ -15,7 +15,11 @@ from drivers.plant.world import Plant
 
 
 class Emulator(Protocol):
-    """One emulated device."""
+    """One emulated device.
+
+    One that speaks UDP has a true class attribute ``DATAGRAMS``: the link-fault proxy carries streams only,
+    and does not stand in front of it.
+    """
 
     FAULTS: ClassVar[frozenset[str]]
     """Names of the protocol faults it can show."""

@@ -106,6 +106,11 @@ class DriverCase:
         found: type[Emulator] = getattr(importlib.import_module(module), name)
         return found
 
+    @property
+    def datagrams(self) -> bool:
+        """Whether the device speaks UDP; no proxy stands in between."""
+        return bool(getattr(self.emulator(), "DATAGRAMS", False))
+
     def validated(self, place: int | str) -> Options:
         """Return the driver's options with the address of ``place``."""
         return self.spec.options.model_validate({**self.options, **self.address(place)})
@@ -174,7 +179,7 @@ class Rig:
     def proxy(self) -> ChaosProxy:
         """The proxy; raises ``NotApplicable`` where no stream of bytes can pass one."""
         if self._proxy is None:
-            raise NotApplicable("a serial line or a folder has no link-fault proxy")
+            raise NotApplicable("a serial line, a folder or datagrams have no link-fault proxy")
         return self._proxy
 
     async def __aenter__(self) -> Rig:
@@ -183,6 +188,8 @@ class Rig:
             self.place = await self.emulator.start_pty()  # type: ignore[attr-defined]  # serial only
         elif self.case.folder:
             await self.emulator.start()
+        elif self.case.datagrams:
+            self.place = await self.emulator.start()
         elif self.dials:
             self.place = free_port()
             self._proxy = ChaosProxy(self.place, device_dials=True)

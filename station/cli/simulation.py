@@ -176,6 +176,9 @@ class Stage:
             if name in self.folders:
                 await emulator.start()
                 continue
+            if getattr(emulator, "DATAGRAMS", False):
+                ports[name] = await emulator.start()
+                continue
             if emulator.DIALS:
                 ports[name] = free_port()
                 proxy = ChaosProxy(ports[name], device_dials=True)

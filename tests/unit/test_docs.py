@@ -29,7 +29,16 @@ from station.lanefile import load_lane
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-DEVICES = ("tsa_ascii", "aspect_modbus", "generic_modbus", "n42_drop", "linestream", "http_push", "modbus_io")
+DEVICES = (
+    "tsa_ascii",
+    "aspect_modbus",
+    "generic_modbus",
+    "n42_drop",
+    "linestream",
+    "gige_vision",
+    "http_push",
+    "modbus_io",
+)
 CELL = re.compile(r"(?<!\\)\|")
 
 
@@ -173,6 +182,8 @@ def test_every_option_stands_on_the_page_of_its_device(driver: str) -> None:
         assert meaning, f"{name}: what does it mean?"
         if field.is_required():
             assert default == "required", name
+        elif default == "none":
+            assert field.default is None, name
         elif default != "the table above":
             assert tomllib.loads(f"x = {default.strip('`')}")["x"] == plain(field.default), name
         assert not allowed(field) or bounds == allowed(field), name

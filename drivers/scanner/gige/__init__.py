@@ -1,0 +1,1 @@
+"""Line cameras over GigE Vision."""
