@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.formats.raster import MAX_BYTES, Quantity, Raster, check_size
+from drivers.formats.raster import Quantity, Raster, check_size, read_file
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -68,19 +68,12 @@ def read(data: bytes) -> Raster:
 
     Raises ``ValueError`` with one sentence: no DICOS image, of another kind, too large, or damaged.
     """
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"a file of {len(data):,} bytes: at most {MAX_BYTES >> 20} MiB are read")
-    if data[128:132] != b"DICM":
-        raise ValueError("no DICOS file: it has no DICM at byte 128")
-    try:
-        return _raster(data)
-    except ValueError:
-        raise
-    except Exception as error:  # hostile bytes come out of the library as anything at all
-        raise ValueError(f"a damaged DICOS file: {type(error).__name__}: {error}") from error
+    return read_file(data, "DICOS file", _raster)
 
 
 def _raster(data: bytes) -> Raster:
+    if data[128:132] != b"DICM":
+        raise ValueError("no DICOS file: it has no DICM at byte 128")
     import pydicom
     from pydicom import config
 

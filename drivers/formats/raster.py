@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -39,3 +39,15 @@ def check_size(rows: int, columns: int) -> None:
             f"a picture of {rows} x {columns} pixels: at most {MAX_ROWS:,} rows, {MAX_COLUMNS:,} columns and "
             f"{MAX_BYTES >> 20} MiB of pixels are read"
         )
+
+
+def read_file(data: bytes, kind: str, parse: Callable[[bytes], Raster]) -> Raster:
+    """Return what ``parse`` makes of a file; whatever goes wrong is a ``ValueError`` with one sentence."""
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"a file of {len(data):,} bytes: at most {MAX_BYTES >> 20} MiB are read")
+    try:
+        return parse(data)
+    except ValueError:
+        raise
+    except Exception as error:  # hostile bytes come out of a library as anything at all
+        raise ValueError(f"a damaged {kind}: {type(error).__name__}: {error}") from error

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.formats.raster import MAX_BYTES, Raster, check_size
+from drivers.formats.raster import Raster, check_size, read_file
 
 TILE = (256, 256)
 BLACK_IS_ZERO = 1
@@ -25,14 +25,7 @@ def read(data: bytes) -> Raster:
 
     Raises ``ValueError`` with one sentence: no TIFF, of another kind, too large, or damaged.
     """
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"a file of {len(data):,} bytes: at most {MAX_BYTES >> 20} MiB are read")
-    try:
-        return _raster(data)
-    except ValueError:
-        raise
-    except Exception as error:  # hostile bytes come out of the library as anything at all
-        raise ValueError(f"a damaged TIFF: {type(error).__name__}: {error}") from error
+    return read_file(data, "TIFF", _raster)
 
 
 def _raster(data: bytes) -> Raster:

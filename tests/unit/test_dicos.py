@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from drivers.formats import dicos
+from drivers.formats import dicos, raster
 from drivers.formats.raster import MAX_COLUMNS, check_size
 
 FACTS = dicos.Facts(
@@ -160,7 +160,7 @@ def test_pixels_packed_in_a_way_that_is_not_read_are_refused() -> None:
 
 
 def test_a_file_that_is_too_large_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicos, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(raster, "MAX_BYTES", 1_000)
     with pytest.raises(ValueError, match="at most 0 MiB"):
         dicos.read(bytes(1_001))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from drivers.formats import tiff
+from drivers.formats import raster, tiff
 
 SAMPLES = np.random.default_rng(1).poisson(300, (300, 520)).astype(np.uint16)
 CALIBRATION = np.array([[10.0] * 520, [1.5] * 520, [0.97] * 520], np.float32)
@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(data: bytes, sentence: str
 
 
 def test_a_file_that_is_too_large_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiff, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(raster, "MAX_BYTES", 1_000)
     with pytest.raises(ValueError, match="at most 0 MiB"):
         tiff.read(bytes(1_001))
 
