@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.formats import dicos, tiff
+from drivers.formats.dicos import Facts, write
 from drivers.formats.linestream.describe import parse
 from drivers.formats.linestream.frames import Frame, FrameReader
 from drivers.formats.linestream.messages import Describe, Lines
+from drivers.formats.tiff import write_archive
 from drivers.readings import DeviceIdentity
 from imaging.radiograph.attenuation import SOURCES
 from imaging.radiograph.kept import from_json
@@ -94,15 +95,13 @@ def made(kind: str, lane_id: str, told: Sequence[Record], blobs: Mapping[str, by
             "scanner": raw.identity.model,
             "source": raw.source,
         }
-        return tiff.write_archive(raw.samples, rows, raw.records, described)
+        return write_archive(raw.samples, rows, raw.records, described)
     facts = _facts(scan, lane_id, told, raw, calibration.made_us if calibration else 0)
     if kind == "dicos":
-        return dicos.write(
-            np.ascontiguousarray(from_npy(blobs["image"]).T), "presentation", facts, D16_WINDOW
-        )
+        return write(np.ascontiguousarray(from_npy(blobs["image"]).T), "presentation", facts, D16_WINDOW)
     if raw is None:
         raise RadiographError("its raw lines are not kept any more")
-    return dicos.write(np.ascontiguousarray(raw.samples.T), "raw", facts)
+    return write(np.ascontiguousarray(raw.samples.T), "raw", facts)
 
 
 def raw_lines(data: bytes) -> Raw:
@@ -130,7 +129,7 @@ def raw_lines(data: bytes) -> Raw:
 
 def _facts(
     scan: ScanSummary, lane_id: str, told: Sequence[Record], raw: Raw | None, calibrated_us: int
-) -> dicos.Facts:
+) -> Facts:
     sealed = sealed_record(told) or {}
     begun = next(data for _, kind, data in told if data.get("scan_id") == scan.scan_id)
     identity = sealed.get("identity") or {}
@@ -138,7 +137,7 @@ def _facts(
     lines = SOURCES.get(raw.source if raw else "", ((UNKNOWN_MEV, 1.0),))
     taken_us = int(begun["stamp"]["utc_us"])
     known = raw.identity if raw else DeviceIdentity()
-    return dicos.Facts(
+    return Facts(
         inspection_id=str(begun["inspection_id"]),
         scan_id=scan.scan_id,
         taken_us=taken_us,

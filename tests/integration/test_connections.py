@@ -37,12 +37,12 @@ async def talk(port: int, *parts: bytes, pause_s: float = 0.0) -> bytes:
 async def test_a_header_that_is_not_complete_in_time_ends_the_connection(
     central: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEADER_S", 1.0)
+    monkeypatch.setattr(connections, "HEADER_S", 2.0)
     assert await talk(central.port) == b"", "nothing at all"
     head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
     assert await talk(central.port, head, *[b"a"] * 10, pause_s=0.3) == b"", "a byte now and then"
     whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    again = await talk(central.port, whole, *[bytes([each]) for each in whole], pause_s=0.05)
+    again = await talk(central.port, whole, *[bytes([each]) for each in whole], pause_s=0.1)
     assert again.count(b"HTTP/1.1 200") == 1, "the second header of a connection is not waited for either"
     assert (await central.client.get("/healthz")).status_code == 200
 
