@@ -84,13 +84,13 @@ class PolledMachine(OccupancyMachine):
             effects += self._close("cleared", State.IDLE)
         if present and self.open is None:
             effects += self._opened(status, start_known=self.state == State.IDLE)
-        fresh = [channel for channel in sorted(high) if channel not in self._high]
-        uncertain = not present
-        if fresh and self.open is None:  # nobody there, says the portal: an alarm all the same
+        if (
+            self.open is None and not high <= self._high
+        ):  # nobody there, says the portal: an alarm all the same
             effects += self._opened(status, start_known=False)
-        for channel in fresh:
+        for channel in sorted(high - self._high):
             alarm = Counts(status.stamp, channel, Phase.SCAN, 0.0, (), DeviceFlag.ALARM, raw=status.raw)
-            effects += self._raise(alarm, uncertain=uncertain)
+            effects += self._raise(alarm, uncertain=not present)
         self._high = high
         self._stand(status, present=present)
         return effects

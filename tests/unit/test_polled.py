@@ -279,3 +279,15 @@ def test_a_second_step_within_an_occupancy_that_had_its_own_is_the_next_vehicle(
     portal.polls(3, occupied=False, occupancy_count=9)
     assert [one.device_count for one in portal.closed] == [8, 9]
     assert [one.close_reason for one in portal.closed] == ["counter_changed", "cleared"]
+
+
+def test_a_second_alarm_of_an_empty_portal_brings_the_first_along(portal: Polled) -> None:
+    """The first one's occupancy is over; that of the second has both, since both stand."""
+    portal.poll(occupied=False, gamma_alarm=True)
+    portal.polls(2, occupied=False, gamma_alarm=True)
+    portal.poll(occupied=False, gamma_alarm=True, neutron_alarm=True)
+    assert portal.alarms == [
+        (Channel.GAMMA, True),
+        (Channel.GAMMA, True),
+        (Channel.NEUTRON, True),
+    ]
