@@ -40,7 +40,7 @@ run: setup
 tests = $(wildcard $(foreach name,$(2),tests/$(1)/test_$(name).py))
 GLASS := tests/browser $(call tests,integration,demo_lane hil_io hil_lane_full tutorial)
 LANES := $(call tests,faults,field_faults kill9_lane sick_computer) \
-	$(call tests,integration,directives directives_kept hold_orders image_export poll_client real_photo recorded_passage) \
+	$(call tests,integration,directives directives_kept gige_driver gige_lane hold_orders image_export poll_client real_photo recorded_passage schemathesis) \
 	$(call tests,faults,device_faults)
 DISKS := $(call tests,faults,crash_points disk_errors disk_full ext4_power flips kill9 offline power_loss)
 PURE  := tests/unit tests/property
